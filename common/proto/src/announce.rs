@@ -1,0 +1,201 @@
+//! What the sender tells our own receivers about a stream, in an RTCP APP packet named `SAnn`.
+//!
+//! The body is a list of items, each an octet of type, an octet of length and that many octets of value, with
+//! integers in network order. Receivers skip types they do not know, so that later versions can add some:
+//!
+//! | type | length | value |
+//! | --- | --- | --- |
+//! | 0 | – | end; the rest is padding, and the length octet may be missing |
+//! | 1 | 10 | format: payload type (8 bits), codec (8), channels (16), rate in Hz (32), frames in a packet (16) |
+//! | 2 | ≤ 64 | name of the client, UTF-8 |
+//! | 3 | ≤ 255 | the source channels behind each output channel, as text: `0,1+2` |
+
+use crate::Reject;
+use crate::cursor::{Reader, Writer};
+
+/// The APP packet's four-letter name.
+pub const APP_NAME: [u8; 4] = *b"SAnn";
+
+/// Longest client name that is announced, in octets.
+pub const MAX_NAME: usize = 64;
+
+const END: u8 = 0;
+const FORMAT: u8 = 1;
+const NAME: u8 = 2;
+const MAP: u8 = 3;
+
+/// How samples are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// 16-bit linear PCM, big-endian.
+    L16,
+}
+
+impl Codec {
+    fn from_wire(value: u8) -> Result<Self, Reject> {
+        match value {
+            1 => Ok(Self::L16),
+            _ => Err(Reject::Value),
+        }
+    }
+
+    fn to_wire(self) -> u8 {
+        match self {
+            Self::L16 => 1,
+        }
+    }
+}
+
+/// The shape of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Format {
+    /// The RTP payload type that this format is sent under.
+    pub payload_type: u8,
+    /// How samples are coded.
+    pub codec: Codec,
+    /// Channels, 1 to 255.
+    pub channels: u16,
+    /// Frames a second, 8 000 to 192 000.
+    pub rate: u32,
+    /// Frames in a full packet; 0 where unknown.
+    pub frames: u16,
+}
+
+/// Most channels a stream may have.
+pub const MAX_CHANNELS: u16 = 255;
+/// Sample rates that are accepted, in Hz.
+pub const RATES: core::ops::RangeInclusive<u32> = 8_000..=192_000;
+
+/// A checked view of an announcement's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcement<'a> {
+    /// The stream's shape.
+    pub format: Format,
+    /// The client's name in the sender's list.
+    pub name: &'a str,
+    /// The channel map as text.
+    pub map: &'a str,
+}
+
+impl<'a> Announcement<'a> {
+    /// Reads the body of an APP packet named [`APP_NAME`].
+    ///
+    /// # Errors
+    /// [`Reject::Truncated`] where an item reaches past the end, [`Reject::Value`] where the format is absent or
+    /// a value is out of range.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Reject> {
+        let mut reader = Reader(body);
+        let (mut format, mut name, mut map) = (None, "", "");
+        while !reader.0.is_empty() {
+            let kind = reader.u8()?;
+            if kind == END {
+                break;
+            }
+            let length = usize::from(reader.u8()?);
+            let value = reader.take(length)?;
+            match kind {
+                FORMAT => format = Some(parse_format(value)?),
+                NAME => name = text(value)?,
+                MAP => map = text(value)?,
+                _ => {}
+            }
+        }
+        Ok(Self { format: format.ok_or(Reject::Value)?, name, map })
+    }
+
+    /// Writes the body, padded to a multiple of four octets. `None` where `out` is too small.
+    ///
+    /// A name or map that is too long for its item is left out rather than cut within a character.
+    pub fn write(&self, out: &mut [u8]) -> Option<usize> {
+        let mut writer = Writer::new(out);
+        writer.put(&[FORMAT, 10, self.format.payload_type, self.format.codec.to_wire()]);
+        writer.put(&self.format.channels.to_be_bytes());
+        writer.put(&self.format.rate.to_be_bytes());
+        writer.put(&self.format.frames.to_be_bytes());
+        for (kind, limit, value) in [(NAME, MAX_NAME, self.name), (MAP, 255, self.map)] {
+            if !value.is_empty() && value.len() <= limit {
+                writer.put(&[kind, value.len() as u8]);
+                writer.put(value.as_bytes());
+            }
+        }
+        writer.align();
+        writer.finish()
+    }
+}
+
+fn text(value: &[u8]) -> Result<&str, Reject> {
+    core::str::from_utf8(value).map_err(|_| Reject::Value)
+}
+
+fn parse_format(value: &[u8]) -> Result<Format, Reject> {
+    let mut reader = Reader(value);
+    let format = Format {
+        payload_type: reader.u8()?,
+        codec: Codec::from_wire(reader.u8()?)?,
+        channels: reader.u16()?,
+        rate: reader.u32()?,
+        frames: reader.u16()?,
+    };
+    let sane = format.payload_type < 128
+        && (1..=MAX_CHANNELS).contains(&format.channels)
+        && RATES.contains(&format.rate);
+    if sane { Ok(format) } else { Err(Reject::Value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FORMAT_3CH: Format =
+        Format { payload_type: 96, codec: Codec::L16, channels: 3, rate: 48_000, frames: 128 };
+
+    /// Laid out by hand from the table above.
+    const GOLDEN: [u8; 24] = [
+        1, 10, 96, 1, 0, 3, 0, 0, 0xbb, 0x80, 0, 128, // format
+        2, 2, b'h', b'i', // name
+        3, 5, b'0', b',', b'1', b'+', b'2', 0, // map, padding
+    ];
+
+    #[test]
+    fn golden_bytes_both_ways() {
+        let announcement = Announcement { format: FORMAT_3CH, name: "hi", map: "0,1+2" };
+        let mut out = [0xff; 64];
+        let length = announcement.write(&mut out).unwrap();
+        assert_eq!(out[..length], GOLDEN);
+        assert_eq!(Announcement::parse(&GOLDEN), Ok(announcement));
+        assert_eq!(announcement.write(&mut out[..20]), None);
+    }
+
+    #[test]
+    fn skips_unknown_items_and_refuses_nonsense() {
+        let mut with_unknown = std::vec![200u8, 3, 1, 2, 3];
+        with_unknown.extend(GOLDEN);
+        assert_eq!(Announcement::parse(&with_unknown).unwrap().name, "hi");
+        assert_eq!(Announcement::parse(&GOLDEN[12..]), Err(Reject::Value));
+        assert_eq!(Announcement::parse(&GOLDEN[..7]), Err(Reject::Truncated));
+        for (at, value) in [(2, 128), (3, 9), (4, 1), (5, 0), (6, 1), (14, 0xff)] {
+            let mut broken = GOLDEN;
+            broken[at] = value;
+            assert_eq!(Announcement::parse(&broken), Err(Reject::Value), "octet {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(payload_type in 0u8..128, channels in 1u16..=255, rate in RATES, frames: u16,
+                                   name in "\\PC{0,16}", map in "[0-9,+]{0,200}") {
+            let format = Format { payload_type, codec: Codec::L16, channels, rate, frames };
+            let announcement = Announcement { format, name: &name, map: &map };
+            let mut out = [0; 512];
+            let length = announcement.write(&mut out).unwrap();
+            prop_assert_eq!(length % 4, 0);
+            prop_assert_eq!(Announcement::parse(&out[..length]), Ok(announcement));
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..96)) {
+            let _ = Announcement::parse(&bytes);
+        }
+    }
+}

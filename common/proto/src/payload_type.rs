@@ -1,0 +1,29 @@
+//! The payload types that mean something without an SDP (RFC 3551, section 6, and our pair's own table).
+
+use crate::announce::{Codec, Format};
+
+/// `L16`, 44.1 kHz, stereo: static.
+pub const L16_STEREO: u8 = 10;
+/// `L16`, 44.1 kHz, mono: static.
+pub const L16_MONO: u8 = 11;
+/// `L16` of any rate and channel count: our pair's dynamic type, described by the announcement.
+pub const L16_ANNOUNCED: u8 = 96;
+
+/// The payload type under which 16-bit PCM of this shape is sent.
+pub fn of_l16(rate: u32, channels: u16) -> u8 {
+    match (rate, channels) {
+        (44_100, 2) => L16_STEREO,
+        (44_100, 1) => L16_MONO,
+        _ => L16_ANNOUNCED,
+    }
+}
+
+/// The format that a static payload type implies.
+pub fn static_format(payload_type: u8) -> Option<Format> {
+    let channels = match payload_type {
+        L16_STEREO => 2,
+        L16_MONO => 1,
+        _ => return None,
+    };
+    Some(Format { payload_type, codec: Codec::L16, channels, rate: 44_100, frames: 0 })
+}

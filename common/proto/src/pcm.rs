@@ -1,0 +1,116 @@
+//! Linear PCM payloads: `L16` (RFC 3551, 4.5.11: big-endian) and headerless PCM (little-endian, as the
+//! audioStreamUDP programs send it). Samples are `f32` with a scale of 2^15; 16-bit values convert without loss.
+
+use crate::Reject;
+
+/// Octets of one 16-bit sample.
+pub const BYTES_PER_SAMPLE: usize = 2;
+
+/// Order of the two octets of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ByteOrder {
+    /// Network order, `L16`.
+    Big,
+    /// Headerless PCM.
+    Little,
+}
+
+/// Nearest 16-bit value of a sample, saturated at the ends of the range. Not-a-number becomes 0.
+pub fn quantise(sample: f32) -> i16 {
+    // `as` saturates. Adding a half away from zero before truncation rounds to nearest; whole values stay.
+    let scaled = sample * 32_768.0;
+    (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i16
+}
+
+/// The sample of a 16-bit value: value / 2^15.
+pub fn sample(value: i16) -> f32 {
+    f32::from(value) / 32_768.0
+}
+
+/// Writes one sample as two octets.
+pub fn write_sample(value: f32, order: ByteOrder, out: &mut [u8; 2]) {
+    let value = quantise(value);
+    *out = match order {
+        ByteOrder::Big => value.to_be_bytes(),
+        ByteOrder::Little => value.to_le_bytes(),
+    };
+}
+
+/// Whole frames in a payload of interleaved 16-bit samples.
+///
+/// # Errors
+/// [`Reject::Length`] where the payload is empty or ends within a frame.
+pub fn frames(payload: &[u8], channels: u16) -> Result<usize, Reject> {
+    let frame = usize::from(channels) * BYTES_PER_SAMPLE;
+    match payload.len().checked_rem(frame) {
+        Some(0) if !payload.is_empty() => Ok(payload.len() / frame),
+        _ => Err(Reject::Length),
+    }
+}
+
+/// Decodes samples from `payload` into `out` until either ends.
+pub fn decode(payload: &[u8], order: ByteOrder, out: &mut [f32]) {
+    let (pairs, _) = payload.as_chunks::<2>();
+    match order {
+        ByteOrder::Big => pairs.iter().zip(out).for_each(|(b, s)| *s = sample(i16::from_be_bytes(*b))),
+        ByteOrder::Little => pairs.iter().zip(out).for_each(|(b, s)| *s = sample(i16::from_le_bytes(*b))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_16_bit_value_survives() {
+        for value in i16::MIN..=i16::MAX {
+            assert_eq!(quantise(sample(value)), value);
+        }
+    }
+
+    #[test]
+    fn saturates_and_rounds() {
+        assert_eq!(quantise(1.0), 32_767);
+        assert_eq!(quantise(7.5), 32_767);
+        assert_eq!(quantise(-1.0), -32_768);
+        assert_eq!(quantise(-9.0), -32_768);
+        assert_eq!(quantise(0.6 / 32_768.0), 1);
+        assert_eq!(quantise(-0.6 / 32_768.0), -1);
+        assert_eq!(quantise(0.4 / 32_768.0), 0);
+        assert_eq!(quantise(f32::NAN), 0);
+    }
+
+    #[test]
+    fn golden_bytes_in_both_orders() {
+        let mut out = [0; 2];
+        write_sample(sample(0x1234), ByteOrder::Big, &mut out);
+        assert_eq!(out, [0x12, 0x34]);
+        write_sample(sample(0x1234), ByteOrder::Little, &mut out);
+        assert_eq!(out, [0x34, 0x12]);
+        let mut samples = [0.0; 2];
+        decode(&[0xff, 0xfe, 0x80, 0x00], ByteOrder::Big, &mut samples);
+        assert_eq!(samples, [sample(-2), -1.0]);
+        decode(&[0xfe, 0xff, 0x00, 0x80], ByteOrder::Little, &mut samples);
+        assert_eq!(samples, [sample(-2), -1.0]);
+    }
+
+    #[test]
+    fn frames_are_whole_or_refused() {
+        assert_eq!(frames(&[0; 12], 3), Ok(2));
+        assert_eq!(frames(&[0; 13], 3), Err(Reject::Length));
+        assert_eq!(frames(&[], 1), Err(Reject::Length));
+        assert_eq!(frames(&[0; 4], 0), Err(Reject::Length));
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_decodes_within_bounds(payload in prop::collection::vec(any::<u8>(), 0..64), room in 0usize..40) {
+            let mut out = std::vec![7.0; room];
+            decode(&payload, ByteOrder::Big, &mut out);
+            for (index, value) in out.iter().enumerate() {
+                prop_assert_eq!(*value == 7.0, index >= payload.len() / 2);
+            }
+        }
+    }
+}
