@@ -165,6 +165,11 @@ impl RtpTimeUnwrapper {
         value
     }
 
+    /// The highest position seen.
+    pub fn last(&self) -> Position {
+        self.last
+    }
+
     /// As [`unwrap`](Self::unwrap), without moving the reference.
     pub fn peek(&self, time: RtpTime) -> Position {
         let step = time.since(RtpTime(self.last.0 as u32));

@@ -1,0 +1,164 @@
+//! Counters that a real-time thread writes and any other thread reads.
+//!
+//! Each page has one writer. Counters only grow; gauges hold the last value. A reader may see one counter of a page
+//! newer than another: values that must agree travel together through a ring instead.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use proto::Reject;
+
+/// A number with one writer. Reading and writing are plain memory accesses.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`; to be called by the page's one writer.
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    /// Replaces the value: for gauges.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The current value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The loudest sample of the last full tenth of a second, as a gauge.
+#[derive(Debug, Default)]
+pub struct Meter(Counter);
+
+impl Meter {
+    /// Publishes a peak (0.0 to 1.0 is full scale).
+    pub fn set(&self, peak: f32) {
+        self.0.set(u64::from(peak.to_bits()));
+    }
+
+    /// The peak in decibels relative to full scale; minus infinity for digital silence.
+    pub fn dbfs(&self) -> f32 {
+        20.0 * f32::from_bits(self.0.get() as u32).log10()
+    }
+}
+
+/// What the send thread knows of one client.
+#[derive(Debug, Default)]
+pub struct ClientCounters {
+    /// Media packets handed to the socket.
+    pub packets: Counter,
+    /// Payload octets in them.
+    pub octets: Counter,
+    /// Packets that the socket would not take.
+    pub unsent: Counter,
+    /// Level of what is sent.
+    pub level: Meter,
+    /// Receiver reports that arrived.
+    pub reports: Counter,
+    /// Share of packets lost in the last report interval, in 1/256.
+    pub fraction_lost: Counter,
+    /// Packets lost in all, as the receiver reports it (never below zero here).
+    pub lost: Counter,
+    /// Round trip in microseconds; 0 until known.
+    pub round_trip_us: Counter,
+    /// The receiver's latency in microseconds, from arrival to DAC; 0 until reported.
+    pub latency_us: Counter,
+}
+
+/// What the receive pipeline counts.
+#[derive(Debug, Default)]
+pub struct ReceiveCounters {
+    /// Media packets accepted into the jitter buffer.
+    pub packets: Counter,
+    /// Payload octets in them.
+    pub octets: Counter,
+    /// Packets that came after their time.
+    pub late: Counter,
+    /// Packets that were there already.
+    pub duplicates: Counter,
+    /// Packets pushed out because nothing played them.
+    pub overflowed: Counter,
+    /// Packets that were due and not there.
+    pub lost: Counter,
+    /// Frames played that no packet brought, within a stream.
+    pub concealed_frames: Counter,
+    /// Frames handed on.
+    pub frames: Counter,
+    /// Datagrams from an address other than the one being played.
+    pub conflicts: Counter,
+    /// Times that playout was placed anew.
+    pub realigned: Counter,
+    /// Streams begun.
+    pub streams: Counter,
+    /// Datagrams refused, by reason; see [`ReceiveCounters::rejects`].
+    rejected: [Counter; REASONS.len()],
+    /// Audio waiting in the jitter buffer, in frames.
+    pub depth: Counter,
+    /// Interarrival jitter (RFC 3550, 6.4.1) in nanoseconds.
+    pub jitter_ns: Counter,
+    /// Resampling ratio in force, relative to the nominal one, in parts per billion, offset by 2^32.
+    drift_ppb: Counter,
+    /// Level of what is played.
+    pub level: Meter,
+}
+
+/// Every reason for which a datagram is refused, with its name in reports.
+const REASONS: [(Reject, &str); 6] = [
+    (Reject::Truncated, "truncated"),
+    (Reject::Version, "version"),
+    (Reject::Padding, "padding"),
+    (Reject::PayloadType, "payload_type"),
+    (Reject::Length, "length"),
+    (Reject::Value, "value"),
+];
+
+impl ReceiveCounters {
+    /// Counts one refused datagram.
+    pub fn reject(&self, reason: Reject) {
+        if let Some(index) = REASONS.iter().position(|(r, _)| *r == reason) {
+            self.rejected[index].add(1);
+        }
+    }
+
+    /// Refused datagrams by reason.
+    pub fn rejects(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        REASONS.iter().zip(&self.rejected).map(|((_, name), counter)| (*name, counter.get()))
+    }
+
+    /// Publishes the correction in force.
+    pub fn set_drift(&self, ratio_minus_one: f64) {
+        self.drift_ppb.set(((ratio_minus_one * 1e9) as i64 + (1 << 32)) as u64);
+    }
+
+    /// The correction in force, in parts per million.
+    pub fn drift_ppm(&self) -> f64 {
+        match self.drift_ppb.get() {
+            0 => 0.0,
+            value => (value as i64 - (1 << 32)) as f64 / 1e3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_counted_under_its_own_name() {
+        let counters = ReceiveCounters::default();
+        counters.reject(Reject::Padding);
+        counters.reject(Reject::Padding);
+        let counted: Vec<_> = counters.rejects().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [("padding", 2)]);
+    }
+
+    #[test]
+    fn drift_keeps_its_sign() {
+        let counters = ReceiveCounters::default();
+        assert_eq!(counters.drift_ppm(), 0.0);
+        counters.set_drift(-123.5e-6);
+        assert!((counters.drift_ppm() + 123.5).abs() < 0.01);
+    }
+}

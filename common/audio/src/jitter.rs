@@ -1,0 +1,323 @@
+//! The jitter buffer: packets in the order of their sequence numbers, waiting for their time.
+//!
+//! Slots and their octets are taken once, at construction. A packet costs a copy and constant work.
+
+use proto::units::Position;
+
+/// What is needed to decode a packet later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slot {
+    sequence: u64,
+    occupied: bool,
+    pub(crate) position: Position,
+    pub(crate) frames: u32,
+    pub(crate) channels: u16,
+    pub(crate) big_endian: bool,
+    length: u32,
+}
+
+impl Slot {
+    fn end(&self) -> Position {
+        self.position.advanced(u64::from(self.frames))
+    }
+}
+
+/// A packet to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) sequence: u64,
+    pub(crate) position: Position,
+    pub(crate) frames: u32,
+    pub(crate) channels: u16,
+    pub(crate) big_endian: bool,
+    pub(crate) payload: &'a [u8],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    Kept,
+    Late,
+    Duplicate,
+    /// Larger than a slot.
+    TooLong,
+}
+
+/// What stands at the cursor.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Span<'a> {
+    /// A packet that covers the cursor: `skip` frames of it lie before.
+    Audio { slot: Slot, payload: &'a [u8], skip: u32 },
+    /// Nothing for this many frames, then audio.
+    Gap(u64),
+    /// Nothing at all from here on.
+    Empty,
+}
+
+pub(crate) struct JitterBuffer {
+    slots: Vec<Slot>,
+    octets: Vec<u8>,
+    slot_size: usize,
+    /// The lowest sequence number that may still be played.
+    head: u64,
+    /// One past the highest sequence number kept.
+    tail: u64,
+    /// One past the last frame kept.
+    end: Position,
+    lost: u64,
+    overflowed: u64,
+}
+
+impl JitterBuffer {
+    /// Room for `slots` packets (rounded up to a power of two) of `slot_size` payload octets.
+    pub(crate) fn new(slots: usize, slot_size: usize) -> Self {
+        let slots = slots.next_power_of_two();
+        Self {
+            slots: vec![Slot::default(); slots],
+            octets: vec![0; slots * slot_size],
+            slot_size,
+            head: 0,
+            tail: 0,
+            end: Position(0),
+            lost: 0,
+            overflowed: 0,
+        }
+    }
+
+    /// Forgets every packet. The next one inserted is the first.
+    pub(crate) fn clear(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.occupied = false);
+        (self.head, self.tail) = (0, 0);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    /// One past the highest sequence number kept.
+    pub(crate) fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// One past the last frame that was ever kept.
+    pub(crate) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// The first frame that is there.
+    pub(crate) fn start(&self) -> Option<Position> {
+        (self.head..self.tail).find_map(|sequence| self.get(sequence)).map(|slot| slot.position)
+    }
+
+    /// Packets that were due and not there, since the last call.
+    pub(crate) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Packets pushed out by newer ones, since the last call.
+    pub(crate) fn take_overflowed(&mut self) -> u64 {
+        std::mem::take(&mut self.overflowed)
+    }
+
+    pub(crate) fn insert(&mut self, entry: &Entry<'_>) -> Inserted {
+        if entry.payload.len() > self.slot_size {
+            return Inserted::TooLong;
+        }
+        if self.is_empty() && self.head == 0 {
+            (self.head, self.tail) = (entry.sequence, entry.sequence);
+        }
+        if entry.sequence < self.head {
+            return Inserted::Late;
+        }
+        if self.get(entry.sequence).is_some() {
+            return Inserted::Duplicate;
+        }
+        self.make_room(entry.sequence);
+        let index = self.index(entry.sequence);
+        self.slots[index] = Slot {
+            sequence: entry.sequence,
+            occupied: true,
+            position: entry.position,
+            frames: entry.frames,
+            channels: entry.channels,
+            big_endian: entry.big_endian,
+            length: entry.payload.len() as u32,
+        };
+        self.octets[index * self.slot_size..][..entry.payload.len()].copy_from_slice(entry.payload);
+        self.tail = self.tail.max(entry.sequence + 1);
+        self.end = self.end.max(self.slots[index].end());
+        Inserted::Kept
+    }
+
+    /// Before anything is played, an earlier packet than the first may still come; the buffer then begins with it.
+    pub(crate) fn reach_back(&mut self, sequence: u64) {
+        let too_far = self.tail.saturating_sub(sequence) > self.slots.len() as u64;
+        if sequence < self.head && !self.is_empty() && !too_far {
+            self.head = sequence;
+        }
+    }
+
+    /// What stands at `cursor`. Packets that lie wholly before it are given up.
+    pub(crate) fn span(&mut self, cursor: Position) -> Span<'_> {
+        let mut sequence = self.head;
+        while sequence < self.tail {
+            let Some(slot) = self.get(sequence).copied() else {
+                sequence += 1;
+                continue;
+            };
+            if slot.position > cursor {
+                return Span::Gap(slot.position.since(cursor) as u64);
+            }
+            // Everything before this packet had its time.
+            self.lost += sequence - self.head;
+            self.head = sequence;
+            if slot.end() > cursor {
+                let skip = cursor.since(slot.position) as u32;
+                let start = self.index(sequence) * self.slot_size;
+                let payload = &self.octets[start..start + slot.length as usize];
+                return Span::Audio { slot, payload, skip };
+            }
+            self.free(sequence);
+            self.head = sequence + 1;
+            sequence += 1;
+        }
+        Span::Empty
+    }
+
+    fn make_room(&mut self, sequence: u64) {
+        let lowest = (sequence + 1).saturating_sub(self.slots.len() as u64);
+        // After a jump, everything goes; no need to visit each number in between.
+        let visit = lowest.min(self.tail);
+        while self.head < visit {
+            self.overflowed += u64::from(self.get(self.head).is_some());
+            self.free(self.head);
+            self.head += 1;
+        }
+        if self.head < lowest {
+            self.head = lowest;
+            self.tail = self.tail.max(lowest);
+        }
+    }
+
+    fn free(&mut self, sequence: u64) {
+        let index = self.index(sequence);
+        self.slots[index].occupied = false;
+    }
+
+    fn get(&self, sequence: u64) -> Option<&Slot> {
+        let slot = &self.slots[self.index(sequence)];
+        (slot.occupied && slot.sequence == sequence).then_some(slot)
+    }
+
+    fn index(&self, sequence: u64) -> usize {
+        (sequence as usize) & (self.slots.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(sequence: u64, payload: &[u8]) -> Entry<'_> {
+        Entry {
+            sequence,
+            position: Position(sequence * 10),
+            frames: 10,
+            channels: 1,
+            big_endian: true,
+            payload,
+        }
+    }
+
+    fn audio_at(buffer: &mut JitterBuffer, cursor: u64) -> Option<(u64, u32)> {
+        match buffer.span(Position(cursor)) {
+            Span::Audio { slot, skip, .. } => Some((slot.sequence, skip)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn plays_in_order_whatever_the_arrival() {
+        let mut buffer = JitterBuffer::new(8, 4);
+        for sequence in [5, 7, 6] {
+            assert_eq!(buffer.insert(&entry(sequence, &[sequence as u8])), Inserted::Kept);
+        }
+        assert_eq!(buffer.insert(&entry(6, &[0])), Inserted::Duplicate);
+        assert_eq!(audio_at(&mut buffer, 50), Some((5, 0)));
+        assert_eq!(audio_at(&mut buffer, 63), Some((6, 3)));
+        assert_eq!(audio_at(&mut buffer, 70), Some((7, 0)));
+        assert_eq!(buffer.insert(&entry(6, &[0])), Inserted::Late);
+        assert_eq!(buffer.span(Position(80)), Span::Empty);
+        assert_eq!(buffer.take_lost(), 0);
+    }
+
+    #[test]
+    fn a_missing_packet_is_a_gap_until_it_comes_or_its_time_is_over() {
+        let mut buffer = JitterBuffer::new(8, 4);
+        buffer.insert(&entry(5, &[]));
+        buffer.insert(&entry(8, &[]));
+        assert_eq!(buffer.span(Position(60)), Span::Gap(20));
+        buffer.insert(&entry(7, &[]));
+        assert_eq!(buffer.span(Position(62)), Span::Gap(8));
+        assert_eq!(audio_at(&mut buffer, 72), Some((7, 2)));
+        assert_eq!(buffer.take_lost(), 1);
+        assert_eq!(audio_at(&mut buffer, 80), Some((8, 0)));
+        assert_eq!(buffer.take_lost(), 0);
+    }
+
+    #[test]
+    fn an_earlier_packet_may_come_before_play_begins() {
+        let mut buffer = JitterBuffer::new(8, 4);
+        buffer.insert(&entry(5, &[]));
+        assert_eq!(buffer.insert(&entry(4, &[])), Inserted::Late);
+        buffer.reach_back(4);
+        assert_eq!(buffer.insert(&entry(4, &[])), Inserted::Kept);
+        assert_eq!(buffer.start(), Some(Position(40)));
+        buffer.reach_back(0);
+        assert_eq!(buffer.insert(&entry(0, &[])), Inserted::Kept);
+        assert_eq!(buffer.take_overflowed(), 0);
+    }
+
+    #[test]
+    fn the_oldest_make_room_for_the_newest() {
+        let mut buffer = JitterBuffer::new(4, 4);
+        for sequence in 1..=6 {
+            buffer.insert(&entry(sequence, &[]));
+        }
+        assert_eq!(buffer.take_overflowed(), 2);
+        assert_eq!(buffer.start(), Some(Position(30)));
+        buffer.insert(&entry(1 << 40, &[]));
+        assert_eq!(buffer.take_overflowed(), 4);
+        assert_eq!(buffer.start(), Some(Position(10 << 40)));
+        assert_eq!(buffer.insert(&entry(9, &[0; 5])), Inserted::TooLong);
+    }
+
+    proptest! {
+        /// Against a sorted map that knows no limits.
+        #[test]
+        fn agrees_with_a_model(order in prop::collection::vec(1u64..60, 1..80), step in 1u64..15) {
+            let mut buffer = JitterBuffer::new(64, 4);
+            let mut model = std::collections::BTreeMap::new();
+            buffer.reach_back(0);
+            let mut cursor = 0;
+            let mut first = true;
+            for sequence in order {
+                if first { cursor = sequence * 10; first = false; }
+                let kept = buffer.insert(&entry(sequence, &[])) == Inserted::Kept;
+                let playable = sequence * 10 + 10 > cursor;
+                if kept { model.insert(sequence, ()); }
+                prop_assert!(!kept || playable || sequence >= buffer.head);
+                let expected = model.range(cursor / 10..).next().map(|(s, ())| *s);
+                match buffer.span(Position(cursor)) {
+                    Span::Audio { slot, skip, .. } => {
+                        prop_assert_eq!(Some(slot.sequence), expected);
+                        prop_assert_eq!(slot.sequence * 10 + u64::from(skip), cursor);
+                    }
+                    Span::Gap(frames) => prop_assert_eq!(Some((cursor + frames) / 10), expected),
+                    Span::Empty => prop_assert_eq!(expected, None),
+                }
+                cursor += step;
+            }
+        }
+    }
+}

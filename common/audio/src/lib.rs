@@ -1,0 +1,23 @@
+//! The sound: what happens to samples between a capture callback and a socket, and between a socket and a
+//! playback callback.
+//!
+//! Nothing here reads a clock, opens a socket or starts a thread. Both pipelines are driven the same way:
+//! `handle_*` takes one input with its time, then `poll_*` is called until it returns `None`. Memory is taken at
+//! construction; after that no call allocates, so the pipelines may run on real-time threads.
+//!
+//! Samples are `f32` with a scale of 2^15, interleaved; a *frame* is one sample per channel.
+
+#![forbid(unsafe_code)]
+
+pub mod counters;
+pub mod drift;
+pub mod map;
+pub mod receive;
+pub mod resample;
+pub mod send;
+
+mod detect;
+mod fade;
+mod jitter;
+mod reception;
+mod timeline;
