@@ -40,9 +40,11 @@ need_packages() {
 
 # Sets the array `cargo` to the command that compiles for $triple: rustup's where rustup has the
 # target or can add it, else Debian's compiler with a standard library made from Debian's source.
-# CROSS_RUST=debian leaves rustup out.
+# A library once made stays in use, so that a machine without access does not ask for the target each
+# time. CROSS_RUST=debian leaves rustup out.
 choose_rust() {
-    if [[ ${CROSS_RUST:-} != debian ]] && rustup_has_target; then
+    if [[ ${CROSS_RUST:-} != debian ]] && ! compgen -G "$cache/std-*/lib/rustlib/$triple/lib" >/dev/null &&
+        rustup_has_target; then
         cargo=(cargo)
     else
         make_std
@@ -79,13 +81,14 @@ make_std() {
     # shellcheck disable=SC2016 # the wrapper's own $@
     printf '#!/bin/sh\ncase " $* " in *" panic_abort "*) set -- "$@" -Cpanic=abort ;; esac\nexec "$@"\n' >"$work/rustc"
     chmod +x "$work/rustc"
-    # Both need nightly features of a released compiler; RUSTC_BOOTSTRAP allows them, here only.
+    # build-std is a nightly feature; RUSTC_BOOTSTRAP makes a released compiler accept it, for std only.
     (
         cd "$work"
         export RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTC_WRAPPER=$work/rustc
-        rm -rf "target/$triple" lib
+        rm -rf "target/$triple" lib "$cache/build/$triple" # cargo does not see that std was replaced
         mkdir lib
-        env -u RUSTFLAGS /usr/bin/cargo build --release --target-dir target --target "$triple" \
+        # Link-time optimisation needs the intermediate code, which cargo leaves out of std.
+        RUSTFLAGS=-Cembed-bitcode=yes /usr/bin/cargo build --release --target-dir target --target "$triple" \
             -Zbuild-std=std,panic_abort,panic_unwind,test
         cp "target/$triple/release/deps"/*.rlib lib
         rm lib/libempty-*

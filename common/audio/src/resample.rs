@@ -178,7 +178,7 @@ mod tests {
             converter.finish(&mut out);
             let (amplitude, delay, residual) = fit(&out, f64::from(to));
             assert!((amplitude - 0.5).abs() < 1e-4, "{from} to {to}: amplitude {amplitude}");
-            assert!(delay.abs() < 1.0, "{from} to {to}: {delay} frames late");
+            assert!(delay.abs() < 1.5, "{from} to {to}: {delay} frames late");
             assert!(residual < -110.0, "{from} to {to}: residual {residual} dB");
             let excess = out.len() as i64 - i64::from(to);
             assert!((-2..400).contains(&excess), "{from} to {to}: {excess} frames more than a second");

@@ -1,0 +1,149 @@
+//! One client, as a person describes it.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+use audio::map::{ChannelMap, Trim};
+use audio::send::Wire;
+
+/// The port of the audioStreamUDP programs, where none is named.
+pub const DEFAULT_PORT: u16 = 57_001;
+
+/// A receiver's entry in the sender's list. What is `None` follows the sender's defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    /// Its name, unique in the list.
+    pub name: String,
+    /// Address or host name.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+    /// What it hears.
+    pub map: ChannelMap,
+    /// How loud.
+    pub trim: Trim,
+    /// Wire format.
+    pub wire: Option<Wire>,
+}
+
+/// Why a client's description was refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}`: {reason}; a client is written NAME=ADDRESS:PORT/CHANNELS, like \"Node 1=192.168.2.249:57001/0,1+2\""
+)]
+pub struct ParseError {
+    text: String,
+    reason: String,
+}
+
+impl FromStr for Client {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let refuse = |reason: &str| ParseError { text: text.into(), reason: reason.into() };
+        let (name, rest) = text.split_once('=').ok_or_else(|| refuse("there is no `=` after the name"))?;
+        let (address, channels) =
+            rest.rsplit_once('/').ok_or_else(|| refuse("there is no `/` before the channels"))?;
+        let map: ChannelMap =
+            channels.parse().map_err(|error: audio::map::Error| refuse(&error.to_string()))?;
+        let (host, port) = split_address(address).map_err(refuse)?;
+        if name.trim().is_empty() {
+            return Err(refuse("the name is empty"));
+        }
+        Ok(Self { name: name.trim().into(), host, port, map, trim: Trim::default(), wire: None })
+    }
+}
+
+fn split_address(text: &str) -> Result<(String, u16), &'static str> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(v6) => {
+            let (host, port) = v6.split_once(']').ok_or("an IPv6 address ends with `]`")?;
+            (host, port.strip_prefix(':'))
+        }
+        None => match text.rsplit_once(':') {
+            Some((host, _)) if host.contains(':') => return Err("an IPv6 address is written in [ ]"),
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.is_empty() {
+        return Err("the address is empty");
+    }
+    let port = match port {
+        Some(port) => {
+            port.parse().ok().filter(|port| *port > 0).ok_or("a port is a number from 1 to 65535")?
+        }
+        None => DEFAULT_PORT,
+    };
+    Ok((host.into(), port))
+}
+
+impl Client {
+    /// Looks up where it is.
+    ///
+    /// # Errors
+    /// One line that names the client, where its host has no address.
+    pub fn resolve(&self) -> Result<SocketAddr, String> {
+        let mut found = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| format!("client `{}`: `{}` has no address: {error}", self.name, self.host))?;
+        found.next().ok_or_else(|| format!("client `{}`: `{}` has no address", self.name, self.host))
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{}={open}{}{close}:{}/{}", self.name, self.host, self.port, self.map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_what_the_help_shows() {
+        let client: Client = "Node 1=192.168.2.249:57001/1".parse().unwrap();
+        assert_eq!(
+            (client.name.as_str(), client.host.as_str(), client.port),
+            ("Node 1", "192.168.2.249", 57_001)
+        );
+        assert_eq!(client.map.outputs(), [vec![1]]);
+        assert_eq!(client.to_string(), "Node 1=192.168.2.249:57001/1");
+        let client: Client = "a=[fe80::1]:5000/0,1+2".parse().unwrap();
+        assert_eq!((client.host.as_str(), client.port), ("fe80::1", 5000));
+        assert_eq!(client.to_string(), "a=[fe80::1]:5000/0,1+2");
+        let client: Client = "pi=kitchen.local/0".parse().unwrap();
+        assert_eq!((client.host.as_str(), client.port), ("kitchen.local", DEFAULT_PORT));
+    }
+
+    #[test]
+    fn refuses_with_the_reason_and_an_example() {
+        for (text, reason) in [
+            ("1.2.3.4:5/0", "no `=`"),
+            ("a=1.2.3.4:5", "no `/`"),
+            ("a=1.2.3.4:5/", "not a channel"),
+            ("a=1.2.3.4:0/0", "port"),
+            ("a=1.2.3.4:70000/0", "port"),
+            ("a=:5/0", "address is empty"),
+            ("a=::1:5/0", "[ ]"),
+            ("a=[::1/0", "]"),
+            (" =h:5/0", "name is empty"),
+        ] {
+            let error = text.parse::<Client>().unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains("Node 1="), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in "\\PC{0,40}") {
+            if let Ok(client) = text.parse::<Client>() {
+                prop_assert_eq!(client.to_string().parse::<Client>().unwrap(), client);
+            }
+        }
+    }
+}

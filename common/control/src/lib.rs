@@ -1,0 +1,9 @@
+//! The human plane: what people write into files and command lines, and what they read back.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod config;
+pub mod display;
+pub mod list;
+pub mod signals;

@@ -1,0 +1,19 @@
+//! Ears and mouth: what samples come from and what they go to.
+//!
+//! A capture feeds a ring of samples and a ring of stamps; a playback drains a ring and stamps what it took. Sound
+//! cards do so from their callbacks, files and test signals from a thread that keeps a virtual card's time. The rings
+//! belong to the programs.
+
+#![forbid(unsafe_code)]
+
+pub mod capture;
+pub mod error;
+pub mod playback;
+pub mod system;
+
+mod convert;
+mod reader;
+mod virtual_card;
+mod writer;
+
+pub use error::Error;

@@ -1,0 +1,280 @@
+//! Where samples go.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use audio::counters::Counter;
+use os::wait::Waker;
+use proto::units::Mono;
+use ringbuf::traits::{Consumer, Producer};
+use ringbuf::{HeapCons, HeapProd};
+use sim::card::CardSpec;
+
+use crate::capture::has_wav_ending;
+use crate::error::Error;
+use crate::system;
+use crate::virtual_card::{self, Running, parse_card};
+use crate::writer::{self, WavFile, Writer};
+
+/// What `--playback` names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sink {
+    /// A sound card, by its name, a part of it, or its id.
+    Device(String),
+    /// A WAV file of 16 bits.
+    Wav(PathBuf),
+    /// Raw interleaved 16-bit little-endian PCM on standard output.
+    Stdout,
+    /// Takes everything and keeps nothing.
+    Null,
+    /// A card that does not exist, with a clock of its own; it may record what it plays.
+    Virtual(CardSpec, Option<PathBuf>),
+}
+
+impl FromStr for Sink {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (head, tail) = text.split_once(':').unwrap_or((text, ""));
+        match (head, tail) {
+            ("", _) => Err(Error::description(text, "names nothing; run the `devices` command for a list")),
+            ("-", "") => Ok(Self::Stdout),
+            ("null", "") => Ok(Self::Null),
+            ("virtual", settings) => {
+                let (card, file) = parse_card(text, settings)?;
+                Ok(Self::Virtual(card, file))
+            }
+            _ if has_wav_ending(text) => Ok(Self::Wav(text.into())),
+            _ => Ok(Self::Device(text.into())),
+        }
+    }
+}
+
+impl Sink {
+    /// Whether it has a clock of its own that the stream has to be steered to.
+    pub fn has_clock(&self) -> bool {
+        matches!(self, Self::Device(_) | Self::Virtual(..))
+    }
+}
+
+/// What a device took, and when it is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlaybackStamp {
+    /// Frames taken from the ring before this callback.
+    pub taken: u64,
+    /// Frames that the callback asked for.
+    pub asked: u32,
+    /// Frames that the ring could not give.
+    pub missing: u32,
+    /// When the callback's first frame leaves the DAC.
+    pub at: Mono,
+}
+
+/// What a playback counts.
+#[derive(Debug, Default)]
+pub struct PlaybackCounters {
+    /// Callbacks.
+    pub callbacks: Counter,
+    /// Frames that the ring could not give.
+    pub missing: Counter,
+    /// Times the card lost frames.
+    pub xruns: Counter,
+    /// Device latency in microseconds, from the callback to the DAC, as the system reports it.
+    pub latency_us: Counter,
+    /// The device has failed and takes nothing more.
+    pub failed: AtomicBool,
+}
+
+/// Reads blocks out of the ring. Runs on audio callbacks: nothing in it allocates, locks or waits.
+pub struct Drain {
+    samples: HeapCons<f32>,
+    stamps: HeapProd<PlaybackStamp>,
+    counters: Arc<PlaybackCounters>,
+    waker: Waker,
+    channels: usize,
+    taken: u64,
+}
+
+impl Drain {
+    /// A drain of blocks of `channels`.
+    pub fn new(
+        samples: HeapCons<f32>,
+        stamps: HeapProd<PlaybackStamp>,
+        counters: Arc<PlaybackCounters>,
+        waker: Waker,
+        channels: u16,
+    ) -> Self {
+        Self { samples, stamps, counters, waker, channels: usize::from(channels), taken: 0 }
+    }
+
+    /// Fills one block whose first frame leaves the DAC at `at`; with silence where the ring is empty.
+    pub(crate) fn fill<T: Copy>(&mut self, block: &mut [T], at: Mono, from_f32: impl Fn(f32) -> T) {
+        let _section = os::realtime::section();
+        let taken = self.taken;
+        let mut ready = self.samples.pop_iter();
+        let mut count = 0usize;
+        for slot in block.iter_mut() {
+            *slot = from_f32(ready.next().inspect(|_| count += 1).unwrap_or(0.0));
+        }
+        drop(ready);
+        self.taken += (count / self.channels) as u64;
+        let asked = (block.len() / self.channels) as u32;
+        let missing = asked - (count / self.channels) as u32;
+        self.counters.callbacks.add(1);
+        self.counters.missing.add(u64::from(missing));
+        // A full ring means that nobody reads the stamps; the next one tells the same.
+        let _ = self.stamps.try_push(PlaybackStamp { taken, asked, missing, at });
+        self.waker.wake();
+    }
+
+    /// Notes that the card lost frames.
+    pub(crate) fn note_xrun(&self) {
+        self.counters.xruns.add(1);
+    }
+
+    pub(crate) fn fail(&self) {
+        self.counters.failed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn counters(&self) -> Arc<PlaybackCounters> {
+        self.counters.clone()
+    }
+
+    /// The ring, and what to do with an error that ends the writing.
+    pub(crate) fn into_parts(self) -> (HeapCons<f32>, impl FnOnce(Error)) {
+        let counters = self.counters;
+        let report = move |error: Error| {
+            // On the writer's own thread, which may print.
+            eprintln!("error: {error}");
+            counters.failed.store(true, Ordering::Release);
+        };
+        (self.samples, report)
+    }
+}
+
+/// How a sink is to be opened.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Which.
+    pub sink: Sink,
+    /// Frames a second.
+    pub rate: u32,
+    /// Channels.
+    pub channels: u16,
+    /// Frames in a device's period.
+    pub period: u32,
+}
+
+/// A sink that was found, ready to start.
+pub struct Playback {
+    /// For people.
+    pub description: String,
+    rate: u32,
+    channels: u16,
+    kind: Kind,
+}
+
+enum Kind {
+    System(system::Opening),
+    Virtual { card: CardSpec, file: Option<WavFile>, period: u32 },
+    Writer(Writer),
+}
+
+/// Keeps a playback alive; dropping it stops the playback, and a file is completed.
+#[must_use]
+pub enum Stream {
+    /// A sound card's stream.
+    System(system::Stream),
+    /// A thread that keeps time or writes.
+    Thread(Running),
+}
+
+/// Finds the sink and checks that it can be had as asked.
+///
+/// # Errors
+/// Every reason that can be known before sound flows; see [`Error`].
+pub fn open(request: &Request) -> Result<Playback, Error> {
+    let Request { rate, channels, period, .. } = *request;
+    let (description, kind) = match &request.sink {
+        Sink::Device(name) => {
+            let opening = system::Opening::playback(name, rate, channels, period)?;
+            (opening.description(), Kind::System(opening))
+        }
+        Sink::Wav(path) => {
+            let file = WavFile::create(path, rate, channels)?;
+            (path.display().to_string(), Kind::Writer(Writer::Wav(file)))
+        }
+        Sink::Stdout => ("standard output".into(), Kind::Writer(Writer::Stdout)),
+        Sink::Null => ("null".into(), Kind::Writer(Writer::Null)),
+        Sink::Virtual(card, path) => {
+            let file = path.as_ref().map(|path| WavFile::create(path, rate, channels)).transpose()?;
+            (format!("virtual card, {} ppm", card.ppm), Kind::Virtual { card: *card, file, period })
+        }
+    };
+    Ok(Playback { description, rate, channels, kind })
+}
+
+impl Playback {
+    /// Starts draining.
+    ///
+    /// # Errors
+    /// The audio system's refusal.
+    pub fn start(self, drain: Drain) -> Result<Stream, Error> {
+        match self.kind {
+            Kind::System(opening) => Ok(Stream::System(opening.start_playback(drain)?)),
+            Kind::Virtual { card, file, period } => {
+                let running =
+                    virtual_card::start_playback(card, file, self.rate, self.channels, period, drain)?;
+                Ok(Stream::Thread(running))
+            }
+            Kind::Writer(writer) => Ok(Stream::Thread(writer::start(writer, drain)?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringbuf::HeapRb;
+    use ringbuf::traits::Split;
+
+    #[test]
+    fn sinks_are_told_apart_by_their_form() {
+        let parse = |text: &str| text.parse::<Sink>().unwrap();
+        assert_eq!(parse("default"), Sink::Device("default".into()));
+        assert_eq!(parse("plughw:1,0"), Sink::Device("plughw:1,0".into()));
+        assert_eq!(parse("out.wav"), Sink::Wav("out.wav".into()));
+        assert_eq!(parse("-"), Sink::Stdout);
+        assert_eq!(parse("null"), Sink::Null);
+        assert_eq!(parse("virtual"), Sink::Virtual(CardSpec::default(), None));
+        let card = CardSpec { ppm: 100.0, ..CardSpec::default() };
+        assert_eq!(parse("virtual:ppm=100,file=a.wav"), Sink::Virtual(card, Some("a.wav".into())));
+        assert!("".parse::<Sink>().is_err());
+    }
+
+    #[test]
+    fn an_empty_ring_is_filled_with_silence_and_counted() {
+        let (mut samples, samples_out) = HeapRb::new(64).split();
+        let (stamps, mut stamps_out) = HeapRb::new(8).split();
+        let (waker, _wakeup) = os::wait::pair().unwrap();
+        let counters = Arc::new(PlaybackCounters::default());
+        let mut drain = Drain::new(samples_out, stamps, counters.clone(), waker, 2);
+        samples.push_slice(&[0.5; 12]);
+        let mut block = [9.0; 8];
+        drain.fill(&mut block, Mono(10), |sample| sample);
+        assert_eq!(block, [0.5; 8]);
+        drain.fill(&mut block, Mono(20), |sample| sample);
+        assert_eq!(block, [0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0]);
+        let stamps: Vec<_> = stamps_out.pop_iter().collect();
+        assert_eq!(
+            stamps,
+            [
+                PlaybackStamp { taken: 0, asked: 4, missing: 0, at: Mono(10) },
+                PlaybackStamp { taken: 4, asked: 4, missing: 2, at: Mono(20) },
+            ]
+        );
+        assert_eq!(counters.missing.get(), 2);
+    }
+}

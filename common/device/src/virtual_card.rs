@@ -1,0 +1,153 @@
+//! Threads that keep a card's time: for files and test signals, and for cards that exist in the model only.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use os::clock;
+use proto::units::Mono;
+use sim::card::{Card, CardSpec, Direction};
+
+use crate::capture::Feeder;
+use crate::error::Error;
+use crate::playback::Drain;
+use crate::reader::Reader;
+use crate::writer::WavFile;
+
+/// A source that is this much behind its time has waited for its pipe, and starts its clock again.
+const STALLED: i64 = 200_000_000;
+
+/// A thread that is stopped and joined when this is dropped.
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    /// A thread that may wait in a read for ever is left behind.
+    joinable: bool,
+}
+
+impl Running {
+    pub(crate) fn spawn(
+        name: &str,
+        joinable: bool,
+        body: impl FnOnce(&AtomicBool) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || body(&flag))?;
+        Ok(Self { stop, thread: Some(thread), joinable })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take().filter(|_| self.joinable) {
+            // A panic there has been printed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads the settings of a virtual card, such as `ppm=100,jitter=0.5,xrun=10,seed=1,file=out.wav`.
+pub(crate) fn parse_card(whole: &str, settings: &str) -> Result<(CardSpec, Option<PathBuf>), Error> {
+    let mut spec = CardSpec::default();
+    let mut file = None;
+    for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
+        let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+        let number = || {
+            let number = value.parse::<f64>().ok().filter(|number| number.abs() <= 1e5);
+            number.ok_or_else(|| Error::description(whole, format!("`{setting}` needs a number")))
+        };
+        match key {
+            "ppm" => spec.ppm = number()?,
+            "jitter" => spec.jitter = (number()?.max(0.0) * 1e6) as i64,
+            "xrun" => spec.xrun_every = (number()?.max(0.0) * 1e9) as i64,
+            "seed" => spec.seed = number()? as u64,
+            "file" => file = Some(value.into()),
+            _ => {
+                let reason = "a virtual card has ppm=N, jitter=MILLISECONDS, xrun=SECONDS, seed=N and, for playback, file=PATH";
+                return Err(Error::description(whole, reason));
+            }
+        }
+    }
+    Ok((spec, file))
+}
+
+pub(crate) fn start_capture(
+    mut reader: Box<dyn Reader>,
+    spec: CardSpec,
+    rate: u32,
+    channels: u16,
+    period: u32,
+    mut feeder: Feeder,
+) -> Result<Running, Error> {
+    Running::spawn("capture", false, move |stop| {
+        let _ = os::realtime::promote();
+        let new_card = || Card::new(spec, Direction::Capture, rate, period, clock::now());
+        let mut card = new_card();
+        let mut block = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let mut now = card.next_period();
+            block.clear();
+            let failed = reader.read(period as usize, &mut block).is_err();
+            if clock::now().since(now.callback) > STALLED {
+                card = new_card();
+                now = card.next_period();
+            }
+            sleep_until(now.callback);
+            if now.lost > 0 {
+                feeder.skip(now.lost);
+            }
+            if !block.is_empty() {
+                feeder.feed(&block, now.converter, |sample| sample);
+            }
+            if failed {
+                return feeder.fail();
+            }
+            if block.len() < period as usize * usize::from(channels) {
+                return feeder.finish();
+            }
+        }
+    })
+}
+
+pub(crate) fn start_playback(
+    spec: CardSpec,
+    file: Option<WavFile>,
+    rate: u32,
+    channels: u16,
+    period: u32,
+    mut drain: Drain,
+) -> Result<Running, Error> {
+    Running::spawn("playback", true, move |stop| {
+        let _ = os::realtime::promote();
+        let mut card = Card::new(spec, Direction::Playback, rate, period, clock::now());
+        let mut block = vec![0.0; period as usize * usize::from(channels)];
+        let mut file = file;
+        while !stop.load(Ordering::Relaxed) {
+            let now = card.next_period();
+            sleep_until(now.callback);
+            if now.lost > 0 {
+                drain.note_xrun();
+            }
+            drain.fill(&mut block, now.converter, |sample| sample);
+            if let Some(open) = &mut file {
+                if open.write(&block).is_err() {
+                    drain.fail();
+                    file = None;
+                }
+            }
+        }
+        if file.is_some_and(|file| file.finish().is_err()) {
+            drain.fail();
+        }
+    })
+}
+
+fn sleep_until(at: Mono) {
+    let left = at.left_from(clock::now());
+    if !left.is_zero() {
+        std::thread::sleep(left);
+    }
+}

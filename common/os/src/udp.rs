@@ -1,0 +1,282 @@
+//! UDP sockets: sized, marked, never blocking; datagrams in batches with their arrival times.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proto::units::Mono;
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use crate::clock;
+
+#[cfg(all(target_os = "linux", not(feature = "fallback")))]
+#[path = "udp/batch_linux.rs"]
+mod batch;
+#[cfg(not(all(target_os = "linux", not(feature = "fallback"))))]
+#[path = "udp/batch_fallback.rs"]
+mod batch;
+
+/// Kernel buffers asked for, in octets: half a second of sixteen channels in small packets.
+const BUFFER: usize = 1 << 20;
+/// Expedited forwarding (RFC 3246), in the upper six bits of the traffic class octet.
+const DSCP_EF: u32 = 46 << 2;
+
+/// A bound socket that never blocks.
+#[derive(Debug)]
+pub struct Socket {
+    inner: socket2::Socket,
+    state: UdpSocketState,
+}
+
+impl Socket {
+    /// Binds to an address; port 0 has the system choose one. Datagrams that go out are marked for expedited
+    /// forwarding where the system allows it.
+    ///
+    /// # Errors
+    /// The system's, unchanged: the address may be in use, absent or reserved.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let inner = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            inner.set_only_v6(true)?;
+        }
+        inner.bind(&SockAddr::from(address))?;
+        inner.set_nonblocking(true)?;
+        // Smaller buffers and unmarked packets still work, so refusals are no errors.
+        let _ = inner.set_recv_buffer_size(BUFFER);
+        let _ = inner.set_send_buffer_size(BUFFER);
+        let _ = mark(&inner, address);
+        let state = UdpSocketState::new(UdpSockRef::from(&inner))?;
+        Ok(Self { inner, state })
+    }
+
+    /// The address it is bound to.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Sends one datagram. Whether it went out.
+    pub fn send(&self, bytes: &[u8], to: SocketAddr) -> bool {
+        self.inner.send_to(bytes, &SockAddr::from(to)).is_ok()
+    }
+
+    #[cfg(all(unix, not(feature = "fallback")))]
+    pub(crate) fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.inner)
+    }
+
+    #[cfg(not(all(unix, not(feature = "fallback"))))]
+    pub(crate) fn is_readable(&self) -> bool {
+        let mut octet = [std::mem::MaybeUninit::uninit()];
+        match self.inner.peek(&mut octet) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn mark(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() { socket.set_tclass_v6(DSCP_EF) } else { socket.set_tos_v4(DSCP_EF) }
+}
+
+#[cfg(not(unix))]
+fn mark(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() { Ok(()) } else { socket.set_tos_v4(DSCP_EF) }
+}
+
+/// Datagrams fetched at a time, and octets kept of each: the kernel may hand several of equal length over as one.
+const BATCH: usize = 8;
+const ROOM: usize = 1 << 16;
+
+/// Memory for datagrams that arrive.
+pub struct Inbox {
+    octets: Vec<u8>,
+    meta: [RecvMeta; BATCH],
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { octets: vec![0; BATCH * ROOM], meta: [RecvMeta::default(); BATCH] }
+    }
+}
+
+impl Inbox {
+    /// Hands every datagram that waits in a socket to `handle`, with its arrival time and its sender, in order, up to
+    /// a fixed number of batches. Whether the socket was emptied.
+    pub fn receive(&mut self, socket: &Socket, mut handle: impl FnMut(Mono, SocketAddr, &[u8])) -> bool {
+        const ROUNDS: usize = 16;
+        for _ in 0..ROUNDS {
+            let Some(count) = self.fetch(socket) else { return true };
+            let (now, wall) = (clock::now(), clock::unix_nanos());
+            for (meta, octets) in self.meta[..count].iter().zip(self.octets.chunks_exact(ROOM)) {
+                let at = arrival(meta.timestamp, now, wall);
+                let datagrams = octets[..meta.len].chunks(meta.stride.max(1));
+                datagrams.for_each(|datagram| handle(at, meta.addr, datagram));
+            }
+        }
+        false
+    }
+
+    fn fetch(&mut self, socket: &Socket) -> Option<usize> {
+        let mut rooms = self.octets.chunks_exact_mut(ROOM);
+        let mut slices: [IoSliceMut<'_>; BATCH] =
+            std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
+        loop {
+            match socket.state.recv(UdpSockRef::from(&socket.inner), &mut slices, &mut self.meta) {
+                Ok(count) => return Some(count),
+                // Other systems report an unreachable client here; the datagrams behind it are still wanted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// The kernel stamps with the wall clock; what it says of the past is kept only where it is plausible.
+fn arrival(stamp: Option<Duration>, now: Mono, wall: i64) -> Mono {
+    const OLDEST: i64 = 1_000_000_000;
+    let age = stamp.map_or(0, |stamp| wall - stamp.as_nanos() as i64);
+    now.plus(if (0..OLDEST).contains(&age) { -age } else { 0 })
+}
+
+/// Datagrams waiting to be sent together.
+pub struct Outbox {
+    octets: Vec<u8>,
+    queue: Vec<Queued>,
+    batch: batch::Batch,
+}
+
+struct Queued {
+    start: usize,
+    length: usize,
+    to: SockAddr,
+}
+
+const OUTBOX_DATAGRAMS: usize = 64;
+const OUTBOX_OCTETS: usize = 1 << 17;
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            octets: Vec::with_capacity(OUTBOX_OCTETS),
+            queue: Vec::with_capacity(OUTBOX_DATAGRAMS),
+            batch: batch::Batch::default(),
+        }
+    }
+}
+
+impl Outbox {
+    /// Queues one datagram for each address, sending what is queued whenever room runs out. `unsent` is told of each
+    /// address that the socket would not take a datagram for.
+    pub fn push(
+        &mut self,
+        socket: &Socket,
+        bytes: &[u8],
+        to: impl Iterator<Item = SocketAddr>,
+        mut unsent: impl FnMut(SocketAddr),
+    ) {
+        let mut start = None;
+        for address in to {
+            let room = self.octets.len() + bytes.len() <= OUTBOX_OCTETS;
+            if self.queue.len() == OUTBOX_DATAGRAMS || (start.is_none() && !room) {
+                self.flush(socket, &mut unsent);
+                start = None;
+            }
+            let start = *start.get_or_insert_with(|| {
+                self.octets.extend_from_slice(bytes);
+                self.octets.len() - bytes.len()
+            });
+            self.queue.push(Queued { start, length: bytes.len(), to: SockAddr::from(address) });
+        }
+    }
+
+    /// Sends what is queued. A socket that is full loses the datagrams; nothing waits.
+    pub fn flush(&mut self, socket: &Socket, mut unsent: impl FnMut(SocketAddr)) {
+        let mut rest = &self.queue[..];
+        while !rest.is_empty() {
+            let sent = self.batch.send(socket, &self.octets, rest);
+            rest = &rest[sent..];
+            if let Some((refused, after)) = rest.split_first() {
+                refused.to.as_socket().into_iter().for_each(&mut unsent);
+                rest = after;
+            }
+        }
+        self.queue.clear();
+        self.octets.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound() -> Socket {
+        Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_batch_arrives_whole_in_order_and_stamped() {
+        let (from, to) = (bound(), bound());
+        let target = to.local_addr().unwrap();
+        let before = clock::now();
+        let mut outbox = Outbox::default();
+        for number in 0..100u8 {
+            outbox.push(&from, &[number; 20], std::iter::once(target), |_| panic!("not sent"));
+        }
+        outbox.flush(&from, |_| panic!("not sent"));
+        let mut seen = Vec::new();
+        assert!(Inbox::default().receive(&to, |at, address, datagram| {
+            assert!(at >= before.plus(-1_000_000) && at <= clock::now());
+            assert_eq!(address, from.local_addr().unwrap());
+            assert_eq!(datagram.len(), 20);
+            seen.push(datagram[0]);
+        }));
+        assert_eq!(seen, (0..100).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn one_datagram_goes_to_many() {
+        let from = bound();
+        let receivers: Vec<_> = (0..70).map(|_| bound()).collect();
+        let addresses: Vec<_> = receivers.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        let mut outbox = Outbox::default();
+        outbox.push(&from, b"to all", addresses.iter().copied(), |_| panic!("not sent"));
+        outbox.flush(&from, |_| panic!("not sent"));
+        let mut inbox = Inbox::default();
+        for socket in &receivers {
+            let mut count = 0;
+            inbox.receive(socket, |_, _, datagram| {
+                assert_eq!(datagram, b"to all");
+                count += 1;
+            });
+            assert_eq!(count, 1);
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_cannot_go_is_named_and_the_others_go() {
+        let (from, to) = (bound(), bound());
+        let target = to.local_addr().unwrap();
+        // An IPv4 socket cannot send to an IPv6 address.
+        let impossible: SocketAddr = "[::1]:9".parse().unwrap();
+        let mut outbox = Outbox::default();
+        outbox.push(&from, b"x", [target, impossible, target].into_iter(), |_| {});
+        let mut refused = Vec::new();
+        outbox.flush(&from, |address| refused.push(address));
+        assert_eq!(refused, [impossible]);
+        let mut count = 0;
+        Inbox::default().receive(&to, |_, _, _| count += 1);
+        assert_eq!(count, 2);
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused() {
+        let socket = bound();
+        let error = Socket::bind(socket.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}
