@@ -393,6 +393,12 @@ impl SendPipeline {
         }
     }
 
+    /// Takes note that the socket would not take a datagram for this address.
+    pub fn note_unsent(&self, address: SocketAddr) {
+        let clients = self.routing.encodings.iter().flat_map(|encoding| &encoding.clients);
+        clients.filter(|client| client.address == address).for_each(|client| client.counters.unsent.add(1));
+    }
+
     /// Completes half-filled packets. Poll until empty before the next block.
     pub fn flush(&mut self) {
         for encoding in &mut self.routing.encodings {

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Why a configuration file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,15 +29,103 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     }
 }
 
+/// Settings in which the command line's stand before the file's. A setting that was not made is null, false or empty.
+///
+/// # Errors
+/// Only where `T` cannot be written and read back as JSON.
+pub fn merge<T: Serialize + DeserializeOwned>(command_line: &T, file: &T) -> Result<T, serde_json::Error> {
+    let mut merged = serde_json::to_value(file)?;
+    let over = serde_json::to_value(command_line)?;
+    if let (Value::Object(merged), Value::Object(over)) = (&mut merged, over) {
+        let made = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Array(items) => !items.is_empty(),
+            _ => true,
+        };
+        merged.extend(over.into_iter().filter(|(_, value)| made(value)));
+    }
+    serde_json::from_value(merged)
+}
+
+/// A span of time as people write it: `30ms`, `1.5s`, `500us`; a bare number counts milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span {
+    /// Nanoseconds, from 0 to an hour.
+    pub nanos: i64,
+}
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match &text[digits.len()..] {
+            "us" => 1e3,
+            "" | "ms" => 1e6,
+            "s" => 1e9,
+            _ => return Err(format!("`{text}` is not a time; write it like 30ms, 1.5s or 500us")),
+        };
+        match digits.trim().parse::<f64>().map(|number| number * unit) {
+            Ok(nanos) if (0.0..=3.6e12).contains(&nanos) => Ok(Self { nanos: nanos.round() as i64 }),
+            _ => Err(format!("`{text}` is not a time from 0 to an hour; write it like 30ms, 1.5s or 500us")),
+        }
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        format!("{}us", span.nanos as f64 / 1e3)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
 
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(deny_unknown_fields)]
     struct Settings {
         frames: u16,
+    }
+
+    #[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
+    #[serde(default)]
+    struct Both {
+        rate: Option<u32>,
+        latency: Option<Span>,
+        json: bool,
+        client: Vec<String>,
+    }
+
+    #[test]
+    fn the_command_line_stands_before_the_file() {
+        let file = Both { rate: Some(48_000), latency: None, json: true, client: vec!["a".into()] };
+        let latency = Some(Span { nanos: 30_000_000 });
+        let line = Both { rate: Some(44_100), latency, json: false, client: vec![] };
+        let expected = Both { rate: Some(44_100), latency, json: true, client: vec!["a".into()] };
+        assert_eq!(merge(&line, &file).unwrap(), expected);
+        assert_eq!(merge(&Both::default(), &file).unwrap(), file);
+    }
+
+    #[test]
+    fn times_have_units() {
+        let nanos = |text: &str| text.parse::<Span>().map(|span| span.nanos);
+        assert_eq!(nanos("30ms"), Ok(30_000_000));
+        assert_eq!(nanos("30"), Ok(30_000_000));
+        assert_eq!(nanos("1.5s"), Ok(1_500_000_000));
+        assert_eq!(nanos("500us"), Ok(500_000));
+        for nonsense in ["", "ms", "-1ms", "2h", "1e9s", "NaN", "inf"] {
+            assert!(nanos(nonsense).is_err(), "{nonsense}");
+        }
     }
 
     #[test]

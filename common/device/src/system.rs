@@ -46,6 +46,35 @@ pub fn list() -> Vec<Listed> {
     hosts().iter().flat_map(list_host).collect()
 }
 
+/// The list as people read it, or as JSON.
+pub fn table(json: bool) -> String {
+    let devices = list();
+    if json {
+        return serde_json::to_string_pretty(&devices).unwrap_or_default() + "\n";
+    }
+    if devices.is_empty() {
+        return "this machine has no sound card that can be opened; WAV files, `-`, `tone` and `null` need none\n".into();
+    }
+    let mut text = format!("{:<34} {:>7} {:>8}  {:<24} {}\n", "id", "capture", "playback", "rates", "name");
+    for device in devices {
+        let channels = |count: u16, default: bool| match (count, default) {
+            (0, _) => "-".to_string(),
+            (count, true) => format!("*{count}"),
+            (count, false) => count.to_string(),
+        };
+        let rates: Vec<_> = device.rates.iter().map(|rate| format!("{}k", f64::from(*rate) / 1e3)).collect();
+        text += &format!(
+            "{:<34} {:>7} {:>8}  {:<24} {}\n",
+            device.id,
+            channels(device.capture_channels, device.default_capture),
+            channels(device.playback_channels, device.default_playback),
+            rates.join(" "),
+            device.name,
+        );
+    }
+    text + "Columns 2 and 3 are channels; * is the system's default. --capture and --playback take an id, a name or a part of one.\n"
+}
+
 fn list_host(host: &cpal::Host) -> Vec<Listed> {
     let id_of = |device: Option<cpal::Device>| device.and_then(|device| device.id().ok());
     let (capture, playback) = (id_of(host.default_input_device()), id_of(host.default_output_device()));

@@ -83,7 +83,7 @@ pub(crate) fn start_capture(
     mut feeder: Feeder,
 ) -> Result<Running, Error> {
     Running::spawn("capture", false, move |stop| {
-        let _ = os::realtime::promote();
+        os::realtime::promote();
         let new_card = || Card::new(spec, Direction::Capture, rate, period, clock::now());
         let mut card = new_card();
         let mut block = Vec::new();
@@ -121,7 +121,7 @@ pub(crate) fn start_playback(
     mut drain: Drain,
 ) -> Result<Running, Error> {
     Running::spawn("playback", true, move |stop| {
-        let _ = os::realtime::promote();
+        os::realtime::promote();
         let mut card = Card::new(spec, Direction::Playback, rate, period, clock::now());
         let mut block = vec![0.0; period as usize * usize::from(channels)];
         let mut file = file;

@@ -1,40 +1,26 @@
 //! Threads that must not be late, and a mark that lets tests see what runs on them.
 
 use std::cell::Cell;
-use std::fmt;
 
 /// SCHED_FIFO priority of our threads: above ordinary ones, below JACK's and the kernel's interrupt threads.
 const PRIORITY: u8 = 60;
 
-/// The system would not give real-time priority.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    reason: String,
+/// What to do where [`promote`] was refused, in one line.
+pub fn remedy() -> String {
+    let remedy = if cfg!(target_os = "linux") {
+        "add `@audio - rtprio 95` to /etc/security/limits.conf, join the group `audio` and log in again; in a systemd \
+         service, set LimitRTPRIO=95"
+    } else {
+        "run the program with the right to raise priorities"
+    };
+    format!("the system gives no real-time priority, so sound may drop out on a busy machine; {remedy}")
 }
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no real-time priority ({}): sound may drop out on a busy machine. ", self.reason)?;
-        if cfg!(target_os = "linux") {
-            write!(
-                f,
-                "To allow it, add `@audio - rtprio 95` to /etc/security/limits.conf, join the group `audio` and log in \
-                 again; in a systemd service, set LimitRTPRIO=95"
-            )
-        } else {
-            write!(f, "Run the program with the right to raise priorities")
-        }
-    }
-}
-
-impl std::error::Error for Refused {}
 
 /// Asks for real-time priority for the calling thread.
 ///
-/// # Errors
-/// [`Refused`] names the reason and the remedy; the thread goes on at ordinary priority.
-pub fn promote() -> Result<(), Refused> {
-    set_priority().map_err(|error| Refused { reason: format!("{error:?}") })
+/// Whether it was given; if not, the thread goes on at ordinary priority and [`remedy`] says what to do.
+pub fn promote() -> bool {
+    set_priority().is_ok()
 }
 
 #[cfg(unix)]
@@ -93,12 +79,5 @@ mod tests {
         assert!(!std::thread::spawn(in_section).join().unwrap());
         drop(outer);
         assert!(!in_section());
-    }
-
-    #[test]
-    fn a_refusal_says_what_to_do() {
-        let refused = Refused { reason: "EPERM".into() };
-        assert!(refused.to_string().contains("EPERM"));
-        assert!(!cfg!(target_os = "linux") || refused.to_string().contains("rtprio"));
     }
 }

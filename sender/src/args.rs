@@ -1,0 +1,152 @@
+//! The command line, and the configuration file with the same names.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use control::config::Span;
+use serde::{Deserialize, Serialize};
+
+const EXAMPLES: &str = "\
+Examples:
+  Two speakers, one channel each, from the sixteen channels of BlackHole:
+      sender --capture BlackHole --client 'Left=192.168.2.21:57001/0' --client 'Right=192.168.2.22:57001/1'
+  A WAV file for ever, to the clients of a list that may change meanwhile:
+      sender --capture walk.wav --loop --clients clients.json
+  Two channels summed into one, to a program that expects headerless PCM:
+      sender --capture hw:1 --wire plain --client 'Old=192.168.2.30:57001/0+1'
+  From another program:
+      sox talk.flac -t raw -e signed -b 16 -r 44100 -c 2 - | sender --capture - --channels 2 --client a=10.0.0.2:57001/0,1
+
+Channels count from 0; `,` separates output channels, `+` sums channels into one.
+Exit status: 0 the stream ended as asked, 1 it failed while running, 2 it could not start as asked.";
+
+/// Captures many channels once and streams to each client the channels that it is to play.
+#[derive(Debug, Parser)]
+#[command(name = "sender", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Something else than streaming.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to stream.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Read settings from a TOML or JSON file; the names are those of the options, options stand before it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Something else than streaming.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the sound cards of this machine
+    Devices {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Everything that options and the configuration file can set.
+#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// What to capture: a sound card, FILE.wav, `-` (raw 16-bit PCM on standard input), `tone[:HZ]`, `silence`,
+    /// `virtual[:ppm=N,jitter=MS,xrun=S]`
+    #[arg(long, value_name = "SOURCE")]
+    pub capture: Option<String>,
+    /// A client: NAME=ADDRESS[:PORT]/CHANNELS; repeatable
+    #[arg(long, value_name = "CLIENT")]
+    pub client: Vec<String>,
+    /// A JSON list of clients; read again when it changes and on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub clients: Option<PathBuf>,
+    /// Write the list of clients here, now and after each change
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Wire format of clients that do not name one [default: rtp]
+    #[arg(long)]
+    pub wire: Option<WireName>,
+    /// Codec of clients that do not name one [default: pcm16]
+    #[arg(long)]
+    pub codec: Option<CodecName>,
+    /// Frames in a packet, 32 to 1024 [default: 128; 1024 for headerless PCM]
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u16>,
+    /// Most octets of a datagram's payload, 576 to 9000; packets shrink to fit [default: 1200]
+    #[arg(long, value_name = "OCTETS")]
+    pub mtu: Option<u16>,
+    /// Frames a second of the stream; files are converted to it [default: 44100]
+    #[arg(long, value_name = "HZ")]
+    pub rate: Option<u32>,
+    /// Channels to capture, where the source does not say [default: as many as the clients need]
+    #[arg(long, value_name = "N")]
+    pub channels: Option<u16>,
+    /// Frames in a period of the sound card [default: 128]
+    #[arg(long, value_name = "FRAMES")]
+    pub period: Option<u32>,
+    /// Start a file again at its end
+    #[arg(long = "loop")]
+    #[serde(rename = "loop")]
+    pub repeat: bool,
+    /// Local address to send from
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
+    /// One JSON object a line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Time between two status reports, like 1s [default: 250ms on a terminal, 10s in a pipe, 1s with --json]
+    #[arg(long, value_name = "TIME")]
+    pub status_interval: Option<Span>,
+}
+
+/// A wire format's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum WireName {
+    /// RTP with L16 payloads
+    Rtp,
+    /// Headerless signed 16-bit little-endian PCM
+    Plain,
+}
+
+/// A codec's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum CodecName {
+    /// 16-bit linear PCM
+    Pcm16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_takes_the_options_names() {
+        let text = r#"
+            capture = "tone"
+            client = ["a=127.0.0.1:5000/0"]
+            wire = "plain"
+            loop = true
+            status-interval = "500ms"
+        "#;
+        let folder = std::env::temp_dir().join(format!("sender-args-{}.toml", std::process::id()));
+        std::fs::write(&folder, text).unwrap();
+        let settings: Settings = control::config::load(&folder).unwrap();
+        std::fs::remove_file(&folder).unwrap();
+        assert_eq!((settings.wire, settings.repeat), (Some(WireName::Plain), true));
+        assert_eq!(settings.status_interval.unwrap().nanos, 500_000_000);
+    }
+}

@@ -1,0 +1,168 @@
+//! The list of clients as the send thread needs it: who shares which encoding. Kept by the control thread.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use audio::counters::ClientCounters;
+use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Routing, Wire};
+use control::client::Client;
+use proto::units::Sequence;
+
+use crate::plan::Packets;
+
+/// A client that is being sent to.
+#[derive(Clone, Debug)]
+pub struct Active {
+    /// As the list has it.
+    pub client: Client,
+    /// Where its packets go.
+    pub address: SocketAddr,
+    /// How it is encoded.
+    pub spec: EncodingSpec,
+    /// What is known of it.
+    pub counters: Arc<ClientCounters>,
+    encoding: EncodingId,
+    ssrc: u32,
+}
+
+/// Every client being sent to, and the identities of their encodings.
+pub struct Book {
+    packets: Packets,
+    channels: u16,
+    source: String,
+    active: Vec<Active>,
+    next_id: u64,
+}
+
+impl Book {
+    /// An empty book for a source with so many channels.
+    pub fn new(packets: Packets, channels: u16, source: String) -> Self {
+        Self { packets, channels, source, active: Vec::new(), next_id: 0 }
+    }
+
+    /// Who is being sent to, in the list's order.
+    pub fn active(&self) -> &[Active] {
+        &self.active
+    }
+
+    /// Takes a new list. Returns the routing for the send thread, and a line for each client that has to be left out.
+    pub fn update(&mut self, clients: &[Client]) -> (Box<Routing>, Vec<String>) {
+        let mut problems = Vec::new();
+        let mut active: Vec<Active> = Vec::new();
+        for client in clients {
+            match self.admit(client, &active) {
+                Ok(admitted) => active.push(admitted),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let gone = |old: &&Active| {
+            old.spec.wire == Wire::Rtp
+                && !active.iter().any(|new| new.address == old.address && new.spec.wire == Wire::Rtp)
+        };
+        let departures = self.active.iter().filter(gone);
+        let departures = departures.map(|old| Departure { address: old.address, ssrc: old.ssrc }).collect();
+        self.active = active;
+        (Box::new(Routing::new(self.encodings(), departures)), problems)
+    }
+
+    fn admit(&mut self, client: &Client, admitted: &[Active]) -> Result<Active, String> {
+        let name = &client.name;
+        let highest = client.map.highest();
+        if highest >= self.channels {
+            let last = self.channels - 1;
+            return Err(format!(
+                "client `{name}`: there is no channel {highest}: {} has {} (0 to {last})",
+                self.source, self.channels
+            ));
+        }
+        let address = client.resolve()?;
+        if let Some(twin) =
+            admitted.iter().find(|other| other.address == address || other.client.name == *name)
+        {
+            return Err(format!(
+                "client `{name}`: `{}` has the same name or address ({address})",
+                twin.client.name
+            ));
+        }
+        let spec = self.packets.spec(client);
+        let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
+        let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
+        let same = self.active.iter().chain(admitted).find(|other| other.spec == spec);
+        let (encoding, ssrc) = same.map_or_else(
+            || {
+                self.next_id += 1;
+                (EncodingId(self.next_id), os::random::bits() as u32)
+            },
+            |other| (other.encoding, other.ssrc),
+        );
+        Ok(Active { client: client.clone(), address, spec, counters, encoding, ssrc })
+    }
+
+    fn encodings(&self) -> Vec<Encoding> {
+        let mut ids: Vec<_> = self.active.iter().map(|active| active.encoding).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().filter_map(|id| self.encoding(id)).collect()
+    }
+
+    fn encoding(&self, id: EncodingId) -> Option<Encoding> {
+        let mut members = self.active.iter().filter(|active| active.encoding == id).peekable();
+        let (spec, ssrc) = members.peek().map(|first| (first.spec.clone(), first.ssrc))?;
+        let clients = members
+            .map(|active| {
+                send::Client::new(active.client.name.clone(), active.address, active.counters.clone())
+            })
+            .collect();
+        Some(Encoding::new(id, spec, ssrc, Sequence(os::random::bits() as u16), clients))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Settings;
+    use crate::plan::Plan;
+
+    fn book() -> Book {
+        let settings = Settings {
+            capture: Some("silence".into()),
+            client: vec!["x=127.0.0.1:9/0".into()],
+            ..Settings::default()
+        };
+        Book::new(Plan::new(&settings).unwrap().packets, 4, "the test".into())
+    }
+
+    fn clients(texts: &[&str]) -> Vec<Client> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn equal_clients_share_an_encoding_and_keep_it() {
+        let mut book = book();
+        book.update(&clients(&["a=127.0.0.1:1/0", "b=127.0.0.1:2/0", "c=127.0.0.1:3/1"]));
+        let ids: Vec<_> = book.active().iter().map(|active| active.encoding).collect();
+        assert_eq!(ids[0], ids[1]);
+        assert_ne!(ids[0], ids[2]);
+        let ssrc = book.active()[0].ssrc;
+        let counters = book.active()[1].counters.clone();
+        book.update(&clients(&["b=127.0.0.1:2/0", "d=127.0.0.1:4/0+1"]));
+        assert_eq!((book.active()[0].encoding, book.active()[0].ssrc), (ids[0], ssrc));
+        assert!(Arc::ptr_eq(&book.active()[0].counters, &counters));
+    }
+
+    #[test]
+    fn a_client_that_cannot_be_is_named_and_the_others_stay() {
+        let mut book = book();
+        let (_, problems) = book.update(&clients(&[
+            "good=127.0.0.1:1/3",
+            "deaf=127.0.0.1:2/4",
+            "twin=127.0.0.1:1/0",
+            "lost=no.such.host.invalid:2/0",
+        ]));
+        assert_eq!(book.active().len(), 1);
+        assert_eq!(problems.len(), 3);
+        assert_eq!(problems[0], "client `deaf`: there is no channel 4: the test has 4 (0 to 3)");
+        assert!(problems[1].contains("`twin`") && problems[1].contains("`good`"));
+        assert!(problems[2].contains("no.such.host.invalid"));
+    }
+}

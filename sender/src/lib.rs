@@ -1,0 +1,176 @@
+//! The sender: captures many channels once and streams to each client the channels that it is to play.
+//!
+//! # The machine
+//!
+//! ```text
+//!  capture callback ──samples, stamps──► send thread ──► sockets
+//!        │                                 ▲    │
+//!        └──────────wake-up────────────────┘    │
+//!  control thread ──────routings────────────────┤
+//!        ▲──────────────retired routings────────┘
+//! ```
+//!
+//! | thread | priority | does |
+//! | --- | --- | --- |
+//! | capture | the audio system's; real-time for files and test signals | copies a block into the rings |
+//! | send | real-time | map, encode, send, read reports |
+//! | control (the caller's) | ordinary | lists, files, display; allocates and frees for the others |
+
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod book;
+pub mod plan;
+pub mod run;
+
+mod send_loop;
+mod status;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use audio::send::{Routing, SendPipeline};
+use device::capture::{Capture, CaptureCounters, Feeder, Stream};
+use os::udp::{Inbox, Socket};
+use proto::units::RtpTime;
+use ringbuf::traits::{Consumer, Producer, Split};
+use ringbuf::{HeapCons, HeapProd, HeapRb};
+
+pub use send_loop::SendCounters;
+use send_loop::{Post, SendLoop};
+
+/// Samples between capture and send thread: half a second, so that a stall of the machine loses nothing.
+fn sample_ring(rate: u32, channels: u16) -> usize {
+    rate as usize / 2 * usize::from(channels)
+}
+/// Stamps for as many blocks, at the smallest period.
+const STAMP_RING: usize = 4096;
+/// Routings on their way: more than a person can make between two blocks.
+const ROUTING_RING: usize = 4;
+/// Frames the send thread takes at a time.
+const BLOCK: usize = 1024;
+
+/// A sender that runs. Dropping it stops the threads.
+pub struct Sender {
+    /// What the capture counts.
+    pub capture: Arc<CaptureCounters>,
+    /// What the send thread counts.
+    pub counters: Arc<SendCounters>,
+    routings: HeapProd<Box<Routing>>,
+    retired: HeapCons<Box<Routing>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    _stream: Stream,
+}
+
+impl Sender {
+    /// Starts every thread, with the first routing in force before the first block.
+    ///
+    /// # Errors
+    /// One line: a socket, a thread or the device was refused.
+    pub fn start(capture: Capture, routing: Box<Routing>, bind: Option<IpAddr>) -> Result<Self, String> {
+        let (rate, channels) = (capture.rate, capture.channels);
+        let (samples_in, samples) = HeapRb::new(sample_ring(rate, channels)).split();
+        let (stamps_in, stamps) = HeapRb::new(STAMP_RING).split();
+        let (mut routings_in, routings) = HeapRb::new(ROUTING_RING).split();
+        let (retired, retired_out) = HeapRb::new(ROUTING_RING).split();
+        let (waker, wakeup) = os::wait::pair().map_err(|error| format!("no wake-up: {error}"))?;
+        let capture_counters = Arc::new(CaptureCounters::default());
+        let counters = Arc::new(SendCounters::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let sockets = bind_sockets(bind)?;
+        // The ring is empty, so there is room.
+        let _ = routings_in.try_push(routing);
+        let origin = RtpTime(os::random::bits() as u32);
+        let send = SendLoop {
+            pipeline: SendPipeline::new(rate, channels, origin, cname()),
+            samples,
+            stamps,
+            routings,
+            retired,
+            post: Post::new(&sockets),
+            sockets,
+            wakeup,
+            capture: capture_counters.clone(),
+            counters: counters.clone(),
+            stop: stop.clone(),
+            channels: usize::from(channels),
+            inbox: Inbox::default(),
+            block: vec![0.0; BLOCK * usize::from(channels)],
+        };
+        let thread = std::thread::Builder::new().name("send".into()).spawn(move || send.run());
+        let thread = Some(thread.map_err(|error| format!("no thread: {error}"))?);
+        let feeder = Feeder::new(samples_in, stamps_in, capture_counters.clone(), waker, channels, rate);
+        let stream = capture.start(feeder).map_err(|error| {
+            stop.store(true, Ordering::Release);
+            format!("--capture: {error}")
+        })?;
+        Ok(Self {
+            capture: capture_counters,
+            counters,
+            routings: routings_in,
+            retired: retired_out,
+            stop,
+            thread,
+            _stream: stream,
+        })
+    }
+
+    /// Hands a new routing over. `Err` gives it back while earlier ones are still on their way.
+    ///
+    /// # Errors
+    /// The routing, to be tried again.
+    pub fn route(&mut self, routing: Box<Routing>) -> Result<(), Box<Routing>> {
+        self.collect();
+        self.routings.try_push(routing)
+    }
+
+    /// Frees what the send thread has given back.
+    pub fn collect(&mut self) {
+        self.retired.pop_iter().for_each(drop);
+    }
+
+    /// Whether the send thread has ended by itself: the source came to its end or failed.
+    pub fn ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Has the send thread say goodbye to every client, and waits for it.
+    pub fn finish(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// One socket for each address family that the machine has, or the one that was asked for.
+fn bind_sockets(bind: Option<IpAddr>) -> Result<Vec<Socket>, String> {
+    let addresses = match bind {
+        Some(address) => vec![address],
+        None => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+    };
+    let mut refused = String::new();
+    let sockets: Vec<_> = addresses
+        .into_iter()
+        .filter_map(|address| {
+            let bound = Socket::bind(SocketAddr::new(address, 0));
+            bound.map_err(|error| refused = format!("cannot send from {address}: {error}")).ok()
+        })
+        .collect();
+    if sockets.is_empty() { Err(refused) } else { Ok(sockets) }
+}
+
+/// A canonical name that differs from sender to sender (RFC 7022, 4.2).
+fn cname() -> String {
+    format!("{:016x}@sender", os::random::bits())
+}

@@ -1,0 +1,168 @@
+//! From what was written to what will be done: every number decided, nothing started.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use audio::send::{EncodingSpec, Wire};
+use control::client::Client;
+use device::capture::{self, Capture, Source};
+
+use crate::args::{Settings, WireName};
+
+/// What the sender will do.
+pub struct Plan {
+    /// The opened source.
+    pub capture: Capture,
+    /// Clients from the command line; they stay whatever the list says.
+    pub fixed: Vec<Client>,
+    /// The list's file.
+    pub clients: Option<PathBuf>,
+    /// Where the list is written.
+    pub save: Option<PathBuf>,
+    /// How packets are made.
+    pub packets: Packets,
+    /// Local address to send from.
+    pub bind: Option<IpAddr>,
+    /// JSON on standard output.
+    pub json: bool,
+    /// Time between status reports.
+    pub status_interval: Option<Duration>,
+}
+
+/// How packets are made where a client does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Packets {
+    wire: Wire,
+    frames: Option<u16>,
+    mtu: u16,
+}
+
+const FRAMES: std::ops::RangeInclusive<u16> = 32..=1024;
+const MTU: std::ops::RangeInclusive<u16> = 576..=9000;
+/// Frames of an RTP packet and of a headerless datagram, as audioStreamUDP has it.
+const DEFAULT_FRAMES: u16 = 128;
+const DEFAULT_PLAIN_FRAMES: u16 = 1024;
+
+impl Packets {
+    fn new(settings: &Settings) -> Result<Self, String> {
+        let mtu = settings.mtu.unwrap_or(1200);
+        if !MTU.contains(&mtu) {
+            return Err(format!("--mtu {mtu}: it goes from {} to {}", MTU.start(), MTU.end()));
+        }
+        if let Some(frames) = settings.frames.filter(|frames| !FRAMES.contains(frames)) {
+            return Err(format!("--frames {frames}: it goes from {} to {}", FRAMES.start(), FRAMES.end()));
+        }
+        let wire = match settings.wire {
+            Some(WireName::Plain) => Wire::Plain,
+            Some(WireName::Rtp) | None => Wire::Rtp,
+        };
+        Ok(Self { wire, frames: settings.frames, mtu })
+    }
+
+    /// How a client is encoded. RTP packets shrink until they fit the MTU; headerless ones are sent as audioStreamUDP
+    /// sends them, whole.
+    pub fn spec(&self, client: &Client) -> EncodingSpec {
+        let wire = client.wire.unwrap_or(self.wire);
+        let default = if wire == Wire::Plain { DEFAULT_PLAIN_FRAMES } else { DEFAULT_FRAMES };
+        let mut spec = EncodingSpec {
+            wire,
+            map: client.map.clone(),
+            factor: client.trim.factor(),
+            frames: self.frames.unwrap_or(default),
+        };
+        while wire == Wire::Rtp && spec.packet_length() > usize::from(self.mtu) && spec.frames > 1 {
+            spec.frames = if spec.frames > 2 { spec.frames * 3 / 4 } else { 1 };
+        }
+        spec
+    }
+}
+
+impl Plan {
+    /// Decides everything and opens the source.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and what to do.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let packets = Packets::new(settings)?;
+        let fixed = settings.client.iter().map(|text| text.parse::<Client>());
+        let fixed: Vec<_> = fixed.collect::<Result<_, _>>().map_err(|error| format!("--client {error}"))?;
+        let listed = match &settings.clients {
+            Some(path) => control::list::load(path).map_err(|error| error.to_string())?,
+            None => Vec::new(),
+        };
+        let all = || fixed.iter().chain(&listed);
+        if all().next().is_none() {
+            return Err("there are no clients: name one with --client NAME=ADDRESS:PORT/CHANNELS, or a list with --clients FILE.json".into());
+        }
+        let rate = settings.rate.unwrap_or(44_100);
+        if !proto::announce::RATES.contains(&rate) {
+            return Err(format!("--rate {rate}: it goes from 8000 to 192000"));
+        }
+        let source = settings.capture.as_deref().ok_or(
+            "there is nothing to capture: name it with --capture; `sender devices` lists the sound cards, `--capture tone` needs none",
+        )?;
+        let request = capture::Request {
+            source: source.parse::<Source>().map_err(|error| format!("--capture {error}"))?,
+            rate,
+            channels: settings.channels,
+            wanted: all().map(|client| client.map.highest().saturating_add(1)).max().unwrap_or(1).min(255),
+            period: settings.period.unwrap_or(128).clamp(16, 8192),
+            repeat: settings.repeat,
+        };
+        if settings.channels.is_some_and(|channels| !(1..=255).contains(&channels)) {
+            return Err("--channels goes from 1 to 255".into());
+        }
+        Ok(Self {
+            capture: capture::open(&request).map_err(|error| format!("--capture: {error}"))?,
+            fixed,
+            clients: settings.clients.clone(),
+            save: settings.save.clone(),
+            packets,
+            bind: settings.bind,
+            json: settings.json,
+            status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(client: &str, settings: &Settings) -> u16 {
+        Packets::new(settings).unwrap().spec(&client.parse().unwrap()).frames
+    }
+
+    #[test]
+    fn packets_shrink_until_they_fit() {
+        let settings = Settings::default();
+        assert_eq!(frames("a=h/0", &settings), 128);
+        let eight = "a=h/0,1,2,3,4,5,6,7";
+        let packets = Packets::new(&settings).unwrap();
+        let spec = packets.spec(&eight.parse().unwrap());
+        assert!(spec.packet_length() <= 1200 && spec.frames >= 54, "{spec:?}");
+        let plain = Settings { wire: Some(WireName::Plain), ..Settings::default() };
+        assert_eq!(frames(eight, &plain), 1024);
+        assert_eq!(frames("a=h/0", &Settings { frames: Some(64), ..plain }), 64);
+    }
+
+    #[test]
+    fn what_is_missing_or_out_of_range_is_said() {
+        let tone = Settings { capture: Some("tone".into()), ..Settings::default() };
+        let client = vec!["a=127.0.0.1:5000/0".to_string()];
+        for (settings, words) in [
+            (tone.clone(), "no clients"),
+            (Settings { client: client.clone(), ..Settings::default() }, "--capture"),
+            (Settings { client: vec!["a".into()], ..tone.clone() }, "--client"),
+            (Settings { client: client.clone(), frames: Some(31), ..tone.clone() }, "--frames 31"),
+            (Settings { client: client.clone(), mtu: Some(100), ..tone.clone() }, "--mtu 100"),
+            (Settings { client: client.clone(), rate: Some(1), ..tone.clone() }, "--rate 1"),
+            (Settings { client: client.clone(), channels: Some(0), ..tone.clone() }, "--channels"),
+            (Settings { client, capture: Some("none.wav".into()), ..tone }, "none.wav"),
+        ] {
+            let error = Plan::new(&settings).err().expect(words);
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

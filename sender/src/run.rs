@@ -1,0 +1,198 @@
+//! The control thread: starts the sender, keeps the list current, shows the state, stops cleanly.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use audio::send::Routing;
+use control::client::Client;
+use control::display::Display;
+use control::signals::Signals;
+use serde_json::json;
+
+use crate::Sender;
+use crate::args::Settings;
+use crate::book::Book;
+use crate::plan::Plan;
+use crate::status::{self, Source, wire_name};
+
+/// How often the control thread looks around.
+const TICK: Duration = Duration::from_millis(20);
+/// How often the list's file is looked at.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// The device failed while running.
+    Failed,
+}
+
+/// Streams until the source ends or a signal stops it.
+///
+/// # Errors
+/// One line: it could not start as asked.
+pub fn run(settings: &Settings) -> Result<Outcome, String> {
+    let plan = Plan::new(settings)?;
+    let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let source = Source {
+        description: plan.capture.description.clone(),
+        rate: plan.capture.rate,
+        channels: plan.capture.channels,
+        length: plan.capture.length,
+    };
+    let mut list = List {
+        path: plan.clients,
+        save: plan.save,
+        fixed: plan.fixed,
+        listed: Vec::new(),
+        seen: None,
+        look: Instant::now(),
+    };
+    list.listed = list.load()?;
+    let mut display = Display::new(plan.json, false, plan.status_interval);
+    let mut book = Book::new(plan.packets, source.channels, source.description.clone());
+    let routing = list.enter(&mut book, &mut display);
+    if book.active().is_empty() {
+        return Err("no client can be served; see the warnings above".into());
+    }
+    let mut sender = Sender::start(plan.capture, routing, plan.bind)?;
+    introduce(&source, &book, &mut display);
+    let outcome = attend(&signals, &source, &mut list, &mut book, &mut sender, &mut display);
+    sender.finish();
+    conclude(&source, &book, &sender, &mut display);
+    Ok(outcome)
+}
+
+fn attend(
+    signals: &Signals,
+    source: &Source,
+    list: &mut List,
+    book: &mut Book,
+    sender: &mut Sender,
+    display: &mut Display,
+) -> Outcome {
+    let mut waiting: Option<Box<Routing>> = None;
+    let mut told = false;
+    while !signals.stop() && !sender.ended() {
+        if list.changed() || signals.take_reload() {
+            waiting = list.reload(book, display).or(waiting);
+        }
+        if let Some(routing) = waiting.take() {
+            waiting = sender.route(routing).err();
+        }
+        sender.collect();
+        if !told && sender.counters.datagrams.get() > 0 {
+            told = true;
+            if !sender.counters.realtime.load(Ordering::Acquire) {
+                display.warn(&os::realtime::remedy());
+            }
+        }
+        if display.due() {
+            let lines = status::lines(source, sender, book.active());
+            display.state(&lines, || status::value("status", source, sender, book.active()));
+        }
+        std::thread::sleep(TICK);
+    }
+    if sender.capture.failed.load(Ordering::Acquire) {
+        display.warn(&format!("{} has failed and brings no more sound", source.description));
+        return Outcome::Failed;
+    }
+    Outcome::Done
+}
+
+fn introduce(source: &Source, book: &Book, display: &mut Display) {
+    let text = format!("capturing {}: {} channels, {} Hz", source.description, source.channels, source.rate);
+    display.event(
+        &text,
+        "source",
+        json!({ "name": source.description, "rate": source.rate, "channels": source.channels }),
+    );
+    for active in book.active() {
+        let spec = &active.spec;
+        let span = f64::from(spec.frames) * 1e3 / f64::from(source.rate);
+        let text = format!(
+            "  {} -> {} channels {} as {}, {} frames a packet ({span:.1} ms)",
+            active.client.name,
+            active.address,
+            spec.map,
+            wire_name(spec.wire),
+            spec.frames,
+        );
+        let details = json!({ "name": active.client.name, "address": active.address.to_string(),
+            "channels": spec.map.to_string(), "wire": wire_name(spec.wire), "frames": spec.frames });
+        display.event(&text, "client", details);
+    }
+}
+
+fn conclude(source: &Source, book: &Book, sender: &Sender, display: &mut Display) {
+    let seconds = sender.counters.frames.get() as f64 / f64::from(source.rate);
+    let text = format!(
+        "sent {seconds:.1} s to {} clients in {} datagrams",
+        book.active().len(),
+        sender.counters.datagrams.get()
+    );
+    display.event(&text, "summary", status::value("summary", source, sender, book.active()));
+}
+
+/// The list of clients: the command line's, and a file that may change.
+struct List {
+    path: Option<PathBuf>,
+    save: Option<PathBuf>,
+    fixed: Vec<Client>,
+    listed: Vec<Client>,
+    /// Time and length of the file when it was read last.
+    seen: Option<(SystemTime, u64)>,
+    look: Instant,
+}
+
+impl List {
+    fn load(&mut self) -> Result<Vec<Client>, String> {
+        let Some(path) = &self.path else { return Ok(Vec::new()) };
+        self.seen = self.fingerprint();
+        control::list::load(path).map_err(|error| error.to_string())
+    }
+
+    fn fingerprint(&self) -> Option<(SystemTime, u64)> {
+        let metadata = std::fs::metadata(self.path.as_ref()?).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+
+    /// Whether the file has changed since it was read. A file that is gone is not a change: editors replace files.
+    fn changed(&mut self) -> bool {
+        if self.path.is_none() || self.look.elapsed() < WATCH {
+            return false;
+        }
+        self.look = Instant::now();
+        self.fingerprint().is_some_and(|now| self.seen != Some(now))
+    }
+
+    /// Reads the file again. A list that cannot be read changes nothing.
+    fn reload(&mut self, book: &mut Book, display: &mut Display) -> Option<Box<Routing>> {
+        match self.load() {
+            Ok(listed) => self.listed = listed,
+            Err(error) => {
+                display.warn(&format!("the list stays as it was: {error}"));
+                return None;
+            }
+        }
+        let routing = self.enter(book, display);
+        let text = format!("the list was read again: {} clients", book.active().len());
+        display.event(&text, "reloaded", json!({ "clients": book.active().len() }));
+        Some(routing)
+    }
+
+    fn enter(&mut self, book: &mut Book, display: &mut Display) -> Box<Routing> {
+        let all: Vec<_> = self.fixed.iter().chain(&self.listed).cloned().collect();
+        let (routing, problems) = book.update(&all);
+        problems.iter().for_each(|problem| display.warn(problem));
+        if let Some(path) = &self.save {
+            if let Err(error) = control::list::save(path, &all) {
+                display.warn(&format!("--save: {error}"));
+            }
+        }
+        routing
+    }
+}

@@ -1,0 +1,193 @@
+//! The send thread: takes captured blocks, has them made into packets, hands those to the sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use audio::counters::Counter;
+use audio::send::{Recipients, Routing, SendPipeline};
+use device::capture::{CaptureCounters, CaptureStamp};
+use os::clock;
+use os::udp::{Inbox, Outbox, Socket};
+use os::wait::Wakeup;
+use ringbuf::traits::{Consumer, Observer, Producer};
+use ringbuf::{HeapCons, HeapProd};
+
+/// Longest sleep: how soon the thread sees a new routing or a request to stop while no sound comes.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+
+/// What the send thread counts.
+#[derive(Debug, Default)]
+pub struct SendCounters {
+    /// Datagrams handed to the sockets.
+    pub datagrams: Counter,
+    /// Datagrams that the sockets would not take.
+    pub unsent: Counter,
+    /// Frames turned into packets.
+    pub frames: Counter,
+    /// The thread got real-time priority.
+    pub realtime: AtomicBool,
+}
+
+/// Everything the thread owns.
+pub(crate) struct SendLoop {
+    pub(crate) pipeline: SendPipeline,
+    pub(crate) samples: HeapCons<f32>,
+    pub(crate) stamps: HeapCons<CaptureStamp>,
+    pub(crate) routings: HeapCons<Box<Routing>>,
+    pub(crate) retired: HeapProd<Box<Routing>>,
+    pub(crate) sockets: Vec<Socket>,
+    pub(crate) wakeup: Wakeup,
+    pub(crate) capture: Arc<CaptureCounters>,
+    pub(crate) counters: Arc<SendCounters>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) channels: usize,
+    pub(crate) post: Post,
+    pub(crate) inbox: Inbox,
+    pub(crate) block: Vec<f32>,
+}
+
+/// Datagrams on their way out, sorted by address family.
+pub(crate) struct Post {
+    outboxes: Vec<Outbox>,
+    families: Vec<bool>,
+    refused: Vec<SocketAddr>,
+}
+
+impl Post {
+    pub(crate) fn new(sockets: &[Socket]) -> Self {
+        let is_v6 = |socket: &Socket| socket.local_addr().is_ok_and(|address| address.is_ipv6());
+        Self {
+            outboxes: sockets.iter().map(|_| Outbox::default()).collect(),
+            families: sockets.iter().map(is_v6).collect(),
+            refused: Vec::with_capacity(64),
+        }
+    }
+
+    fn push(&mut self, sockets: &[Socket], bytes: &[u8], to: Recipients<'_>) -> u64 {
+        let mut count = 0;
+        for ((socket, outbox), v6) in sockets.iter().zip(&mut self.outboxes).zip(&self.families) {
+            let refused = &mut self.refused;
+            let refuse = |address| note(refused, address);
+            match to {
+                Recipients::One(address) if address.is_ipv6() == *v6 => {
+                    outbox.push(socket, bytes, std::iter::once(address), refuse);
+                    count += 1;
+                }
+                Recipients::One(_) => {}
+                Recipients::All(clients) => {
+                    let fitting = clients.iter().map(|client| client.address).filter(|a| a.is_ipv6() == *v6);
+                    outbox.push(socket, bytes, fitting.inspect(|_| count += 1), refuse);
+                }
+            }
+        }
+        count
+    }
+
+    fn flush(&mut self, sockets: &[Socket]) {
+        for (socket, outbox) in sockets.iter().zip(&mut self.outboxes) {
+            outbox.flush(socket, |address| note(&mut self.refused, address));
+        }
+    }
+}
+
+/// Remembers a refusal, within the room there is.
+fn note(refused: &mut Vec<SocketAddr>, address: SocketAddr) {
+    if refused.len() < refused.capacity() {
+        refused.push(address);
+    }
+}
+
+impl SendLoop {
+    /// Runs until told to stop or until the source has ended and everything is sent.
+    pub(crate) fn run(mut self) {
+        self.counters.realtime.store(os::realtime::promote(), Ordering::Release);
+        loop {
+            let ended = {
+                let _section = os::realtime::section();
+                self.step()
+            };
+            if ended {
+                return;
+            }
+            let wait = self.pipeline.poll_timeout().left_from(clock::now()).min(LONGEST_WAIT);
+            self.wakeup.wait(&self.sockets, wait);
+        }
+    }
+
+    fn step(&mut self) -> bool {
+        // Seen before the rings are emptied: what was captured before the end is sent.
+        let ending = self.stop.load(Ordering::Acquire)
+            || self.capture.finished.load(Ordering::Acquire)
+            || self.capture.failed.load(Ordering::Acquire);
+        self.take_routing();
+        self.receive();
+        self.take_blocks();
+        self.pipeline.set_wall_clock(clock::now(), clock::unix_nanos());
+        self.pipeline.handle_timeout(clock::now());
+        if ending {
+            self.pipeline.finish();
+        }
+        self.transmit();
+        self.post.flush(&self.sockets);
+        self.count_refused();
+        ending
+    }
+
+    fn take_routing(&mut self) {
+        // Without room for the old one the new one waits.
+        while !self.retired.is_full() {
+            let Some(routing) = self.routings.try_pop() else { return };
+            self.transmit();
+            let old = self.pipeline.replace(routing);
+            // There was room.
+            let _ = self.retired.try_push(old);
+        }
+    }
+
+    fn receive(&mut self) {
+        let pipeline = &mut self.pipeline;
+        for socket in &self.sockets {
+            self.inbox.receive(socket, |at, from, datagram| pipeline.handle_datagram(at, from, datagram));
+        }
+    }
+
+    fn take_blocks(&mut self) {
+        while let Some(stamp) = self.stamps.try_pop() {
+            if stamp.position != self.pipeline.position() {
+                self.pipeline.flush();
+                self.transmit();
+            }
+            self.take_block(stamp);
+        }
+    }
+
+    fn take_block(&mut self, stamp: CaptureStamp) {
+        let mut done = 0;
+        while done < stamp.frames {
+            let frames = (self.block.len() / self.channels).min(self.pipeline.max_block());
+            let frames = frames.min((stamp.frames - done) as usize);
+            let block = &mut self.block[..frames * self.channels];
+            self.samples.pop_slice(block);
+            self.pipeline.handle_block(stamp.position.advanced(u64::from(done)), stamp.at, block);
+            self.transmit();
+            done += frames as u32;
+        }
+        self.counters.frames.add(u64::from(stamp.frames));
+    }
+
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.pipeline.poll_transmit() {
+            let count = self.post.push(&self.sockets, transmit.bytes, transmit.to);
+            self.counters.datagrams.add(count);
+        }
+    }
+
+    fn count_refused(&mut self) {
+        for address in self.post.refused.drain(..) {
+            self.counters.unsent.add(1);
+            self.pipeline.note_unsent(address);
+        }
+    }
+}

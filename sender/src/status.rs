@@ -1,0 +1,122 @@
+//! The sender's state, for people and for programs.
+
+use std::sync::atomic::Ordering;
+
+use audio::send::Wire;
+use control::display::meter;
+use serde_json::{Value, json};
+
+use crate::Sender;
+use crate::book::Active;
+
+/// What does not change while the sender runs.
+pub(crate) struct Source {
+    pub(crate) description: String,
+    pub(crate) rate: u32,
+    pub(crate) channels: u16,
+    pub(crate) length: Option<u64>,
+}
+
+pub(crate) fn wire_name(wire: Wire) -> &'static str {
+    match wire {
+        Wire::Rtp => "rtp",
+        Wire::Plain => "plain",
+    }
+}
+
+/// A line for the source and one for each client.
+pub(crate) fn lines(source: &Source, sender: &Sender, active: &[Active]) -> Vec<String> {
+    let mut lines = vec![source_line(source, sender)];
+    lines.extend(active.iter().map(client_line));
+    lines
+}
+
+fn source_line(source: &Source, sender: &Sender) -> String {
+    let seconds = |frames: u64| {
+        let seconds = frames / u64::from(source.rate);
+        format!("{}:{:02}", seconds / 60, seconds % 60)
+    };
+    let frames = sender.capture.frames.get();
+    let progress = match source.length {
+        Some(length) => {
+            let share = 100 * frames.min(length) / length.max(1);
+            format!("{} of {} ({share} %)", seconds(frames.min(length)), seconds(length))
+        }
+        None => seconds(frames),
+    };
+    let mut line = format!("{}: {progress}", source.description);
+    for (count, what) in [
+        (sender.capture.xruns.get(), "xruns"),
+        (sender.capture.dropped.get(), "frames dropped"),
+        (sender.counters.unsent.get(), "datagrams not sent"),
+    ] {
+        if count > 0 {
+            line += &format!(", {count} {what}");
+        }
+    }
+    line
+}
+
+fn client_line(active: &Active) -> String {
+    let counters = &active.counters;
+    let mut line = format!(
+        "  {:<16} {:<22} {:<10} {}  {} packets",
+        active.client.name,
+        active.address.to_string(),
+        active.client.map.to_string(),
+        meter(counters.level.dbfs(), 12),
+        counters.packets.get(),
+    );
+    if counters.reports.get() > 0 {
+        line += &format!(
+            "  loss {:.1} % ({})  rtt {:.1} ms  latency {:.1} ms",
+            counters.fraction_lost.get() as f64 / 2.56,
+            counters.lost.get(),
+            counters.round_trip_us.get() as f64 / 1e3,
+            counters.latency_us.get() as f64 / 1e3,
+        );
+    }
+    line
+}
+
+/// The same for programs.
+pub(crate) fn value(kind: &str, source: &Source, sender: &Sender, active: &[Active]) -> Value {
+    json!({
+        "type": kind,
+        "source": {
+            "name": source.description,
+            "rate": source.rate,
+            "channels": source.channels,
+            "length_frames": source.length,
+            "frames": sender.capture.frames.get(),
+            "dropped_frames": sender.capture.dropped.get(),
+            "xruns": sender.capture.xruns.get(),
+        },
+        "datagrams": sender.counters.datagrams.get(),
+        "unsent": sender.counters.unsent.get(),
+        "realtime": sender.counters.realtime.load(Ordering::Acquire),
+        "clients": active.iter().map(client_value).collect::<Vec<_>>(),
+    })
+}
+
+fn client_value(active: &Active) -> Value {
+    let counters = &active.counters;
+    let level = counters.level.dbfs();
+    let reported = counters.reports.get() > 0;
+    json!({
+        "name": active.client.name,
+        "address": active.address.to_string(),
+        "channels": active.client.map.to_string(),
+        "wire": wire_name(active.spec.wire),
+        "frames": active.spec.frames,
+        "packets": counters.packets.get(),
+        "octets": counters.octets.get(),
+        "unsent": counters.unsent.get(),
+        // JSON has no infinities: silence has no level.
+        "level_dbfs": level.is_finite().then_some(level),
+        "loss": reported.then(|| counters.fraction_lost.get() as f64 / 256.0),
+        "lost": reported.then(|| counters.lost.get()),
+        "round_trip_ms": reported.then(|| counters.round_trip_us.get() as f64 / 1e3),
+        "latency_ms": reported.then(|| counters.latency_us.get() as f64 / 1e3),
+    })
+}
