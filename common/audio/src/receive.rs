@@ -125,6 +125,8 @@ pub enum Event {
     Stream(StreamInfo),
     /// The stream ended. What waits in the buffer is still played.
     Ended(End),
+    /// Another sender was refused while this one is played; told once for each stream.
+    Conflict(SocketAddr),
 }
 
 /// What the samples go to. Built by a thread that may allocate.
@@ -200,7 +202,7 @@ pub struct ReceivePipeline {
     detector: Detector,
     candidate: Option<SocketAddr>,
     source: Option<Source>,
-    conflict: Option<SocketAddr>,
+    conflict_told: bool,
     announced: Option<Format>,
     stream: Option<Stream>,
     info: Option<StreamInfo>,
@@ -230,7 +232,7 @@ impl ReceivePipeline {
             detector: Detector::default(),
             candidate: None,
             source: None,
-            conflict: None,
+            conflict_told: false,
             announced: None,
             stream: None,
             info: None,
@@ -268,11 +270,6 @@ impl ReceivePipeline {
         self.aligned = false;
     }
 
-    /// The last address whose datagrams were refused because another source is being played.
-    pub fn conflict(&self) -> Option<SocketAddr> {
-        self.conflict
-    }
-
     /// The next thing to tell the control thread.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -283,7 +280,9 @@ impl ReceivePipeline {
         if let Some(source) = self.source {
             if source.address != from && at.since(source.heard) < SOURCE_TIMEOUT {
                 self.counters.conflicts.add(1);
-                self.conflict = Some(from);
+                if !std::mem::replace(&mut self.conflict_told, true) {
+                    self.tell(Event::Conflict(from));
+                }
                 return;
             }
             if source.address == from {
@@ -349,7 +348,7 @@ impl ReceivePipeline {
         }
         let ready = (self.buffer.end().since(self.cursor) - kept).max(0) as usize;
         let frames = ready.min(out.len() / channels);
-        self.read(&mut out[..frames * channels], None);
+        self.read(&mut out[..frames * channels], channels, None);
         frames
     }
 
@@ -362,13 +361,14 @@ impl ReceivePipeline {
         }
         // Taken out for the call, so that reading may borrow the rest.
         let Some(mut output) = self.output.take() else { return };
+        let channels = usize::from(output.channels);
         if let Some(device) = &mut output.device {
-            self.play(at, out, device);
+            self.play(at, out, channels, device);
         }
         self.output = Some(output);
     }
 
-    fn play(&mut self, at: Mono, out: &mut [f32], device: &mut DeviceOutput) {
+    fn play(&mut self, at: Mono, out: &mut [f32], channels: usize, device: &mut DeviceOutput) {
         let Some(stream) = &self.stream else { return };
         let delay = device.steering.as_ref().map_or(0, |(resampler, _)| resampler.delay()) as u64;
         if !self.aligned {
@@ -389,7 +389,7 @@ impl ReceivePipeline {
         self.latency_us.set((latency.max(0) / 1000) as u64);
         let late = latency - self.config.latency;
         let Some((resampler, servo)) = &mut device.steering else {
-            return self.read(out, Some(&mut device.fader));
+            return self.read(out, channels, Some(&mut device.fader));
         };
         if self.aligned && late.abs() > REALIGN {
             self.aligned = false;
@@ -399,12 +399,11 @@ impl ReceivePipeline {
         let speed = servo.update(late as f64 / 1e9, since_last.clamp(0.0, 0.1));
         self.counters.set_drift(speed);
         resampler.set_speed(speed);
-        resampler.process(out, |input| self.read(input, Some(&mut device.fader)));
+        resampler.process(out, |input| self.read(input, channels, Some(&mut device.fader)));
     }
 
     /// Reads from the cursor on: audio where there is some; elsewhere a fade into silence, or zeros without a fader.
-    fn read(&mut self, out: &mut [f32], mut fader: Option<&mut Fader>) {
-        let channels = out.len() / (out.len() / self.output_channels(out.len())).max(1);
+    fn read(&mut self, out: &mut [f32], channels: usize, mut fader: Option<&mut Fader>) {
         let ended = self.stream.as_ref().is_none_or(|stream| stream.ended);
         let mut rest = out;
         while !rest.is_empty() {
@@ -436,10 +435,6 @@ impl ReceivePipeline {
         }
         self.counters.lost.add(self.buffer.take_lost());
         self.counters.depth.set(self.buffer.end().since(self.cursor).max(0) as u64);
-    }
-
-    fn output_channels(&self, fallback: usize) -> usize {
-        self.output.as_ref().map_or(fallback, |output| usize::from(output.channels))
     }
 
     fn meter(&mut self, audio: &[f32], channels: usize) {
@@ -704,6 +699,7 @@ impl ReceivePipeline {
         self.candidate = None;
         self.announced = None;
         self.info = None;
+        self.conflict_told = false;
         if let Some(stream) = self.stream.as_mut().filter(|stream| !stream.ended) {
             stream.ended = true;
             self.tell(Event::Ended(why));

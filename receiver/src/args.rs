@@ -1,0 +1,129 @@
+//! The command line, and the configuration file with the same names.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use control::config::Span;
+use serde::{Deserialize, Serialize};
+
+const EXAMPLES: &str = "\
+Examples:
+  Play to the system's default sound card, 30 ms after the sender:
+      receiver --listen 0.0.0.0:57001 --playback default
+  One speaker on a Raspberry Pi's headphone socket, on a nervous WLAN:
+      receiver --playback plughw:Headphones --channels 2 --latency 120ms
+  Record what comes, exactly, and end with the stream:
+      receiver --listen 0.0.0.0:57001 --playback take.wav --exit-after-stream
+  Into another program:
+      receiver --playback - | aplay -f S16_LE -r 44100 -c 1
+
+A file or pipe follows the stream's clock and gets every sample as it was sent. A sound card follows its own clock, and
+the stream is resampled to it (--drift off leaves it alone).
+Exit status: 0 ended as asked, 1 it failed while running, 2 it could not start as asked.";
+
+/// Receives a stream of sound over UDP and plays it to a sound card, a file or a pipe.
+#[derive(Debug, Parser)]
+#[command(name = "receiver", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Something else than playing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to play.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Read settings from a TOML or JSON file; the names are those of the options, options stand before it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Something else than playing.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the sound cards of this machine
+    Devices {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Everything that options and the configuration file can set.
+#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Where to listen: ADDRESS:PORT, or a port alone [default: 0.0.0.0:57001]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Where to play: a sound card, FILE.wav, `-` (raw 16-bit PCM on standard output), `null`,
+    /// `virtual[:ppm=N,jitter=MS,xrun=S,file=PATH]` [default: default]
+    #[arg(long, value_name = "SINK")]
+    pub playback: Option<String>,
+    /// Channels to play [default: 2 on a sound card, the stream's own elsewhere]
+    #[arg(long, value_name = "N")]
+    pub channels: Option<u16>,
+    /// From sending to the DAC, the device's buffer included, like 30ms [default: 30ms]
+    #[arg(long, value_name = "TIME")]
+    pub latency: Option<Span>,
+    /// Wire format [default: auto]
+    #[arg(long)]
+    pub wire: Option<WireChoice>,
+    /// Follow the sender's clock by resampling, or leave every sample as it is [default: auto]
+    #[arg(long)]
+    pub drift: Option<DriftChoice>,
+    /// Frames a second until a stream says otherwise, and of headerless PCM [default: 44100]
+    #[arg(long, value_name = "HZ")]
+    pub rate: Option<u32>,
+    /// Channels of headerless PCM [default: 1]
+    #[arg(long, value_name = "N")]
+    pub plain_channels: Option<u16>,
+    /// Frames in a period of the sound card [default: from the latency]
+    #[arg(long, value_name = "FRAMES")]
+    pub period: Option<u32>,
+    /// End when the stream ends: at the sender's goodbye, or after two seconds without packets
+    #[arg(long)]
+    pub exit_after_stream: bool,
+    /// One JSON object a line on standard output (standard error with `--playback -`)
+    #[arg(long)]
+    pub json: bool,
+    /// Time between two status reports, like 1s [default: 250ms on a terminal, 10s in a pipe, 1s with --json]
+    #[arg(long, value_name = "TIME")]
+    pub status_interval: Option<Span>,
+}
+
+/// Which wire format to expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum WireChoice {
+    /// Find out
+    Auto,
+    /// RTP with L16 payloads
+    Rtp,
+    /// Headerless signed 16-bit little-endian PCM
+    Plain,
+}
+
+/// What to do about clocks that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum DriftChoice {
+    /// Resample to the sound card's clock
+    Auto,
+    /// Leave every sample as it is
+    Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,223 @@
+//! From what was written to what will be done: every number decided, nothing started.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use audio::receive::Config;
+use audio::send::Wire;
+use device::playback::Sink;
+use os::udp::Socket;
+use proto::units;
+
+use crate::args::{DriftChoice, Settings, WireChoice};
+
+/// What the receiver will do.
+pub struct Plan {
+    /// The bound socket.
+    pub socket: Socket,
+    /// What the pipeline is built for.
+    pub pipeline: Config,
+    /// Where to play.
+    pub output: OutputPlan,
+    /// End with the stream.
+    pub exit_after_stream: bool,
+    /// JSON instead of text.
+    pub json: bool,
+    /// Time between status reports.
+    pub status_interval: Option<Duration>,
+}
+
+/// Where to play, whatever the stream turns out to be.
+#[derive(Clone, Debug)]
+pub struct OutputPlan {
+    /// Which sink.
+    pub sink: Sink,
+    /// Channels, where they were asked for.
+    pub channels: Option<u16>,
+    /// Frames a second until a stream says otherwise.
+    pub rate: u32,
+    /// Resample to the device's clock.
+    pub steered: bool,
+    /// Frames in a device's period.
+    pub period: u32,
+}
+
+const DEFAULT_PORT: u16 = 57_001;
+const DEFAULT_LATENCY: i64 = 30_000_000;
+const MAX_LATENCY: i64 = 10_000_000_000;
+
+impl OutputPlan {
+    /// The sink for a stream of so many channels; a second file has a name of its own.
+    pub fn sink(&self, number: u32) -> Sink {
+        match &self.sink {
+            Sink::Wav(path) if number > 1 => Sink::Wav(numbered(path, number)),
+            sink => sink.clone(),
+        }
+    }
+
+    /// Channels to open the sink with.
+    pub fn channels(&self, stream: Option<u16>) -> u16 {
+        let own = if self.sink.has_clock() { Some(2) } else { stream };
+        self.channels.or(own).unwrap_or(1)
+    }
+}
+
+fn numbered(path: &std::path::Path, number: u32) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-{number}.wav"))
+}
+
+impl Plan {
+    /// Decides everything and binds the socket.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and what to do.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let latency = settings.latency.map_or(DEFAULT_LATENCY, |span| span.nanos);
+        if latency > MAX_LATENCY {
+            return Err("--latency is at most 10s".into());
+        }
+        let rate = settings.rate.unwrap_or(44_100);
+        if !proto::announce::RATES.contains(&rate) {
+            return Err(format!("--rate {rate}: it goes from 8000 to 192000"));
+        }
+        for (option, channels) in
+            [("--channels", settings.channels), ("--plain-channels", settings.plain_channels)]
+        {
+            if channels.is_some_and(|channels| !(1..=255).contains(&channels)) {
+                return Err(format!("{option} goes from 1 to 255"));
+            }
+        }
+        let sink = settings.playback.as_deref().unwrap_or("default");
+        let sink: Sink = sink.parse().map_err(|error| format!("--playback {error}"))?;
+        if let Sink::Wav(path) = &sink {
+            check_folder(path)?;
+        }
+        let wire = match settings.wire {
+            Some(WireChoice::Rtp) => Some(Wire::Rtp),
+            Some(WireChoice::Plain) => Some(Wire::Plain),
+            Some(WireChoice::Auto) | None => None,
+        };
+        Ok(Self {
+            socket: bind(settings.listen.as_deref())?,
+            pipeline: Config {
+                wire,
+                latency,
+                plain_rate: rate,
+                plain_channels: settings.plain_channels.unwrap_or(1),
+                cname: format!("{:016x}@receiver", os::random::bits()),
+                ssrc: os::random::bits() as u32,
+            },
+            output: OutputPlan {
+                sink,
+                channels: settings.channels,
+                rate,
+                steered: settings.drift != Some(DriftChoice::Off),
+                period: settings.period.unwrap_or_else(|| period(latency, rate)).clamp(16, 8192),
+            },
+            exit_after_stream: settings.exit_after_stream,
+            json: settings.json,
+            status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
+        })
+    }
+}
+
+/// A card holds two periods and the ring before it one or two more: an eighth of the latency for each leaves half of
+/// it to the network.
+fn period(latency: i64, rate: u32) -> u32 {
+    let eighth = units::nanos_to_frames(latency / 8, rate).clamp(64, 1024) as u32;
+    1 << eighth.ilog2()
+}
+
+fn check_folder(path: &std::path::Path) -> Result<(), String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !folder.is_dir() => {
+            Err(format!("--playback {}: there is no folder `{}`", path.display(), folder.display()))
+        }
+        _ if path.is_dir() => Err(format!("--playback {}: it is a folder", path.display())),
+        _ => Ok(()),
+    }
+}
+
+fn bind(listen: Option<&str>) -> Result<Socket, String> {
+    let address = match listen {
+        None => SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
+        Some(text) => parse_listen(text)?,
+    };
+    Socket::bind(address).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            let holder = os::port::owner(address).map_or(String::new(), |owner| format!(" by {owner}"));
+            format!("--listen {address}: the port is in use{holder}; choose another, or end the program that has it")
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("--listen {address}: this machine has no such address; 0.0.0.0 listens on all of them")
+        }
+        _ => format!("--listen {address}: {error}"),
+    })
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let port_only = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    match port_only {
+        Ok(port) => Ok((Ipv4Addr::UNSPECIFIED, port).into()),
+        Err(_) => text.parse().map_err(|_| {
+            format!("--listen {text}: write ADDRESS:PORT, like 0.0.0.0:57001 or [::]:57001, or a port alone")
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_bare_ports() {
+        assert_eq!(parse_listen("57001"), Ok("0.0.0.0:57001".parse().unwrap()));
+        assert_eq!(parse_listen(":5000"), Ok("0.0.0.0:5000".parse().unwrap()));
+        assert_eq!(parse_listen("[::1]:5000"), Ok("[::1]:5000".parse().unwrap()));
+        assert!(parse_listen("nonsense").unwrap_err().contains("ADDRESS:PORT"));
+        assert!(parse_listen("0.0.0.0:70000").is_err());
+    }
+
+    #[test]
+    fn the_period_leaves_half_of_the_latency_to_the_network() {
+        for (latency_ms, frames) in [(2, 64), (30, 128), (60, 256), (100, 512), (1000, 1024)] {
+            assert_eq!(period(latency_ms * 1_000_000, 44_100), frames, "{latency_ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_with_its_owner() {
+        let holder = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = bind(Some(&holder.local_addr().unwrap().to_string())).unwrap_err();
+        assert!(error.contains("in use"), "{error}");
+        assert!(
+            !cfg!(target_os = "linux") || error.contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_said() {
+        let fresh = || Settings { listen: Some("127.0.0.1:0".into()), ..Settings::default() };
+        let span = |text: &str| Some(text.parse().unwrap());
+        for (settings, words) in [
+            (Settings { latency: span("11s"), ..fresh() }, "--latency"),
+            (Settings { rate: Some(1), ..fresh() }, "--rate"),
+            (Settings { channels: Some(0), ..fresh() }, "--channels"),
+            (Settings { plain_channels: Some(300), ..fresh() }, "--plain-channels"),
+            (Settings { playback: Some("/no/such/folder/a.wav".into()), ..fresh() }, "no folder"),
+            (Settings { listen: Some("192.0.2.1:5000".into()), ..fresh() }, "no such address"),
+        ] {
+            let error = Plan::new(&settings).err().expect(words);
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_second_file_has_a_name_of_its_own() {
+        assert_eq!(numbered("a/take.wav".as_ref(), 2), PathBuf::from("a/take-2.wav"));
+    }
+}

@@ -1,0 +1,174 @@
+//! The receive thread: hands datagrams to the pipeline, keeps the playback ring filled, sends reports.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use audio::counters::Counter;
+use audio::receive::{CHUNK, Event, Output, ReceivePipeline};
+use audio::send::Recipients;
+use device::playback::PlaybackStamp;
+use os::clock;
+use os::udp::{Inbox, Socket};
+use os::wait::Wakeup;
+use proto::units::{self, Mono};
+use ringbuf::traits::{Consumer, Observer, Producer};
+use ringbuf::{HeapCons, HeapProd};
+
+/// Longest sleep: how soon the thread sees a new output or a request to stop while nothing comes.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// What a latency that was raised gets on top of what the device needs, in nanoseconds.
+const SPARE: i64 = 500_000;
+
+/// What the thread tells beside the pipeline's own counters.
+#[derive(Debug, Default)]
+pub struct LoopCounters {
+    /// The thread got real-time priority.
+    pub realtime: AtomicBool,
+    /// The thread runs.
+    pub running: AtomicBool,
+    /// Frames that the playback ring had no room for.
+    pub dropped: Counter,
+    /// Latency in force, in microseconds.
+    pub latency_us: Counter,
+    /// Latency that the device needs, in microseconds, where more than was asked for; else 0.
+    pub raised_to_us: Counter,
+}
+
+/// An output with its ring. Built and freed by the control thread.
+pub(crate) struct Feed {
+    /// The pipeline's part, until it is handed over.
+    pub(crate) output: Option<Box<Output>>,
+    pub(crate) samples: HeapProd<f32>,
+    pub(crate) stamps: HeapCons<PlaybackStamp>,
+    pub(crate) channels: usize,
+    pub(crate) rate: u32,
+    pub(crate) has_clock: bool,
+    pub(crate) pushed: u64,
+    pub(crate) last_stamp: Option<PlaybackStamp>,
+    pub(crate) largest_request: u32,
+}
+
+/// Everything the thread owns.
+pub(crate) struct ReceiveLoop {
+    pub(crate) pipeline: ReceivePipeline,
+    pub(crate) sockets: [Socket; 1],
+    pub(crate) inbox: Inbox,
+    pub(crate) wakeup: Wakeup,
+    pub(crate) feeds: HeapCons<Box<Feed>>,
+    pub(crate) retired: HeapProd<Box<Feed>>,
+    pub(crate) feed: Option<Box<Feed>>,
+    pub(crate) events: HeapProd<Event>,
+    pub(crate) counters: Arc<LoopCounters>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) block: Vec<f32>,
+}
+
+impl ReceiveLoop {
+    /// Runs until told to stop.
+    pub(crate) fn run(mut self) {
+        self.counters.realtime.store(os::realtime::promote(), Ordering::Release);
+        self.counters.running.store(true, Ordering::Release);
+        while !self.stop.load(Ordering::Acquire) {
+            {
+                let _section = os::realtime::section();
+                self.step();
+            }
+            self.wakeup.wait(&self.sockets, LONGEST_WAIT);
+        }
+    }
+
+    fn step(&mut self) {
+        self.take_feed();
+        let pipeline = &mut self.pipeline;
+        self.inbox
+            .receive(&self.sockets[0], |at, from, datagram| pipeline.handle_datagram(at, from, datagram));
+        let now = clock::now();
+        self.pipeline.handle_timeout(now);
+        match &mut self.feed {
+            Some(feed) if feed.has_clock => {
+                feed_device(&mut self.pipeline, feed, &mut self.block, now, &self.counters);
+            }
+            Some(feed) => feed_stream(&mut self.pipeline, feed, &mut self.block),
+            None => {}
+        }
+        self.tell();
+        while let Some(transmit) = self.pipeline.poll_transmit(now) {
+            if let Recipients::One(address) = transmit.to {
+                // A report that does not go out is made up for by the next.
+                self.sockets[0].send(transmit.bytes, address);
+            }
+        }
+    }
+
+    fn take_feed(&mut self) {
+        if self.retired.is_full() {
+            return;
+        }
+        let Some(mut feed) = self.feeds.try_pop() else { return };
+        if let Some(output) = feed.output.take() {
+            let former = self.pipeline.replace_output(output);
+            if let Some(mut old) = self.feed.replace(feed) {
+                old.output = former;
+                // There was room.
+                let _ = self.retired.try_push(old);
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        self.counters.latency_us.set(self.pipeline.latency_us());
+        while !self.events.is_full() {
+            let Some(event) = self.pipeline.poll_event() else { break };
+            let _ = self.events.try_push(event);
+        }
+    }
+}
+
+/// Hands on everything that is due.
+fn feed_stream(pipeline: &mut ReceivePipeline, feed: &mut Feed, block: &mut [f32]) {
+    loop {
+        let room = (feed.samples.vacant_len() / feed.channels).min(block.len() / feed.channels);
+        let frames = pipeline.pull_stream(&mut block[..room * feed.channels]);
+        if frames == 0 {
+            return;
+        }
+        feed.samples.push_slice(&block[..frames * feed.channels]);
+        feed.pushed += frames as u64;
+    }
+}
+
+/// Keeps as much in the ring as the next callback will take, and a little more.
+fn feed_device(
+    pipeline: &mut ReceivePipeline,
+    feed: &mut Feed,
+    block: &mut [f32],
+    now: Mono,
+    counters: &LoopCounters,
+) {
+    while let Some(stamp) = feed.stamps.try_pop() {
+        // Before the first push, callbacks find nothing: that is no loss.
+        if stamp.missing > 0 && feed.pushed > 0 {
+            pipeline.realign();
+        }
+        feed.largest_request = feed.largest_request.max(stamp.asked);
+        feed.last_stamp = Some(stamp);
+    }
+    let Some(stamp) = feed.last_stamp else { return };
+    let request = feed.largest_request as usize;
+    let eighth = units::nanos_to_frames(pipeline.latency() / 8, feed.rate) as usize;
+    let target = request + eighth.clamp(CHUNK / 2, request.max(CHUNK));
+    let chunk = &mut block[..CHUNK * feed.channels];
+    while feed.samples.occupied_len() < target * feed.channels && feed.samples.vacant_len() >= chunk.len() {
+        let ahead = i64::from(stamp.missing) + feed.pushed as i64 - stamp.taken as i64;
+        let at = stamp.at.plus(units::frames_to_nanos(ahead, feed.rate));
+        let needed = at.since(now) + units::frames_to_nanos(CHUNK as i64, feed.rate);
+        if needed > pipeline.latency() {
+            pipeline.set_latency(needed + SPARE);
+            counters.raised_to_us.set(((needed + SPARE) / 1000) as u64);
+        }
+        pipeline.pull_device(at, chunk);
+        feed.samples.push_slice(chunk);
+        feed.pushed += CHUNK as u64;
+    }
+}

@@ -1,0 +1,228 @@
+//! The control thread: opens outputs as streams need them, shows the state, stops cleanly.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use audio::receive::{End, Event, StreamInfo};
+use control::display::Display;
+use control::signals::Signals;
+use device::playback::{Request, Sink};
+use serde_json::json;
+
+use crate::Receiver;
+use crate::args::Settings;
+use crate::plan::{OutputPlan, Plan};
+use crate::status::{self, stream_value, wire_name};
+
+/// How often the control thread looks around.
+const TICK: Duration = Duration::from_millis(5);
+/// Longest that the rest of a stream may take to be played.
+const LONGEST_DRAIN: Duration = Duration::from_secs(12);
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// The output failed while running.
+    Failed,
+}
+
+/// Plays what comes until a signal stops it, or the stream ends where that was asked for.
+///
+/// # Errors
+/// One line: it could not start as asked.
+pub fn run(settings: &Settings) -> Result<Outcome, String> {
+    let plan = Plan::new(settings)?;
+    let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let listen = plan.socket.local_addr().map_err(|error| format!("--listen: {error}"))?;
+    let latency = plan.pipeline.latency;
+    let stdout_is_sound = plan.output.sink == Sink::Stdout;
+    let mut display = Display::new(plan.json, stdout_is_sound, plan.status_interval);
+    let mut receiver = Receiver::start(plan.socket, plan.pipeline)?;
+    let mut session = Session {
+        output: plan.output,
+        exit_after_stream: plan.exit_after_stream,
+        opened: None,
+        stream: None,
+        last_stream: None,
+        ending: None,
+        raised: 0,
+        told_priority: false,
+    };
+    // A device's faults show at once, not when the first stream comes.
+    if session.output.sink.has_clock() {
+        session.open(&mut receiver, None, &mut display).map_err(|error| format!("--playback: {error}"))?;
+    }
+    let text = format!("listening on {listen}, latency {:.1} ms", latency as f64 / 1e6);
+    display.event(
+        &text,
+        "listening",
+        json!({ "address": listen.to_string(), "latency_ms": latency as f64 / 1e6 }),
+    );
+    let outcome = session.attend(&signals, &mut receiver, &mut display);
+    session.conclude(&mut receiver, &mut display);
+    Ok(outcome)
+}
+
+/// What the control thread keeps in mind.
+struct Session {
+    output: OutputPlan,
+    exit_after_stream: bool,
+    opened: Option<Opened>,
+    stream: Option<StreamInfo>,
+    /// The stream that was played last, for the summary.
+    last_stream: Option<StreamInfo>,
+    /// The stream has ended; what is left of it is played until then at most.
+    ending: Option<Instant>,
+    raised: u64,
+    told_priority: bool,
+}
+
+struct Opened {
+    rate: u32,
+    count: u32,
+}
+
+impl Session {
+    fn attend(&mut self, signals: &Signals, receiver: &mut Receiver, display: &mut Display) -> Outcome {
+        while !signals.stop() {
+            while let Some(event) = receiver.poll_event() {
+                match event {
+                    Event::Stream(stream) => self.begin(stream, receiver, display),
+                    Event::Ended(end) => self.end(end, display),
+                    Event::Conflict(from) => {
+                        display
+                            .warn(&format!("another sender ({from}) sends to this port and is not played"));
+                    }
+                }
+            }
+            if self.ending.is_some_and(|limit| drained(receiver) || Instant::now() > limit) {
+                return Outcome::Done;
+            }
+            if receiver.playback().is_some_and(|playback| playback.failed.load(Ordering::Acquire)) {
+                display.warn("the output has failed and takes no more sound");
+                return Outcome::Failed;
+            }
+            self.watch(receiver, display);
+            if display.due() {
+                let line = status::line(receiver, self.stream.as_ref());
+                display.state(&[line], || status::value("status", receiver, self.stream.as_ref()));
+            }
+            std::thread::sleep(TICK);
+        }
+        Outcome::Done
+    }
+
+    fn begin(&mut self, stream: StreamInfo, receiver: &mut Receiver, display: &mut Display) {
+        self.ending = None;
+        self.stream = Some(stream);
+        self.last_stream = Some(stream);
+        let name = if stream.name.as_str().is_empty() {
+            String::new()
+        } else {
+            format!("`{}` ", stream.name.as_str())
+        };
+        let map = if stream.map.as_str().is_empty() {
+            String::new()
+        } else {
+            format!(" (channels {})", stream.map.as_str())
+        };
+        let text = format!(
+            "playing {name}from {}: {}, {} channels{map}, {} Hz",
+            stream.from,
+            wire_name(stream.wire),
+            stream.channels,
+            stream.rate
+        );
+        display.event(&text, "stream", stream_value(&stream));
+        let fits = self.opened.as_ref().is_some_and(|opened| opened.rate == stream.rate);
+        if fits {
+            return;
+        }
+        if let Err(error) = self.open(receiver, Some(&stream), display) {
+            display.warn(&format!("the stream is not played: {error}"));
+        }
+    }
+
+    fn open(
+        &mut self,
+        receiver: &mut Receiver,
+        stream: Option<&StreamInfo>,
+        display: &mut Display,
+    ) -> Result<(), device::Error> {
+        let count = self.opened.take().map_or(0, |opened| opened.count) + 1;
+        let request = Request {
+            sink: self.output.sink(count),
+            rate: stream.map_or(self.output.rate, |stream| stream.rate),
+            channels: self.output.channels(stream.map(|stream| stream.channels)),
+            period: self.output.period,
+        };
+        let description = receiver.play_to(&request, self.output.steered)?;
+        self.opened = Some(Opened { rate: request.rate, count });
+        let text = format!("output {description}: {} channels, {} Hz", request.channels, request.rate);
+        let details = json!({ "name": description, "channels": request.channels, "rate": request.rate,
+            "period": request.sink.has_clock().then_some(request.period) });
+        display.event(&text, "output", details);
+        Ok(())
+    }
+
+    fn end(&mut self, end: End, display: &mut Display) {
+        self.stream = None;
+        let (text, why) = match end {
+            End::Bye => ("the sender said goodbye", "bye"),
+            End::Silent => ("nothing came for two seconds: the stream has ended", "silent"),
+        };
+        display.event(text, "ended", json!({ "reason": why }));
+        if self.exit_after_stream {
+            self.ending = Some(Instant::now() + LONGEST_DRAIN);
+        }
+    }
+
+    /// Tells of what happens beside the stream, once each time it changes.
+    fn watch(&mut self, receiver: &Receiver, display: &mut Display) {
+        let thread = &receiver.thread_counters;
+        if !self.told_priority && thread.running.load(Ordering::Acquire) {
+            self.told_priority = true;
+            if !thread.realtime.load(Ordering::Acquire) {
+                display.warn(&os::realtime::remedy());
+            }
+        }
+        let raised = thread.raised_to_us.get();
+        // Small steps while the device settles are not worth a line each.
+        if raised > self.raised + 500 {
+            self.raised = raised;
+            display.warn(&format!(
+                "the latency is {:.1} ms: the sound card's buffers need that much; a smaller --period may allow less",
+                raised as f64 / 1e3
+            ));
+        }
+    }
+
+    fn conclude(&self, receiver: &mut Receiver, display: &mut Display) {
+        // A device still holds what was handed to it last.
+        if self.output.sink.has_clock() && self.ending.is_some() {
+            std::thread::sleep(Duration::from_micros(
+                receiver.thread_counters.latency_us.get().min(1_000_000),
+            ));
+        }
+        let value = status::value("summary", receiver, self.last_stream.as_ref());
+        receiver.finish();
+        let counters = &receiver.counters;
+        let text = format!(
+            "received {} packets: {} lost, {} late, {} duplicates; played {} frames, {} of them concealed",
+            counters.packets.get(),
+            counters.lost.get(),
+            counters.late.get(),
+            counters.duplicates.get(),
+            counters.frames.get(),
+            counters.concealed_frames.get(),
+        );
+        display.event(&text, "summary", value);
+    }
+}
+
+/// Whether everything that came has been handed on.
+fn drained(receiver: &Receiver) -> bool {
+    receiver.counters.depth.get() == 0
+}

@@ -1,0 +1,4 @@
+//! What the tests share: starting the programs, reading what they say, sound that names its own faults.
+
+pub mod program;
+pub mod sound;

@@ -1,0 +1,180 @@
+//! The programs as processes: built once, started with `--json`, ended by their own id.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longest that a program may take to say something it has to say.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The path of `sender` or `receiver`, built as the tests are built.
+pub fn path(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(build).join(name)
+}
+
+/// Builds both programs and returns the folder that they are in.
+fn build() -> PathBuf {
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--profile", profile, "--package", "sender", "--package", "receiver"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the programs do not build");
+    // A test is in target/PROFILE/deps, the programs are in target/PROFILE.
+    let test = std::env::current_exe().expect("a test has a path");
+    test.ancestors().nth(2).expect("a test is two folders deep").to_path_buf()
+}
+
+/// A program that runs. Dropping it kills it.
+pub struct Program {
+    child: Child,
+    events: Receiver<Value>,
+    stderr: Option<JoinHandle<String>>,
+    /// Everything it has said, in order.
+    pub said: Vec<Value>,
+}
+
+/// What a program has left behind.
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Everything it said on standard output, in order.
+    pub said: Vec<Value>,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The last thing of this kind that it said.
+    pub fn last(&self, kind: &str) -> &Value {
+        let found = self.said.iter().rev().find(|event| event["type"] == kind);
+        found.unwrap_or_else(|| panic!("no `{kind}` among {:#?}; standard error: {}", self.said, self.stderr))
+    }
+}
+
+impl Program {
+    /// Starts a program with `--json` and these arguments.
+    pub fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(path(name));
+        command.arg("--json").args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a command whose standard output is JSON, an object a line.
+    pub fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut stderr = child.stderr.take().expect("it is piped");
+        let (sender, events) = channel();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            for event in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+                if sender.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        let stderr = std::thread::spawn(move || {
+            let mut text = String::new();
+            // A program that is killed within a character is no test's business.
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        Self { child, events, stderr: Some(stderr), said: Vec::new() }
+    }
+
+    /// Starts a receiver on a port of the system's choice; the address is where to send to.
+    pub fn receiver(arguments: &[&str]) -> (Self, SocketAddr) {
+        let mut program = Self::start("receiver", &[&["--listen", "127.0.0.1:0"], arguments].concat());
+        let listening = program.wait_for("listening");
+        let address = listening["address"].as_str().and_then(|text| text.parse().ok());
+        (program, address.expect("it says its address"))
+    }
+
+    /// Waits until it says something of this kind, from now on.
+    pub fn wait_for(&mut self, kind: &str) -> Value {
+        self.wait_until(kind, |_| true)
+    }
+
+    /// Waits until it says something of this kind that fits.
+    pub fn wait_until(&mut self, kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(event) = self.events.recv_timeout(left) else {
+                let _ = self.child.kill();
+                let stderr = self.stderr.take().map(|thread| thread.join().unwrap_or_default());
+                panic!("waited for `{kind}` in vain; it said {:#?}, and {stderr:?}", self.said);
+            };
+            self.said.push(event.clone());
+            if event["type"] == kind && fits(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.id()).expect("process ids are small");
+        // SAFETY: takes no pointers; the child has not been waited for, so the id is still its own.
+        unsafe { libc::kill(pid, signal) };
+    }
+
+    /// Ends it by SIGINT, as a person would, and waits.
+    pub fn interrupt(self) -> Ended {
+        self.signal(libc::SIGINT);
+        self.wait(PATIENCE)
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(mut self, patience: Duration) -> Ended {
+        let deadline = Instant::now() + patience;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                panic!("still running after {patience:?}; it said {:#?}", self.said.last());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let mut said = std::mem::take(&mut self.said);
+        said.extend(self.events.iter());
+        let stderr = self.stderr.take().map(|thread| thread.join().unwrap_or_default()).unwrap_or_default();
+        Ended { status, said, stderr }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Says on standard output why a test cannot be run here. Nothing is skipped in silence.
+pub fn skip(reason: &str) {
+    println!("SKIPPED: {reason}");
+}
+
+/// Whether a program is installed.
+pub fn has(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
