@@ -1,0 +1,297 @@
+//! The programs over loopback: what is sent is what arrives, to the sample.
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::program::{Ended, Program};
+use tests::sound::{Sound, assert_same};
+
+/// A file receiver that ends with its stream, and the address to send to.
+fn recorder(path: &Path) -> (Program, std::net::SocketAddr) {
+    let path = path.to_str().expect("temporary names are text");
+    Program::receiver(&["--playback", path, "--exit-after-stream"])
+}
+
+fn assert_clean(ended: &Ended) {
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let summary = ended.last("summary");
+    for count in ["lost", "late", "duplicates", "overflowed", "concealed_frames", "conflicts"] {
+        assert_eq!(summary[count], 0, "{count} in {summary}");
+    }
+}
+
+/// Streams a file to recorders with these maps; returns what each recorded.
+fn stream_file(sound: &Sound, maps: &[&str], options: &[&str]) -> Vec<Sound> {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source.wav");
+    sound.write(&source);
+    let takes: Vec<_> = (0..maps.len()).map(|n| folder.path().join(format!("take{n}.wav"))).collect();
+    let recorders: Vec<_> = takes.iter().map(|path| recorder(path)).collect();
+    let clients: Vec<_> = recorders
+        .iter()
+        .zip(maps)
+        .enumerate()
+        .map(|(n, ((_, address), map))| format!("client {n}={address}/{map}"))
+        .collect();
+    let mut arguments = vec!["--capture", source.to_str().unwrap()];
+    arguments.extend(clients.iter().flat_map(|client| ["--client", client]));
+    arguments.extend(options);
+    let length = Duration::from_secs(20 + sound.frames() as u64 / u64::from(sound.rate));
+    let ended = Program::start("sender", &arguments).wait(length);
+    assert!(ended.status.success(), "{}", ended.stderr);
+    for (recorder, _) in recorders {
+        assert_clean(&recorder.wait(Duration::from_secs(20)));
+    }
+    takes.iter().map(|path| Sound::read(path)).collect()
+}
+
+/// How long the long tests stream, in seconds.
+fn long() -> usize {
+    std::env::var("LONG_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+}
+
+#[test]
+fn sixteen_receivers_get_their_channel_sample_by_sample() {
+    let sound = recordings(16, long());
+    let maps: Vec<_> = (0..16).map(|channel: u16| channel.to_string()).collect();
+    let maps: Vec<_> = maps.iter().map(String::as_str).collect();
+    let heard = stream_file(&sound, &maps, &[]);
+    for (channel, heard) in heard.iter().enumerate() {
+        assert_eq!((heard.channels, heard.rate), (1, 44_100));
+        assert_same(&heard.samples, &sound.channel(channel as u16), &format!("channel {channel}"));
+    }
+    println!("16 receivers, {} frames each, all equal", sound.frames());
+}
+
+/// Real recordings where Debian's are installed (package alsa-utils), one after the other from another start in each
+/// channel; else speech-like noise. No two channels are alike.
+fn recordings(channels: u16, seconds: usize) -> Sound {
+    let folder = Path::new("/usr/share/sounds/alsa");
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    names.sort();
+    let mut material: Vec<i16> = names.iter().flat_map(|path| mono(path)).collect();
+    if material.is_empty() {
+        println!("no recordings in {}: noise instead", folder.display());
+        let mut random = sim::random::Random::new(1);
+        material = (0..480_000).map(|_| (random.bits() >> 50) as i16 - 8192).collect();
+    }
+    let frames = seconds * 44_100 + 77;
+    let sample = |index: usize| {
+        let (frame, channel) = (index / usize::from(channels), index % usize::from(channels));
+        material[(frame + channel * material.len() / usize::from(channels)) % material.len()]
+    };
+    Sound { channels, rate: 44_100, samples: (0..frames * usize::from(channels)).map(sample).collect() }
+}
+
+fn mono(path: &Path) -> Vec<i16> {
+    let Ok(mut reader) = hound::WavReader::open(path) else { return Vec::new() };
+    let channels = usize::from(reader.spec().channels);
+    reader.samples::<i16>().step_by(channels).map_while(Result::ok).collect()
+}
+
+#[test]
+fn maps_repeat_reorder_and_sum() {
+    let sound = Sound::ramp(4, 44_100, 60_000);
+    let heard = stream_file(&sound, &["3,0,3", "1+2", "0,1,2,3"], &[]);
+    assert_eq!(heard[0].channels, 3);
+    assert_same(&heard[0].channel(0), &sound.channel(3), "first of 3,0,3");
+    assert_same(&heard[0].channel(1), &sound.channel(0), "second of 3,0,3");
+    assert_same(&heard[0].channel(2), &sound.channel(3), "third of 3,0,3");
+    assert_same(&heard[1].samples, &sound.sum(&[1, 2]), "1+2");
+    assert_same(&heard[2].samples, &sound.samples, "all four");
+}
+
+#[test]
+fn other_rates_and_packet_sizes_arrive_whole() {
+    let sound = Sound::ramp(2, 48_000, 50_000);
+    for options in [["--rate", "48000", "--frames", "32"], ["--rate", "48000", "--frames", "1024"]] {
+        let heard = stream_file(&sound, &["0,1"], &[&options[..], &["--period", "441"]].concat());
+        assert_eq!(heard[0].rate, 48_000);
+        assert_same(&heard[0].samples, &sound.samples, &format!("{options:?}"));
+    }
+}
+
+#[test]
+fn headerless_pcm_arrives_whole_where_it_is_expected() {
+    let sound = Sound::ramp(1, 44_100, 70_000);
+    let folder = tempfile::tempdir().unwrap();
+    let (source, take) = (folder.path().join("a.wav"), folder.path().join("b.wav"));
+    sound.write(&source);
+    let take_name = take.to_str().unwrap();
+    let (receiver, address) =
+        Program::receiver(&["--playback", take_name, "--exit-after-stream", "--wire", "plain"]);
+    let client = format!("a={address}/0");
+    let arguments = ["--capture", source.to_str().unwrap(), "--client", &client, "--wire", "plain"];
+    assert!(Program::start("sender", &arguments).wait(Duration::from_secs(20)).status.success());
+    // Nothing in this format says goodbye: two seconds of silence end the stream.
+    assert_clean(&receiver.wait(Duration::from_secs(20)));
+    assert_same(&Sound::read(&take).samples, &sound.samples, "headerless PCM");
+}
+
+#[test]
+fn standard_input_and_output_are_pipes_for_sound() {
+    let sound = Sound::ramp(2, 44_100, 40_000);
+    let octets: Vec<u8> = sound.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (raw_in, raw_out) = (folder.path().join("in.raw"), folder.path().join("out.raw"));
+    std::fs::write(&raw_in, &octets).unwrap();
+    let port = free_port();
+    let shell = |name: &str, line: String| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &line]).env("PROGRAM", tests::program::path(name));
+        command.spawn().unwrap()
+    };
+    let listen = format!(
+        "exec \"$PROGRAM\" --listen 127.0.0.1:{port} --playback - --exit-after-stream 2>/dev/null >'{}'",
+        raw_out.display()
+    );
+    let mut receiver = shell("receiver", listen);
+    while UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let send = format!(
+        "exec \"$PROGRAM\" --capture - --channels 2 --client a=127.0.0.1:{port}/0,1 2>/dev/null <'{}'",
+        raw_in.display()
+    );
+    assert!(shell("sender", send).wait().unwrap().success());
+    assert!(receiver.wait().unwrap().success());
+    assert!(std::fs::read(&raw_out).unwrap() == octets, "the octets differ");
+}
+
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_receiver_survives_a_sender_that_starts_again() {
+    let (mut receiver, address) = Program::receiver(&["--playback", "null", "--status-interval", "100ms"]);
+    let client = format!("a={address}/0");
+    for _ in 0..2 {
+        // The first is killed without a goodbye, so its place is free after a second of silence.
+        let sender = Program::start("sender", &["--capture", "tone", "--client", &client]);
+        receiver.wait_for("stream");
+        receiver.wait_until("status", |status| status["stream"]["from"].is_string());
+        drop(sender);
+        receiver.wait_for("ended");
+    }
+    let ended = receiver.interrupt();
+    assert_eq!(ended.last("summary")["streams"], 2);
+}
+
+#[test]
+fn a_second_sender_is_refused_while_the_first_one_plays() {
+    let (mut receiver, address) = Program::receiver(&["--playback", "null", "--status-interval", "100ms"]);
+    let client = format!("a={address}/0");
+    let first = Program::start("sender", &["--capture", "tone", "--client", &client]);
+    let playing = receiver.wait_for("stream")["from"].clone();
+    let second = Program::start("sender", &["--capture", "silence", "--client", &client]);
+    let warning = receiver.wait_for("warning");
+    assert!(warning["message"].as_str().unwrap().contains("another sender (127.0.0.1:"), "{warning}");
+    let status = receiver.wait_until("status", |status| status["conflicts"].as_u64() > Some(50));
+    assert_eq!((&status["stream"]["from"], &status["streams"]), (&playing, &1.into()));
+    drop(first);
+    receiver.wait_until("stream", |stream| stream["from"] != playing);
+    drop(second);
+}
+
+#[test]
+fn the_sender_shows_what_its_receivers_report() {
+    let (_receiver, address) = Program::receiver(&["--playback", "null", "--latency", "40ms"]);
+    let client = format!("a={address}/0");
+    let mut sender =
+        Program::start("sender", &["--capture", "tone", "--client", &client, "--status-interval", "100ms"]);
+    let status = sender.wait_until("status", |status| {
+        status["clients"][0]["latency_ms"].as_f64() > Some(0.0)
+            && status["clients"][0]["round_trip_ms"].as_f64() > Some(0.0)
+    });
+    let client = &status["clients"][0];
+    assert_eq!(
+        (&client["latency_ms"], &client["loss"], &client["lost"]),
+        (&40.0.into(), &0.0.into(), &0.into())
+    );
+    assert!(client["round_trip_ms"].as_f64().unwrap() < 1000.0);
+    // A sine at a quarter of full scale.
+    assert!((client["level_dbfs"].as_f64().unwrap() + 12.04).abs() < 0.1);
+}
+
+/// Changes of the list while it is sent: others are not disturbed, those that leave are told.
+#[test]
+fn the_list_changes_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, list, saved) =
+        (folder.path().join("a.wav"), folder.path().join("list.json"), folder.path().join("saved.json"));
+    let sound = Sound::ramp(2, 44_100, 6 * 44_100);
+    sound.write(&source);
+    let (stays_take, leaves_take) = (folder.path().join("stays.wav"), folder.path().join("leaves.wav"));
+    let (stays, stays_at) = recorder(&stays_take);
+    let (leaves, leaves_at) = recorder(&leaves_take);
+    let (mut comes, comes_at) = Program::receiver(&["--playback", "null"]);
+    let entry = |address: std::net::SocketAddr, channel: u16| serde_json::json!({ "ip": address.ip().to_string(), "port": address.port(), "channel": channel });
+    let write = |value: Value| std::fs::write(&list, value.to_string()).unwrap();
+    write(serde_json::json!({ "stays": entry(stays_at, 0), "leaves": entry(leaves_at, 1) }));
+    let arguments = ["--capture", source.to_str().unwrap(), "--clients", list.to_str().unwrap()];
+    let arguments =
+        [&arguments[..], &["--save", saved.to_str().unwrap(), "--status-interval", "50ms"]].concat();
+    let mut sender = Program::start("sender", &arguments);
+    sender.wait_until("status", |status| status["clients"][1]["packets"].as_u64() > Some(100));
+
+    std::fs::write(&list, "{ broken").unwrap();
+    sender.signal(libc::SIGHUP);
+    let warning = sender.wait_for("warning");
+    assert!(warning["message"].as_str().unwrap().contains("line 1 column"), "{warning}");
+
+    write(serde_json::json!({ "stays": entry(stays_at, 0), "comes": entry(comes_at, 1) }));
+    sender.signal(libc::SIGHUP);
+    sender.wait_for("reloaded");
+    comes.wait_for("stream");
+    let left = leaves.wait(Duration::from_secs(10));
+    assert_eq!(left.last("ended")["reason"], "bye");
+
+    assert!(sender.wait(Duration::from_secs(20)).status.success());
+    assert_clean(&stays.wait(Duration::from_secs(10)));
+    assert_same(&Sound::read(&stays_take).samples, &sound.channel(0), "the client that stays");
+    let heard = Sound::read(&leaves_take).samples;
+    assert!(heard.len() > 12_800 && heard.len() < sound.frames(), "{} frames", heard.len());
+    assert_same(&heard, &sound.channel(1)[..heard.len()], "the client that leaves");
+    let saved: Value = serde_json::from_str(&std::fs::read_to_string(&saved).unwrap()).unwrap();
+    let expected = serde_json::json!({ "stays": entry(stays_at, 0), "comes": entry(comes_at, 1) });
+    assert_eq!(saved, expected);
+}
+
+#[test]
+fn a_device_with_a_clock_of_its_own_is_followed() {
+    let (mut receiver, address) = Program::receiver(&[
+        "--playback",
+        "virtual:ppm=300,jitter=0.3",
+        "--latency",
+        "40ms",
+        "--status-interval",
+        "100ms",
+    ]);
+    let client = format!("a={address}/0");
+    let _sender = Program::start("sender", &["--capture", "virtual:ppm=-100", "--client", &client]);
+    let settled = |status: &Value| (status["drift_ppm"].as_f64().unwrap() + 400.0).abs() < 60.0;
+    let status =
+        receiver.wait_until("status", |status| status["frames"].as_u64() > Some(300_000) && settled(status));
+    assert_eq!(status["realigned"], 1, "{status}");
+    let latency = status["latency_ms"].as_f64().unwrap();
+    assert!((latency - 40.0).abs() < 1.5, "{status}");
+}
+
+/// A receiver that is given a port it never gets a stream on still answers a signal at once.
+#[test]
+fn both_end_at_once_when_told() {
+    let (receiver, address) = Program::receiver(&["--playback", "null"]);
+    let client = format!("a={address}/0");
+    let mut sender = Program::start("sender", &["--capture", "silence", "--client", &client]);
+    sender.wait_for("client");
+    for program in [sender, receiver] {
+        let start = Instant::now();
+        program.signal(libc::SIGTERM);
+        assert!(program.wait(Duration::from_secs(5)).status.success());
+        assert!(start.elapsed() < Duration::from_secs(3));
+    }
+}
