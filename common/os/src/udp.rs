@@ -114,8 +114,14 @@ impl Inbox {
             let (now, wall) = (clock::now(), clock::unix_nanos());
             for (meta, octets) in self.meta[..count].iter().zip(self.octets.chunks_exact(ROOM)) {
                 let at = arrival(meta.timestamp, now, wall);
-                let datagrams = octets[..meta.len].chunks(meta.stride.max(1));
-                datagrams.for_each(|datagram| handle(at, meta.addr, datagram));
+                let mut rest = &octets[..meta.len];
+                // An empty datagram is one, too.
+                while {
+                    let (datagram, after) = rest.split_at(meta.stride.min(rest.len()));
+                    handle(at, meta.addr, datagram);
+                    rest = after;
+                    !rest.is_empty() && meta.stride > 0
+                } {}
             }
         }
         false
