@@ -29,9 +29,11 @@ fn build() -> PathBuf {
         .status()
         .expect("cargo runs");
     assert!(status.success(), "the programs do not build");
-    // A test is in target/PROFILE/deps, the programs are in target/PROFILE.
-    let test = std::env::current_exe().expect("a test has a path");
-    test.ancestors().nth(2).expect("a test is two folders deep").to_path_buf()
+    // A test is in target/PROFILE/deps, the programs and other binaries are in target/PROFILE.
+    let this = std::env::current_exe().expect("a program has a path");
+    let folder = this.parent().expect("a program is in a folder");
+    let above = folder.parent().filter(|_| folder.ends_with("deps"));
+    above.unwrap_or(folder).to_path_buf()
 }
 
 /// A program that runs. Dropping it kills it.
@@ -121,6 +123,18 @@ impl Program {
                 return event;
             }
         }
+    }
+
+    /// The next thing it has said, if any.
+    pub fn poll(&mut self) -> Option<Value> {
+        let event = self.events.try_recv().ok()?;
+        self.said.push(event.clone());
+        Some(event)
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// The process's id.

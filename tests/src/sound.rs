@@ -25,6 +25,30 @@ impl Sound {
         Self { channels, rate, samples: (0..frames * usize::from(channels)).map(sample).collect() }
     }
 
+    /// Real recordings where Debian's package alsa-utils has left some, one after the other, from another place in each
+    /// channel; else noise. No two channels are alike. Also says which it is.
+    pub fn recordings(channels: u16, rate: u32, frames: usize) -> (Self, &'static str) {
+        let folder = Path::new("/usr/share/sounds/alsa");
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut paths: Vec<_> = files.map(|entry| entry.path()).collect();
+        paths.sort();
+        let mut material: Vec<i16> = paths.iter().flat_map(|path| first_channel(path)).collect();
+        let kind = if material.is_empty() { "noise" } else { "recordings" };
+        if material.is_empty() {
+            let mut state = 1u32;
+            material.extend((0..480_000).map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 18) as i16 - 8192
+            }));
+        }
+        let width = usize::from(channels);
+        let sample = |index: usize| {
+            let (frame, channel) = (index / width, index % width);
+            material[(frame + channel * material.len() / width) % material.len()]
+        };
+        (Self { channels, rate, samples: (0..frames * width).map(sample).collect() }, kind)
+    }
+
     /// Frames.
     pub fn frames(&self) -> usize {
         self.samples.len() / usize::from(self.channels)
@@ -65,6 +89,12 @@ impl Sound {
         }
         writer.finalize().expect("the disk has room");
     }
+}
+
+fn first_channel(path: &Path) -> Vec<i16> {
+    let Ok(mut reader) = WavReader::open(path) else { return Vec::new() };
+    let channels = usize::from(reader.spec().channels);
+    reader.samples::<i16>().step_by(channels).map_while(Result::ok).collect()
 }
 
 /// Asserts that two runs of samples are the same, and names the first place where they are not.

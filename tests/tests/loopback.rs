@@ -54,7 +54,7 @@ fn long() -> usize {
 
 #[test]
 fn sixteen_receivers_get_their_channel_sample_by_sample() {
-    let sound = recordings(16, long());
+    let (sound, kind) = Sound::recordings(16, 44_100, long() * 44_100 + 77);
     let maps: Vec<_> = (0..16).map(|channel: u16| channel.to_string()).collect();
     let maps: Vec<_> = maps.iter().map(String::as_str).collect();
     let heard = stream_file(&sound, &maps, &[]);
@@ -62,34 +62,7 @@ fn sixteen_receivers_get_their_channel_sample_by_sample() {
         assert_eq!((heard.channels, heard.rate), (1, 44_100));
         assert_same(&heard.samples, &sound.channel(channel as u16), &format!("channel {channel}"));
     }
-    println!("16 receivers, {} frames each, all equal", sound.frames());
-}
-
-/// Real recordings where Debian's are installed (package alsa-utils), one after the other from another start in each
-/// channel; else speech-like noise. No two channels are alike.
-fn recordings(channels: u16, seconds: usize) -> Sound {
-    let folder = Path::new("/usr/share/sounds/alsa");
-    let mut names: Vec<_> =
-        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    names.sort();
-    let mut material: Vec<i16> = names.iter().flat_map(|path| mono(path)).collect();
-    if material.is_empty() {
-        println!("no recordings in {}: noise instead", folder.display());
-        let mut random = sim::random::Random::new(1);
-        material = (0..480_000).map(|_| (random.bits() >> 50) as i16 - 8192).collect();
-    }
-    let frames = seconds * 44_100 + 77;
-    let sample = |index: usize| {
-        let (frame, channel) = (index / usize::from(channels), index % usize::from(channels));
-        material[(frame + channel * material.len() / usize::from(channels)) % material.len()]
-    };
-    Sound { channels, rate: 44_100, samples: (0..frames * usize::from(channels)).map(sample).collect() }
-}
-
-fn mono(path: &Path) -> Vec<i16> {
-    let Ok(mut reader) = hound::WavReader::open(path) else { return Vec::new() };
-    let channels = usize::from(reader.spec().channels);
-    reader.samples::<i16>().step_by(channels).map_while(Result::ok).collect()
+    println!("16 receivers, {} frames of {kind} each, all equal", sound.frames());
 }
 
 #[test]
