@@ -188,10 +188,10 @@ impl List {
         let all: Vec<_> = self.fixed.iter().chain(&self.listed).cloned().collect();
         let (routing, problems) = book.update(&all);
         problems.iter().for_each(|problem| display.warn(problem));
-        if let Some(path) = &self.save {
-            if let Err(error) = control::list::save(path, &all) {
-                display.warn(&format!("--save: {error}"));
-            }
+        if let Some(path) = &self.save
+            && let Err(error) = control::list::save(path, &all)
+        {
+            display.warn(&format!("--save: {error}"));
         }
         routing
     }

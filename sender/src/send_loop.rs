@@ -103,26 +103,29 @@ impl SendLoop {
     /// Runs until told to stop or until the source has ended and everything is sent.
     pub(crate) fn run(mut self) {
         self.counters.realtime.store(os::realtime::promote(), Ordering::Release);
+        let mut readable = false;
         loop {
             let ended = {
                 let _section = os::realtime::section();
-                self.step()
+                self.step(readable)
             };
             if ended {
                 return;
             }
             let wait = self.pipeline.poll_timeout().left_from(clock::now()).min(LONGEST_WAIT);
-            self.wakeup.wait(&self.sockets, wait);
+            readable = self.wakeup.wait(&self.sockets, wait);
         }
     }
 
-    fn step(&mut self) -> bool {
+    fn step(&mut self, readable: bool) -> bool {
         // Seen before the rings are emptied: what was captured before the end is sent.
         let ending = self.stop.load(Ordering::Acquire)
             || self.capture.finished.load(Ordering::Acquire)
             || self.capture.failed.load(Ordering::Acquire);
         self.take_routing();
-        self.receive();
+        if readable {
+            self.receive();
+        }
         self.take_blocks();
         self.pipeline.set_wall_clock(clock::now(), clock::unix_nanos());
         self.pipeline.handle_timeout(clock::now());

@@ -1,4 +1,5 @@
 //! What the tests share: starting the programs, reading what they say, sound that names its own faults.
 
 pub mod program;
+pub mod servers;
 pub mod sound;

@@ -119,6 +119,7 @@ pub enum End {
 }
 
 /// What the control thread should know.
+#[expect(clippy::large_enum_variant, reason = "events are copied through a ring; a box would allocate")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A stream began, or more is known of it.

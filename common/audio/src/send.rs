@@ -178,19 +178,35 @@ impl Encoding {
 
     fn append(&mut self, block: &[f32], channels: usize) {
         let order = if self.is_rtp() { ByteOrder::Big } else { ByteOrder::Little };
-        let factor = self.spec.factor;
-        let mut octets = [0; pcm::BYTES_PER_SAMPLE];
-        for frame in block.chunks_exact(channels) {
-            for sources in self.spec.map.outputs() {
-                let sum: f32 =
-                    sources.iter().map(|&c| frame.get(usize::from(c)).copied().unwrap_or(0.0)).sum();
-                let sample = sum * factor;
-                self.state.peak = self.state.peak.max(sample.abs());
-                pcm::write_sample(sample, order, &mut octets);
-                self.state.filling.extend_from_slice(&octets);
+        let outputs = self.spec.map.outputs();
+        let frames = block.len() / channels;
+        let state = &mut self.state;
+        let start = state.filling.len();
+        state.filling.resize(start + frames * outputs.len() * pcm::BYTES_PER_SAMPLE, 0);
+        let slots = state.filling[start..].as_chunks_mut().0;
+        let mut peak = state.peak;
+        for (output, sources) in outputs.iter().enumerate() {
+            let slots = slots.iter_mut().skip(output).step_by(outputs.len());
+            let mut write = |slot, sum: f32| {
+                let sample = sum * self.spec.factor;
+                peak = peak.max(sample.abs());
+                pcm::write_sample(sample, order, slot);
+            };
+            match sources[..] {
+                [only] => {
+                    let source = block.iter().skip(usize::from(only)).step_by(channels);
+                    slots.zip(source).for_each(|(slot, sample)| write(slot, *sample));
+                }
+                _ => {
+                    for (slot, frame) in slots.zip(block.chunks_exact(channels)) {
+                        let source = |&channel: &u16| frame.get(usize::from(channel)).unwrap_or(&0.0);
+                        write(slot, sources.iter().map(source).sum());
+                    }
+                }
             }
         }
-        self.state.filled += (block.len() / channels) as u16;
+        state.peak = peak;
+        state.filled += frames as u16;
     }
 
     /// Moves what is filled to `ready`; also for a last, shorter packet.
@@ -439,10 +455,10 @@ impl SendPipeline {
     /// Moves on to an encoding with a packet that was not polled yet.
     fn next_media(&mut self) -> Option<usize> {
         // The packet that was returned last is done with only now, since the caller borrowed it.
-        if let Some(last) = self.encoding_cursor.checked_sub(1) {
-            if let Some(encoding) = self.routing.encodings.get_mut(last) {
-                encoding.state.ready.clear();
-            }
+        if let Some(last) = self.encoding_cursor.checked_sub(1)
+            && let Some(encoding) = self.routing.encodings.get_mut(last)
+        {
+            encoding.state.ready.clear();
         }
         while let Some(encoding) = self.routing.encodings.get(self.encoding_cursor) {
             self.encoding_cursor += 1;

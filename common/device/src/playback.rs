@@ -118,7 +118,6 @@ impl Drain {
         for slot in block.iter_mut() {
             *slot = from_f32(ready.next().inspect(|_| count += 1).unwrap_or(0.0));
         }
-        drop(ready);
         self.taken += (count / self.channels) as u64;
         let asked = (block.len() / self.channels) as u32;
         let missing = asked - (count / self.channels) as u32;

@@ -132,11 +132,11 @@ pub(crate) fn start_playback(
                 drain.note_xrun();
             }
             drain.fill(&mut block, now.converter, |sample| sample);
-            if let Some(open) = &mut file {
-                if open.write(&block).is_err() {
-                    drain.fail();
-                    file = None;
-                }
+            if let Some(open) = &mut file
+                && open.write(&block).is_err()
+            {
+                drain.fail();
+                file = None;
             }
         }
         if file.is_some_and(|file| file.finish().is_err()) {

@@ -103,12 +103,12 @@ pub(crate) fn start(mut writer: Writer, drain: Drain) -> Result<Running, Error> 
             if stopping {
                 break;
             }
-            if let Writer::Wav(file) = &mut writer {
-                if std::time::Instant::now() >= header_due {
-                    header_due += HEADER_EVERY;
-                    if let Err(error) = file.flush() {
-                        return report(error);
-                    }
+            if let Writer::Wav(file) = &mut writer
+                && std::time::Instant::now() >= header_due
+            {
+                header_due += HEADER_EVERY;
+                if let Err(error) = file.flush() {
+                    return report(error);
                 }
             }
             std::thread::sleep(INTERVAL);

@@ -123,6 +123,9 @@ impl Inbox {
                     !rest.is_empty() && meta.stride > 0
                 } {}
             }
+            if count < BATCH {
+                return true;
+            }
         }
         false
     }
@@ -170,7 +173,7 @@ impl Default for Outbox {
         Self {
             octets: Vec::with_capacity(OUTBOX_OCTETS),
             queue: Vec::with_capacity(OUTBOX_DATAGRAMS),
-            batch: batch::Batch::default(),
+            batch: batch::Batch,
         }
     }
 }

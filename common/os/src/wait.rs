@@ -36,9 +36,9 @@ impl Waker {
 }
 
 impl Wakeup {
-    /// Returns when a socket has a datagram, when woken, or after `timeout`.
-    pub fn wait(&self, sockets: &[Socket], timeout: Duration) {
-        self.0.wait(sockets, timeout);
+    /// Returns when a socket has a datagram, when woken, or after `timeout`. Whether a socket has a datagram.
+    pub fn wait(&self, sockets: &[Socket], timeout: Duration) -> bool {
+        self.0.wait(sockets, timeout)
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
         let (waker, wakeup) = pair().unwrap();
         waker.wake();
         let start = Instant::now();
-        wakeup.wait(&[], Duration::from_secs(20));
+        assert!(!wakeup.wait(&[], Duration::from_secs(20)));
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 
@@ -63,7 +63,7 @@ mod tests {
         let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         other.send_to(b"x", socket.local_addr().unwrap()).unwrap();
         let start = Instant::now();
-        wakeup.wait(std::slice::from_ref(&socket), Duration::from_secs(20));
+        assert!(wakeup.wait(std::slice::from_ref(&socket), Duration::from_secs(20)));
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 

@@ -85,7 +85,7 @@ fn has_sound_card() -> bool {
 
 /// A table that is alive while the sender runs.
 fn watch(sender: &mut Program, receivers: &mut [(Program, std::net::SocketAddr)]) {
-    let mut display = Display::new(false, true, Some(Duration::from_millis(250)));
+    let mut display = Display::new(false, true, None);
     let mut states = vec![Value::Null; receivers.len()];
     let mut progress = Value::Null;
     while !sender.has_ended() {

@@ -2,7 +2,6 @@
 
 use super::{Queued, Socket};
 
-#[derive(Default)]
 pub(super) struct Batch;
 
 impl Batch {

@@ -7,7 +7,6 @@ use super::{Queued, Socket};
 const AT_ONCE: usize = 32;
 
 /// Nothing is kept between calls: the headers are built on the stack.
-#[derive(Default)]
 pub(super) struct Batch;
 
 impl Batch {

@@ -27,12 +27,13 @@ impl Waker {
 }
 
 impl Wakeup {
-    pub(super) fn wait(&self, sockets: &[Socket], timeout: Duration) {
+    pub(super) fn wait(&self, sockets: &[Socket], timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        while !self.0.swap(false, Ordering::Acquire) && !sockets.iter().any(Socket::is_readable) {
+        loop {
+            let readable = sockets.iter().any(Socket::is_readable);
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
+            if readable || self.0.swap(false, Ordering::Acquire) || left.is_zero() {
+                return readable;
             }
             std::thread::sleep(left.min(STEP));
         }

@@ -59,7 +59,7 @@ impl Waker {
 }
 
 impl Wakeup {
-    pub(super) fn wait(&self, sockets: &[Socket], timeout: Duration) {
+    pub(super) fn wait(&self, sockets: &[Socket], timeout: Duration) -> bool {
         let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let mut fds = [entry(-1); MAX_SOCKETS + 1];
         fds[0] = entry(self.0.as_raw_fd());
@@ -70,6 +70,7 @@ impl Wakeup {
         if fds[0].revents != 0 {
             self.drain();
         }
+        fds[1..].iter().any(|socket| socket.revents != 0)
     }
 
     fn drain(&self) {

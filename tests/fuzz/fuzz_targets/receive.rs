@@ -1,0 +1,246 @@
+//! The receive pipeline, driven by a script: whatever comes in whatever order, sound goes out and no memory is taken.
+
+#![no_main]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use arbitrary::Arbitrary;
+use audio::counters::ReceiveCounters;
+use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
+use audio::send::Wire;
+use fuzz::{Few, Part, check_compound, compound, without_heap};
+use libfuzzer_sys::fuzz_target;
+use proto::rtp;
+use proto::units::{self, Mono, RtpTime, Sequence};
+
+#[derive(Arbitrary, Debug)]
+struct Script<'a> {
+    rtp: Option<bool>,
+    latency_ms: u8,
+    plain_rate: Few,
+    plain_channels: u8,
+    steps: Vec<Step<'a>>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step<'a> {
+    Octets { from: Few, octets: &'a [u8] },
+    Rtp(Run),
+    Rtcp { from: Few, parts: Vec<Part<'a>> },
+    Plain { from: Few, length: u16, count: u8 },
+    Wait { micros: u32 },
+    PullStream { samples: u16 },
+    PullDevice { ahead_us: i32, count: u8 },
+    Output { device: bool, steered: bool, channels: u8, rate: Few },
+    Latency { ms: u16 },
+    Realign,
+    Events,
+    Transmit,
+    Timeout,
+}
+
+/// RTP packets, one after the other.
+#[derive(Arbitrary, Debug)]
+struct Run {
+    from: Few,
+    ssrc: Few,
+    payload_type: PayloadType,
+    jump: Option<(i16, i32)>,
+    frames: u16,
+    channels: u8,
+    apart_us: u16,
+    count: u8,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum PayloadType {
+    Stereo,
+    Mono,
+    Announced,
+    Other(u8),
+}
+
+impl PayloadType {
+    fn number(self) -> u8 {
+        match self {
+            Self::Stereo => 10,
+            Self::Mono => 11,
+            Self::Announced => 96,
+            Self::Other(number) => number & 0x7f,
+        }
+    }
+}
+
+const MAX_STEPS: usize = 64;
+/// A resampler takes milliseconds to build.
+const MAX_OUTPUTS: u8 = 4;
+const MAX_EVENTS: usize = 8;
+/// No filter of ours gains more than this.
+const LOUDEST: f32 = 8.0;
+
+fuzz_target!(|script: Script| {
+    let mut bench = Bench::new(&script);
+    for step in script.steps.iter().take(MAX_STEPS) {
+        bench.take(step);
+    }
+});
+
+struct Bench {
+    pipeline: ReceivePipeline,
+    counters: Arc<ReceiveCounters>,
+    now: Mono,
+    /// Channels and rate of the output.
+    output: (u16, u32),
+    outputs: u8,
+    /// The next number and time stamp of each sender.
+    next: [(u16, u32); 4],
+    octets: Vec<u8>,
+    samples: Vec<f32>,
+}
+
+impl Bench {
+    fn new(script: &Script) -> Self {
+        let counters = Arc::new(ReceiveCounters::default());
+        let config = Config {
+            wire: script.rtp.map(|rtp| if rtp { Wire::Rtp } else { Wire::Plain }),
+            latency: i64::from(script.latency_ms) * 1_000_000,
+            plain_rate: script.plain_rate.rate(),
+            plain_channels: channels(script.plain_channels),
+            cname: "0123456789abcdef@receiver".into(),
+            ssrc: 7,
+        };
+        Self {
+            pipeline: ReceivePipeline::new(config, counters.clone()),
+            counters,
+            now: Mono(1_000_000_000_000),
+            output: (1, 44_100),
+            outputs: 0,
+            // Near the wraps.
+            next: [(0xfff0, 0xffff_f000); 4],
+            octets: (0..1u32 << 16).map(|n| (n * 151 >> 3) as u8).collect(),
+            samples: vec![0.0; 1 << 16],
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Octets { from, octets } => self.datagram(from, octets),
+            Step::Rtp(ref run) => self.run(run),
+            Step::Rtcp { from, ref parts } => self.datagram(from, &compound(parts)),
+            Step::Plain { from, length, count } => {
+                let octets = std::mem::take(&mut self.octets);
+                for _ in 0..=count % 4 {
+                    self.datagram(from, &octets[..usize::from(length)]);
+                }
+                self.octets = octets;
+            }
+            Step::Wait { micros } => self.now = self.now.plus(i64::from(micros) * 1000),
+            Step::PullStream { samples } => self.pull_stream(samples.into()),
+            Step::PullDevice { ahead_us, count } => self.pull_device(ahead_us, count % 32),
+            Step::Output { device, steered, channels, rate } => self.replace(device, steered, channels, rate),
+            Step::Latency { ms } => without_heap(|| self.pipeline.set_latency(i64::from(ms) * 1_000_000)),
+            Step::Realign => self.pipeline.realign(),
+            Step::Events => self.events(),
+            Step::Transmit => self.transmit(),
+            Step::Timeout => without_heap(|| self.pipeline.handle_timeout(self.now)),
+        }
+    }
+
+    fn datagram(&mut self, from: Few, octets: &[u8]) {
+        let before = self.refused();
+        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000 + from.get() as u16 % 3));
+        without_heap(|| self.pipeline.handle_datagram(self.now, from, octets));
+        let after = self.refused();
+        // The packet that a stream begins with is new and in time.
+        assert!(before.0 == after.0 || before.1 == after.1, "{before:?} {after:?}");
+    }
+
+    /// Streams, and packets that were late or there already.
+    fn refused(&self) -> (u64, u64) {
+        (self.counters.streams.get(), self.counters.late.get() + self.counters.duplicates.get())
+    }
+
+    fn run(&mut self, run: &Run) {
+        let sender = run.from.get() as usize;
+        let (skipped, ticks) = run.jump.unwrap_or_default();
+        let next = &mut self.next[sender];
+        *next = (next.0.wrapping_add_signed(skipped), next.1.wrapping_add_signed(ticks));
+        let frames = usize::from(run.frames % 2048);
+        let length = rtp::HEADER_LENGTH + frames * usize::from(channels(run.channels)) * 2;
+        let mut octets = std::mem::take(&mut self.octets);
+        for _ in 0..=run.count % 64 {
+            let (sequence, timestamp) = self.next[sender];
+            let header = rtp::Header {
+                marker: false,
+                payload_type: run.payload_type.number(),
+                sequence: Sequence(sequence),
+                timestamp: RtpTime(timestamp),
+                ssrc: run.ssrc.get(),
+            };
+            octets[..rtp::HEADER_LENGTH].copy_from_slice(&header.to_bytes());
+            self.datagram(run.from, &octets[..length]);
+            self.next[sender] = (sequence.wrapping_add(1), timestamp.wrapping_add(frames as u32));
+            self.now = self.now.plus(i64::from(run.apart_us) * 1000);
+        }
+        self.octets = octets;
+    }
+
+    fn pull_stream(&mut self, samples: usize) {
+        let out = &mut self.samples[..samples];
+        out.fill(f32::NAN);
+        let frames = without_heap(|| self.pipeline.pull_stream(out));
+        let written = frames * usize::from(self.output.0);
+        assert!(written <= out.len());
+        check_sound(&out[..written]);
+        assert!(out[written..].iter().all(|sample| sample.is_nan()), "more was written than was told");
+    }
+
+    fn pull_device(&mut self, ahead_us: i32, count: u8) {
+        let (channels, rate) = self.output;
+        let mut at = self.now.plus(i64::from(ahead_us) * 1000);
+        for _ in 0..=count {
+            let out = &mut self.samples[..CHUNK * usize::from(channels)];
+            out.fill(f32::NAN);
+            without_heap(|| self.pipeline.pull_device(at, out));
+            check_sound(out);
+            at = at.plus(units::frames_to_nanos(CHUNK as i64, rate));
+        }
+    }
+
+    fn replace(&mut self, device: bool, steered: bool, count: u8, rate: Few) {
+        if self.outputs == MAX_OUTPUTS {
+            return;
+        }
+        self.outputs += 1;
+        self.output = (channels(count), rate.rate());
+        let (channels, rate) = self.output;
+        let output = Box::new(if device {
+            Output::device(channels, rate, steered)
+        } else {
+            Output::stream_clocked(channels, rate)
+        });
+        drop(without_heap(|| self.pipeline.replace_output(output)));
+    }
+
+    fn events(&mut self) {
+        let told = without_heap(|| std::iter::from_fn(|| self.pipeline.poll_event()).count());
+        assert!(told <= MAX_EVENTS, "{told} events");
+    }
+
+    fn transmit(&mut self) {
+        let pipeline = &mut self.pipeline;
+        if let Some(transmit) = without_heap(|| pipeline.poll_transmit(self.now)) {
+            check_compound(transmit.bytes);
+        }
+        assert!(pipeline.poll_transmit(self.now).is_none(), "two reports at one time");
+    }
+}
+
+fn channels(octet: u8) -> u16 {
+    u16::from(octet % 8) + 1
+}
+
+fn check_sound(samples: &[f32]) {
+    assert!(samples.iter().all(|sample| sample.abs() <= LOUDEST), "{samples:?}");
+}

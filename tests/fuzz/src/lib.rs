@@ -1,0 +1,147 @@
+//! What the targets share: a heap that counts, and RTCP to build and to check.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use arbitrary::Arbitrary;
+use proto::announce::{self, Announcement, Codec, Format};
+use proto::playout::{self, Playout};
+use proto::rtcp::{Builder, Packet, ReportBlock, SenderInfo, packets};
+use proto::units::{Ntp, RtpTime};
+
+struct CountingHeap;
+
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    CALLS.set(CALLS.get() + 1);
+}
+
+// SAFETY: every call goes to the system's heap as it came.
+unsafe impl GlobalAlloc for CountingHeap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static HEAP: CountingHeap = CountingHeap;
+
+/// Runs what must neither take memory nor give it back.
+pub fn without_heap<T>(body: impl FnOnce() -> T) -> T {
+    let before = CALLS.get();
+    let result = body();
+    assert_eq!(CALLS.get() - before, 0, "calls of the heap");
+    result
+}
+
+/// A number from a small set, so that two of them are often equal.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Few(u8);
+
+impl Few {
+    /// 0 to 3.
+    pub fn get(self) -> u32 {
+        u32::from(self.0 % 4)
+    }
+
+    /// A sample rate.
+    pub fn rate(self) -> u32 {
+        [44_100, 48_000, 8_000, 192_000][self.get() as usize]
+    }
+}
+
+/// A part of an RTCP compound.
+#[derive(Arbitrary, Debug)]
+pub enum Part<'a> {
+    Sender { ssrc: Few, ntp: u64 },
+    Receiver { ssrc: Few, about: u32, lost: i32, last_sr: u32, delay: u32 },
+    Description { ssrc: Few, cname: &'a str },
+    Bye { ssrc: Few },
+    Announcement { payload_type: u8, channels: u8, rate: Few, frames: u16, name: &'a str, map: &'a str },
+    Playout { latency_us: u32, depth_us: u32 },
+    Application { name: [u8; 4], body: &'a [u8] },
+}
+
+/// The octets of a compound.
+pub fn compound(parts: &[Part<'_>]) -> Vec<u8> {
+    let mut octets = vec![0; 1 << 16];
+    let mut builder = Builder::new(&mut octets);
+    parts.iter().for_each(|part| part.build(&mut builder));
+    let length = builder.finish().unwrap_or(0);
+    octets.truncate(length);
+    octets
+}
+
+impl Part<'_> {
+    fn build(&self, builder: &mut Builder<'_>) {
+        match *self {
+            Self::Sender { ssrc, ntp } => {
+                let info = SenderInfo { ntp: Ntp(ntp), rtp_time: RtpTime(0), packets: 0, octets: 0 };
+                builder.sender_report(ssrc.get(), &info);
+            }
+            Self::Receiver { ssrc, about, lost, last_sr, delay } => {
+                let block = ReportBlock {
+                    ssrc: about % 8,
+                    cumulative_lost: lost,
+                    last_sr,
+                    delay_since_last_sr: delay,
+                    ..ReportBlock::default()
+                };
+                builder.receiver_report(ssrc.get(), Some(&block));
+            }
+            Self::Description { ssrc, cname } => builder.description(ssrc.get(), cname),
+            Self::Bye { ssrc } => builder.bye(ssrc.get()),
+            Self::Announcement { payload_type, channels, rate, frames, name, map } => {
+                let format = Format {
+                    payload_type,
+                    codec: Codec::L16,
+                    channels: channels.into(),
+                    rate: rate.rate(),
+                    frames,
+                };
+                let mut body = [0; 400];
+                let length = Announcement { format, name, map }.write(&mut body).unwrap_or(0);
+                builder.application(0, announce::APP_NAME, 0, &body[..length]);
+            }
+            Self::Playout { latency_us, depth_us } => {
+                let playout = Playout { latency_us, depth_us };
+                builder.application(0, playout::APP_NAME, 0, &playout.to_bytes());
+            }
+            Self::Application { name, body } => builder.application(0, name, 0, body),
+        }
+    }
+}
+
+/// Checks a compound that we send: it begins with a report, and all of it can be read.
+pub fn check_compound(octets: &[u8]) {
+    let mut read = packets(octets);
+    assert!(matches!(read.next(), Some(Ok(Packet::Sender { .. } | Packet::Receiver { .. }))));
+    for packet in read {
+        if let Packet::Application { name: announce::APP_NAME, body, .. } = packet.unwrap() {
+            Announcement::parse(body).unwrap();
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Real sound servers without a sound card: PulseAudio with null sinks, JACK with its dummy driver.
+//!
+//! Each has a folder, a name and an ALSA configuration of its own. Nothing of the machine's own set-up is read or
+//! changed, and programs find the server by the environment that they are started with.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::program::{self, Program};
+
+/// Longest that a server may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A folder with an ALSA configuration, and the environment that leads programs to it and nowhere else.
+pub struct Place {
+    folder: TempDir,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl Place {
+    /// A folder with this ALSA configuration; the programs see the devices named in it and no others.
+    pub fn new(alsa: &str) -> Self {
+        let folder = tempfile::tempdir().expect("there is room for temporary files");
+        let configuration = folder.path().join("asound.conf");
+        std::fs::write(&configuration, alsa).expect("the folder is writable");
+        let home = folder.path().into();
+        let environment = vec![
+            ("ALSA_CONFIG_PATH", configuration.into()),
+            ("HOME", home),
+            ("JACK_DEFAULT_SERVER", unique("none").into()),
+            ("JACK_NO_START_SERVER", "1".into()),
+        ];
+        Self { folder, environment }
+    }
+
+    /// The folder; it goes when this goes.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A command in this environment.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts `sender` or `receiver` here, with `--json` and these arguments.
+    pub fn program(&self, name: &str, arguments: &[&str]) -> Program {
+        let mut command = self.command(program::path(name));
+        command.arg("--json").args(arguments);
+        Program::spawn(command)
+    }
+
+    fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.retain(|(known, _)| *known != name);
+        self.environment.push((name, value.into()));
+    }
+}
+
+/// A name that no other test and no other run has.
+fn unique(kind: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{kind}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A sound server that runs. Dropping it ends it.
+pub struct Server {
+    /// Where its programs run.
+    pub place: Place,
+    child: Child,
+    log: PathBuf,
+    /// What a line of the log contains that tells of lost sound.
+    mark: &'static str,
+}
+
+impl Server {
+    /// PulseAudio with null sinks of two channels at 44.1 kHz. ALSA's `SINK` plays into one, and `SINK_mon` captures
+    /// what was played.
+    ///
+    /// # Errors
+    /// Why there can be none here.
+    pub fn pulse(sinks: &[&str]) -> Result<Self, String> {
+        require(&["pulseaudio", "aplay", "arecord"])?;
+        let mut place = Place::new("");
+        let run = place.path().join("run");
+        std::fs::create_dir(&run).map_err(|error| format!("no folder for PulseAudio: {error}"))?;
+        let socket = run.join("native");
+        let address = format!("unix:{}", socket.display());
+        std::fs::write(place.path().join("asound.conf"), pulse_devices(sinks, &address))
+            .map_err(|error| format!("no ALSA configuration: {error}"))?;
+        let script = place.path().join("default.pa");
+        std::fs::write(&script, pulse_script(sinks, &socket))
+            .map_err(|error| format!("no script for PulseAudio: {error}"))?;
+        place.set("PULSE_RUNTIME_PATH", run);
+        place.set("PULSE_STATE_PATH", place.path().join("state"));
+        place.set("PULSE_SERVER", address);
+        let log = place.path().join("pulse.log");
+        let mut command = place.command("chrt");
+        command.args(scheduling("50")).arg("pulseaudio").arg("-n").arg("-F").arg(&script);
+        command.args(["--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]);
+        command.args(["--realtime=no", "--high-priority=no", "--log-level=debug"]);
+        command.arg(format!("--log-target=file:{}", log.display()));
+        let mut server = Self::start(place, command, log, "derrun")?;
+        server.await_socket(&socket)?;
+        server.check_capture(sinks[0])?;
+        Ok(server)
+    }
+
+    /// JACK with its dummy driver, of two channels each way.
+    ///
+    /// # Errors
+    /// Why there can be none here.
+    pub fn jack(rate: u32, period: u32) -> Result<Self, String> {
+        require(&["jackd", "jack_wait", "jack_connect"])?;
+        let mut place = Place::new("");
+        let name = unique("server");
+        place.set("JACK_DEFAULT_SERVER", &name);
+        place.set("JACK_NO_AUDIO_RESERVATION", "1");
+        let log = place.path().join("jack.log");
+        let mut command = place.command("jackd");
+        command.args(["-n", &name, "--no-mlock", "-p", "256"]);
+        // Above the programs' own threads, so that JACK's callbacks in them are too.
+        command.args(if may_be_realtime() { &["-R", "-P", "70"][..] } else { &["-r"] });
+        command.args(["-d", "dummy", "-C", "2", "-P", "2"]);
+        command.args(["-r", &rate.to_string(), "-p", &period.to_string()]);
+        let mut server = Self::start(place, command, log, "XRun")?;
+        let mut wait = server.place.command("jack_wait");
+        wait.args(["-s", &name, "-w", "-t", &PATIENCE.as_secs().to_string()]);
+        let waited = wait.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        match waited {
+            Ok(status) if status.success() && server.runs() => Ok(server),
+            _ => Err(format!("jackd does not start: {}", server.logged())),
+        }
+    }
+
+    fn start(place: Place, mut command: Command, log: PathBuf, mark: &'static str) -> Result<Self, String> {
+        let file = std::fs::File::create(&log).map_err(|error| format!("no log: {error}"))?;
+        let copy = file.try_clone().map_err(|error| format!("no log: {error}"))?;
+        let child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn();
+        let child = child.map_err(|error| format!("{command:?} does not start: {error}"))?;
+        Ok(Self { place, child, log, mark })
+    }
+
+    /// How many times the server's log tells of lost sound, up to now.
+    pub fn xruns(&self) -> usize {
+        self.logged().lines().filter(|line| line.contains(self.mark)).count()
+    }
+
+    /// What the server has written.
+    pub fn logged(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Connects two JACK ports.
+    pub fn connect(&self, from: &str, to: &str) {
+        let status = self.place.command("jack_connect").args([from, to]).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot connect {from} to {to}");
+    }
+
+    fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn await_socket(&mut self, socket: &Path) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while UnixStream::connect(socket).is_err() {
+            if Instant::now() > deadline || !self.runs() {
+                return Err(format!("pulseaudio does not start: {}", self.logged()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// ALSA needs a plugin for PulseAudio, which is packaged apart.
+    fn check_capture(&self, sink: &str) -> Result<(), String> {
+        let mut command = self.place.command("arecord");
+        command.args(["-q", "-D", &format!("{sink}_mon"), "-f", "S16_LE", "-t", "raw", "-s", "1"]);
+        let output = command.output().map_err(|error| format!("arecord does not start: {error}"))?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("ALSA does not reach PulseAudio: {words}")) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let (true, Ok(id)) = (self.runs(), i32::try_from(self.child.id())) {
+            // SAFETY: takes no pointers; the child has not been waited for, so the id is still its own.
+            unsafe { libc::kill(id, libc::SIGTERM) };
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while self.runs() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn require(programs: &[&str]) -> Result<(), String> {
+    let missing: Vec<_> = programs.iter().copied().filter(|program| !program::has(program)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("not installed: {}", missing.join(", "))) }
+}
+
+/// Whether this user may have real-time priorities.
+fn may_be_realtime() -> bool {
+    let status = Command::new("chrt").args(["-f", "1", "true"]).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Options of `chrt` that start a program with this real-time priority where that is allowed.
+fn scheduling(priority: &str) -> [&str; 2] {
+    if may_be_realtime() { ["-f", priority] } else { ["-o", "0"] }
+}
+
+fn pulse_devices(sinks: &[&str], address: &str) -> String {
+    let mut text = String::new();
+    for sink in sinks {
+        for (name, device) in [((*sink).into(), (*sink).into()), (format!("{sink}_mon"), format!("{sink}.monitor"))] {
+            // Only what has a hint is listed.
+            let _ = writeln!(
+                text,
+                "pcm.{name} {{ type pulse server \"{address}\" device \"{device}\" hint {{ show on description \"{name}\" }} }}"
+            );
+        }
+    }
+    text
+}
+
+/// `norewinds`: else an idle sink renders two seconds ahead, and what is played next begins with a gap as long.
+/// `channel_map`: else PulseAudio may order channels otherwise than ALSA.
+fn pulse_script(sinks: &[&str], socket: &Path) -> String {
+    let mut text = format!("load-module module-native-protocol-unix auth-anonymous=1 socket={}\n", socket.display());
+    for sink in sinks {
+        let _ = writeln!(
+            text,
+            "load-module module-null-sink sink_name={sink} rate=44100 format=s16le channels=2 \
+             channel_map=front-left,front-right norewinds=1"
+        );
+    }
+    text
+}
