@@ -60,7 +60,7 @@ pub struct Settings {
     /// `virtual[:ppm=N,jitter=MS,xrun=S]`
     #[arg(long, value_name = "SOURCE")]
     pub capture: Option<String>,
-    /// A client: NAME=ADDRESS[:PORT]/CHANNELS; repeatable
+    /// A client: NAME=ADDRESS:PORT/CHANNELS, the port 57001 where none is named; repeatable
     #[arg(long, value_name = "CLIENT")]
     pub client: Vec<String>,
     /// A JSON list of clients; read again when it changes and on SIGHUP

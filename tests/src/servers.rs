@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -34,7 +33,7 @@ impl Place {
         let environment = vec![
             ("ALSA_CONFIG_PATH", configuration.into()),
             ("HOME", home),
-            ("JACK_DEFAULT_SERVER", unique("none").into()),
+            ("JACK_DEFAULT_SERVER", "none".into()),
             ("JACK_NO_START_SERVER", "1".into()),
         ];
         Self { folder, environment }
@@ -65,10 +64,11 @@ impl Place {
     }
 }
 
-/// A name that no other test and no other run has.
-fn unique(kind: &str) -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("{kind}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+/// A name for this test's JACK server, the same in every run: JACK's register has room for eight names, and one that
+/// was left there by a server that ended badly is freed only by a server of the same name.
+fn server_name() -> String {
+    let test = std::env::current_exe().expect("a test has a path");
+    test.file_name().expect("it is a file").to_string_lossy().into_owned()
 }
 
 /// A sound server that runs. Dropping it ends it.
@@ -77,8 +77,8 @@ pub struct Server {
     pub place: Place,
     child: Child,
     log: PathBuf,
-    /// What a line of the log contains that tells of lost sound.
-    mark: &'static str,
+    /// Words in the log that tell of lost sound.
+    marks: &'static [&'static str],
 }
 
 impl Server {
@@ -108,7 +108,7 @@ impl Server {
         command.args(["--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]);
         command.args(["--realtime=no", "--high-priority=no", "--log-level=debug"]);
         command.arg(format!("--log-target=file:{}", log.display()));
-        let mut server = Self::start(place, command, log, "derrun")?;
+        let mut server = Self::start(place, command, log, &["underrun", "overrun"])?;
         server.await_socket(&socket)?;
         server.check_capture(sinks[0])?;
         Ok(server)
@@ -121,7 +121,7 @@ impl Server {
     pub fn jack(rate: u32, period: u32) -> Result<Self, String> {
         require(&["jackd", "jack_wait", "jack_connect"])?;
         let mut place = Place::new("");
-        let name = unique("server");
+        let name = server_name();
         place.set("JACK_DEFAULT_SERVER", &name);
         place.set("JACK_NO_AUDIO_RESERVATION", "1");
         let log = place.path().join("jack.log");
@@ -131,7 +131,7 @@ impl Server {
         command.args(if may_be_realtime() { &["-R", "-P", "70"][..] } else { &["-r"] });
         command.args(["-d", "dummy", "-C", "2", "-P", "2"]);
         command.args(["-r", &rate.to_string(), "-p", &period.to_string()]);
-        let mut server = Self::start(place, command, log, "XRun")?;
+        let mut server = Self::start(place, command, log, &["XRun"])?;
         let mut wait = server.place.command("jack_wait");
         wait.args(["-s", &name, "-w", "-t", &PATIENCE.as_secs().to_string()]);
         let waited = wait.stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -141,17 +141,23 @@ impl Server {
         }
     }
 
-    fn start(place: Place, mut command: Command, log: PathBuf, mark: &'static str) -> Result<Self, String> {
+    fn start(
+        place: Place,
+        mut command: Command,
+        log: PathBuf,
+        marks: &'static [&'static str],
+    ) -> Result<Self, String> {
         let file = std::fs::File::create(&log).map_err(|error| format!("no log: {error}"))?;
         let copy = file.try_clone().map_err(|error| format!("no log: {error}"))?;
         let child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn();
         let child = child.map_err(|error| format!("{command:?} does not start: {error}"))?;
-        Ok(Self { place, child, log, mark })
+        Ok(Self { place, child, log, marks })
     }
 
     /// How many times the server's log tells of lost sound, up to now.
     pub fn xruns(&self) -> usize {
-        self.logged().lines().filter(|line| line.contains(self.mark)).count()
+        let tells = |line: &&str| self.marks.iter().any(|mark| line.contains(mark));
+        self.logged().lines().filter(tells).count()
     }
 
     /// What the server has written.
@@ -224,7 +230,9 @@ fn scheduling(priority: &str) -> [&str; 2] {
 fn pulse_devices(sinks: &[&str], address: &str) -> String {
     let mut text = String::new();
     for sink in sinks {
-        for (name, device) in [((*sink).into(), (*sink).into()), (format!("{sink}_mon"), format!("{sink}.monitor"))] {
+        for (name, device) in
+            [((*sink).into(), (*sink).into()), (format!("{sink}_mon"), format!("{sink}.monitor"))]
+        {
             // Only what has a hint is listed.
             let _ = writeln!(
                 text,
@@ -238,7 +246,8 @@ fn pulse_devices(sinks: &[&str], address: &str) -> String {
 /// `norewinds`: else an idle sink renders two seconds ahead, and what is played next begins with a gap as long.
 /// `channel_map`: else PulseAudio may order channels otherwise than ALSA.
 fn pulse_script(sinks: &[&str], socket: &Path) -> String {
-    let mut text = format!("load-module module-native-protocol-unix auth-anonymous=1 socket={}\n", socket.display());
+    let mut text =
+        format!("load-module module-native-protocol-unix auth-anonymous=1 socket={}\n", socket.display());
     for sink in sinks {
         let _ = writeln!(
             text,

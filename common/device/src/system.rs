@@ -55,7 +55,7 @@ pub fn table(json: bool) -> String {
     if devices.is_empty() {
         return "this machine has no sound card that can be opened; WAV files, `-`, `tone` and `null` need none\n".into();
     }
-    let mut text = format!("{:<34} {:>7} {:>8}  {:<24} {}\n", "id", "capture", "playback", "rates", "name");
+    let mut text = format!("{:<34} {:>7} {:>8}  {:<36} {}\n", "id", "capture", "playback", "rates", "name");
     for device in devices {
         let channels = |count: u16, default: bool| match (count, default) {
             (0, _) => "-".to_string(),
@@ -64,7 +64,7 @@ pub fn table(json: bool) -> String {
         };
         let rates: Vec<_> = device.rates.iter().map(|rate| format!("{}k", f64::from(*rate) / 1e3)).collect();
         text += &format!(
-            "{:<34} {:>7} {:>8}  {:<24} {}\n",
+            "{:<34} {:>7} {:>8}  {:<36} {}\n",
             device.id,
             channels(device.capture_channels, device.default_capture),
             channels(device.playback_channels, device.default_playback),
@@ -105,12 +105,24 @@ fn name_of(device: &cpal::Device) -> String {
 }
 
 fn hosts() -> Vec<cpal::Host> {
+    silence_alsa();
     let mut ids = cpal::available_hosts();
     // The system's own host first; JACK answers only where a server runs.
     ids.sort_by_key(|id| id.name() == "JACK");
     ids.retain(|id| id.name() != "JACK" || jack_server_runs());
     ids.into_iter().filter_map(|id: HostId| cpal::host_from_id(id).ok()).collect()
 }
+
+/// ALSA writes to standard error whenever a device that it knows of cannot be opened; trying them is how a list is made.
+/// What matters comes back as an error.
+#[cfg(target_os = "linux")]
+fn silence_alsa() {
+    // Holds for this thread from here on. Without memory for it, ALSA stays loud.
+    let _ = alsa::Output::local_error_handler();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn silence_alsa() {}
 
 /// libjack complains on standard error when it finds no server, so it is asked only where one left its traces.
 fn jack_server_runs() -> bool {
@@ -325,7 +337,8 @@ fn find(name: &str, direction: Direction) -> Result<cpal::Device, Error> {
             Direction::Capture => host.default_input_device(),
             Direction::Playback => host.default_output_device(),
         };
-        if let Some(device) = default.filter(|_| named_default) {
+        if let Some(device) = default.filter(|device| named_default && !direction.configs(device).is_empty())
+        {
             return Ok(device);
         }
         // Ids such as `alsa:hw:1,0`, and bare ALSA names such as `hw:1,0`.

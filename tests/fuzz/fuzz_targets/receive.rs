@@ -46,11 +46,19 @@ struct Run {
     from: Few,
     ssrc: Few,
     payload_type: PayloadType,
-    jump: Option<(i16, i32)>,
+    jump: Jump,
     frames: u16,
     channels: u8,
     apart_us: u16,
     count: u8,
+}
+
+/// What lies between the last packet's end and this one's start: packets and ticks.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Jump {
+    None,
+    Near(i8, i16),
+    Far(i16, i32),
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -163,7 +171,11 @@ impl Bench {
 
     fn run(&mut self, run: &Run) {
         let sender = run.from.get() as usize;
-        let (skipped, ticks) = run.jump.unwrap_or_default();
+        let (skipped, ticks) = match run.jump {
+            Jump::None => (0, 0),
+            Jump::Near(packets, ticks) => (packets.into(), ticks.into()),
+            Jump::Far(packets, ticks) => (packets, ticks),
+        };
         let next = &mut self.next[sender];
         *next = (next.0.wrapping_add_signed(skipped), next.1.wrapping_add_signed(ticks));
         let frames = usize::from(run.frames % 2048);
