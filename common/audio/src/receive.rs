@@ -376,7 +376,8 @@ impl ReceivePipeline {
             let Some(target) = stream.timeline.position_at(at.plus(-self.config.latency)) else { return };
             let cursor = target.advanced(delay);
             // While the first packet is still ahead, an earlier arrival may still move the place.
-            self.aligned = self.buffer.start().is_some_and(|start| start <= cursor);
+            let chunk_end = cursor.advanced(CHUNK as u64);
+            self.aligned = self.buffer.start().is_some_and(|start| start <= chunk_end);
             if self.aligned {
                 self.counters.realigned.add(1);
                 device.last = None;
