@@ -15,7 +15,7 @@ use crate::plan::{OutputPlan, Plan};
 use crate::status::{self, stream_value, wire_name};
 
 /// How often the control thread looks around.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 /// Longest that the rest of a stream may take to be played.
 const LONGEST_DRAIN: Duration = Duration::from_secs(12);
 

@@ -71,7 +71,9 @@ impl Display {
             Mode::Terminal => {
                 self.erase();
                 for line in lines {
-                    self.print(line);
+                    // A line that wraps would take two, and could not be taken back.
+                    let shown: String = line.chars().take(self.width()).collect();
+                    self.print(&shown);
                 }
                 self.lines = lines.len();
             }
@@ -102,6 +104,11 @@ impl Display {
     /// Warns of something that is not as asked for.
     pub fn warn(&mut self, text: &str) {
         self.event(&format!("warning: {text}"), "warning", serde_json::json!({ "message": text }));
+    }
+
+    fn width(&self) -> usize {
+        terminal_size::terminal_size_of(std::io::stderr())
+            .map_or(usize::MAX, |(width, _)| usize::from(width.0))
     }
 
     fn print(&mut self, line: &str) {
