@@ -370,8 +370,9 @@ impl Probe {
                 }
             }
         });
+        let probe = Self { child, found };
         ready.recv_timeout(PATIENCE).expect("jack_iodelay has its ports");
-        Self { child, found }
+        probe
     }
 
     fn wait(&mut self) {
