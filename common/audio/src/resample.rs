@@ -128,12 +128,14 @@ impl Converter {
     pub fn finish(&mut self, out: &mut Vec<f32>) {
         let wanted = (self.taken as f64 * self.inner.resample_ratio()).round() as u64;
         let silence = vec![0.0; Self::CHUNK * self.channels];
-        while self.given < wanted {
-            self.push(&silence, out);
+        // What is left, and the filter's delay, are two chunks at most.
+        for _ in 0..3 {
+            if self.given < wanted {
+                self.push(&silence, out);
+            }
         }
-        let excess = (self.given - wanted) as usize * self.channels;
+        let excess = self.given.saturating_sub(wanted) as usize * self.channels;
         out.truncate(out.len().saturating_sub(excess));
-        self.given = wanted;
         self.input.clear();
     }
 
