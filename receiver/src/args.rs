@@ -1,8 +1,7 @@
 //! The command line, and the configuration file with the same names.
 
-use std::path::PathBuf;
-
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
+use control::cli::Program;
 use control::config::Span;
 use serde::{Deserialize, Serialize};
 
@@ -21,36 +20,13 @@ A file or pipe follows the stream's clock and gets every sample as it was sent. 
 the stream is resampled to it (--drift off leaves it alone).
 Exit status: 0 ended as asked, 1 it failed while running, 2 it could not start as asked.";
 
-/// Receives a stream of sound over UDP and plays it to a sound card, a file or a pipe.
-#[derive(Debug, Parser)]
-#[command(name = "receiver", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-pub struct Cli {
-    /// Something else than playing.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// What to play.
-    #[command(flatten)]
-    pub settings: Settings,
-    /// Read settings from a TOML or JSON file; the names are those of the options, options stand before it
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// Something else than playing.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// List the sound cards of this machine
-    Devices {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print completions for a shell
-    Completions {
-        /// Which shell
-        shell: clap_complete::Shell,
-    },
-}
+/// The program, for its command line.
+pub const PROGRAM: Program = Program {
+    name: "receiver",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Receives a stream of sound over UDP and plays it to a sound card, a file or a pipe",
+    examples: EXAMPLES,
+};
 
 /// Everything that options and the configuration file can set.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
@@ -120,10 +96,9 @@ pub enum DriftChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        PROGRAM.command::<Settings>().debug_assert();
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use audio::receive::{End, Event, StreamInfo};
+use control::cli::Outcome;
 use control::display::Display;
 use control::signals::Signals;
 use device::playback::{Request, Sink};
@@ -12,21 +13,12 @@ use serde_json::json;
 use crate::Receiver;
 use crate::args::Settings;
 use crate::plan::{OutputPlan, Plan};
-use crate::status::{self, stream_value, wire_name};
+use crate::status::{self, stream_value};
 
 /// How often the control thread looks around.
 const TICK: Duration = Duration::from_millis(10);
 /// Longest that the rest of a stream may take to be played.
 const LONGEST_DRAIN: Duration = Duration::from_secs(12);
-
-/// How the program ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As asked.
-    Done,
-    /// The output failed while running.
-    Failed,
-}
 
 /// Plays what comes until a signal stops it, or the stream ends where that was asked for.
 ///
@@ -131,7 +123,7 @@ impl Session {
         let text = format!(
             "playing {name}from {}: {}, {} channels{map}, {} Hz",
             stream.from,
-            wire_name(stream.wire),
+            stream.wire.name(),
             stream.channels,
             stream.rate
         );

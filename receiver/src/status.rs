@@ -3,18 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use audio::receive::StreamInfo;
-use audio::send::Wire;
 use control::display::meter;
 use serde_json::{Map, Value, json};
 
 use crate::Receiver;
-
-pub(crate) fn wire_name(wire: Wire) -> &'static str {
-    match wire {
-        Wire::Rtp => "rtp",
-        Wire::Plain => "plain",
-    }
-}
 
 /// One line.
 pub(crate) fn line(receiver: &Receiver, stream: Option<&StreamInfo>) -> String {
@@ -102,6 +94,6 @@ pub(crate) fn stream_value(stream: &StreamInfo) -> Value {
         "channels": stream.channels,
         "map": stream.map.as_str(),
         "rate": stream.rate,
-        "wire": wire_name(stream.wire),
+        "wire": stream.wire.name(),
     })
 }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
+use control::cli::Program;
 use control::config::Span;
 use serde::{Deserialize, Serialize};
 
@@ -21,36 +22,13 @@ Examples:
 Channels count from 0; `,` separates output channels, `+` sums channels into one.
 Exit status: 0 the stream ended as asked, 1 it failed while running, 2 it could not start as asked.";
 
-/// Captures many channels once and streams to each client the channels that it is to play.
-#[derive(Debug, Parser)]
-#[command(name = "sender", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-pub struct Cli {
-    /// Something else than streaming.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// What to stream.
-    #[command(flatten)]
-    pub settings: Settings,
-    /// Read settings from a TOML or JSON file; the names are those of the options, options stand before it
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// Something else than streaming.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// List the sound cards of this machine
-    Devices {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print completions for a shell
-    Completions {
-        /// Which shell
-        shell: clap_complete::Shell,
-    },
-}
+/// The program, for its command line.
+pub const PROGRAM: Program = Program {
+    name: "sender",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Captures many channels once and streams to each client the channels that it is to play",
+    examples: EXAMPLES,
+};
 
 /// Everything that options and the configuration file can set.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
@@ -126,11 +104,10 @@ pub enum CodecName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        PROGRAM.command::<Settings>().debug_assert();
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use audio::send::Routing;
+use control::cli::Outcome;
 use control::client::Client;
 use control::display::Display;
 use control::signals::Signals;
@@ -14,21 +15,12 @@ use crate::Sender;
 use crate::args::Settings;
 use crate::book::Book;
 use crate::plan::Plan;
-use crate::status::{self, Source, wire_name};
+use crate::status::{self, Source};
 
 /// How often the control thread looks around.
 const TICK: Duration = Duration::from_millis(20);
 /// How often the list's file is looked at.
 const WATCH: Duration = Duration::from_millis(500);
-
-/// How the program ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As asked.
-    Done,
-    /// The device failed while running.
-    Failed,
-}
 
 /// Streams until the source ends or a signal stops it.
 ///
@@ -118,11 +110,11 @@ fn introduce(source: &Source, book: &Book, display: &mut Display) {
             active.client.name,
             active.address,
             spec.map,
-            wire_name(spec.wire),
+            spec.wire.name(),
             spec.frames,
         );
         let details = json!({ "name": active.client.name, "address": active.address.to_string(),
-            "channels": spec.map.to_string(), "wire": wire_name(spec.wire), "frames": spec.frames });
+            "channels": spec.map.to_string(), "wire": spec.wire.name(), "frames": spec.frames });
         display.event(&text, "client", details);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use audio::send::Wire;
 use control::display::meter;
 use serde_json::{Value, json};
 
@@ -15,13 +14,6 @@ pub(crate) struct Source {
     pub(crate) rate: u32,
     pub(crate) channels: u16,
     pub(crate) length: Option<u64>,
-}
-
-pub(crate) fn wire_name(wire: Wire) -> &'static str {
-    match wire {
-        Wire::Rtp => "rtp",
-        Wire::Plain => "plain",
-    }
 }
 
 /// A line for the source and one for each client.
@@ -107,7 +99,7 @@ fn client_value(active: &Active) -> Value {
         "name": active.client.name,
         "address": active.address.to_string(),
         "channels": active.client.map.to_string(),
-        "wire": wire_name(active.spec.wire),
+        "wire": active.spec.wire.name(),
         "frames": active.spec.frames,
         "packets": counters.packets.get(),
         "octets": counters.octets.get(),

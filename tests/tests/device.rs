@@ -311,9 +311,10 @@ fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
     server.connect(&format!("cpal_client_{}_out:out_0", receiver.id()), "jack_delay:in");
     probe.wait();
 
-    let mut look = || (sender.wait_for("status"), receiver.wait_for("status"));
     let server_before = server.xruns();
-    let (start, mut last) = (Instant::now(), look());
+    let mut last = (fresh_status(&mut sender), fresh_status(&mut receiver));
+    let mut look = || (sender.wait_for("status"), receiver.wait_for("status"));
+    let start = Instant::now();
     let before = losses(&last.0, &last.1);
     let mut figures =
         Figures { clean: Duration::ZERO, shown: Vec::new(), measured: Vec::new(), status: Value::Null };
@@ -335,6 +336,17 @@ fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
     drop(probe);
     let _ = (sender.interrupt(), receiver.interrupt());
     figures
+}
+
+/// A status that is said after the call; those said before it may still be waiting.
+fn fresh_status(program: &mut Program) -> Value {
+    loop {
+        let asked = Instant::now();
+        let status = program.wait_for("status");
+        if asked.elapsed() > Duration::from_millis(50) {
+            return status;
+        }
+    }
 }
 
 /// What the receiver shows goes from the earliest arrival of a packet to the DAC. The probe sits on JACK's ports, so the

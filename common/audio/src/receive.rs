@@ -4,25 +4,30 @@
 //! for samples that leave the DAC at a given time, and a servo keeps the two together. A file follows the stream: it
 //! is handed exactly what came, as soon as it is older than the latency.
 
+mod event;
+mod output;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proto::announce::{self, Announcement, Format};
-use proto::pcm::{self, ByteOrder};
+use proto::pcm;
 use proto::playout::Playout;
 use proto::units::{self, Mono, Position, RtpTime, RtpTimeUnwrapper, Sequence, SequenceUnwrapper};
 use proto::{Reject, payload_type, playout, rtcp, rtp};
 
 use crate::counters::{Counter, ReceiveCounters};
 use crate::detect::Detector;
-use crate::drift::Servo;
 use crate::fade::Fader;
-use crate::jitter::{Entry, Inserted, JitterBuffer, Slot, Span};
+use crate::jitter::{Entry, Inserted, JitterBuffer, Span};
 use crate::reception::Reception;
-use crate::resample::Steered;
 use crate::send::{Transmit, Wire};
 use crate::{send, timeline::Timeline};
+
+pub use event::{End, Event, StreamInfo, Text};
+pub use output::Output;
+use output::{DeviceOutput, render};
 
 /// A source that has said nothing for this long may be replaced by another, in nanoseconds.
 const SOURCE_TIMEOUT: i64 = 1_000_000_000;
@@ -62,112 +67,6 @@ impl Config {
     fn slots(&self) -> usize {
         let nanos = self.latency.clamp(0, 10_000_000_000) + 500_000_000;
         (units::nanos_to_frames(nanos, 48_000) / 64) as usize
-    }
-}
-
-/// Text of at most `N` octets that can be copied without allocating.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Text<const N: usize> {
-    bytes: [u8; N],
-    length: usize,
-}
-
-impl<const N: usize> Text<N> {
-    fn new(text: &str) -> Self {
-        let length = text.floor_char_boundary(N);
-        let mut bytes = [0; N];
-        bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
-        Self { bytes, length }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.bytes[..self.length]).unwrap_or("")
-    }
-}
-
-impl<const N: usize> std::fmt::Debug for Text<N> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.as_str().fmt(f)
-    }
-}
-
-/// What is being received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamInfo {
-    /// Who sends.
-    pub from: SocketAddr,
-    /// How.
-    pub wire: Wire,
-    /// Frames a second.
-    pub rate: u32,
-    /// Channels.
-    pub channels: u16,
-    /// This receiver's name in the sender's list; empty where unknown.
-    pub name: Text<64>,
-    /// The source channels behind each channel; empty where unknown.
-    pub map: Text<255>,
-}
-
-/// Why a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The sender said goodbye.
-    Bye,
-    /// Nothing came for two seconds.
-    Silent,
-}
-
-/// What the control thread should know.
-#[expect(clippy::large_enum_variant, reason = "events are copied through a ring; a box would allocate")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A stream began, or more is known of it.
-    Stream(StreamInfo),
-    /// The stream ended. What waits in the buffer is still played.
-    Ended(End),
-    /// Another sender was refused while this one is played; told once for each stream.
-    Conflict(SocketAddr),
-}
-
-/// What the samples go to. Built by a thread that may allocate.
-pub struct Output {
-    channels: u16,
-    rate: u32,
-    device: Option<DeviceOutput>,
-}
-
-/// What only a device needs: it has a clock of its own.
-struct DeviceOutput {
-    fader: Fader,
-    steering: Option<(Steered, Servo)>,
-    last: Option<Mono>,
-}
-
-impl Output {
-    /// A file, a pipe or nothing: follows the stream's clock and gets exactly what came.
-    pub fn stream_clocked(channels: u16, rate: u32) -> Self {
-        Self { channels, rate, device: None }
-    }
-
-    /// A device. With `steered`, a resampler keeps it on the stream's time.
-    pub fn device(channels: u16, rate: u32, steered: bool) -> Self {
-        let device = DeviceOutput {
-            fader: Fader::new(usize::from(channels)),
-            steering: steered.then(|| (Steered::new(channels, CHUNK), Servo::default())),
-            last: None,
-        };
-        Self { channels, rate, device: Some(device) }
-    }
-
-    /// Channels of an output frame.
-    pub fn channels(&self) -> u16 {
-        self.channels
-    }
-
-    /// Frames a second.
-    pub fn rate(&self) -> u32 {
-        self.rate
     }
 }
 
@@ -714,27 +613,5 @@ impl ReceivePipeline {
             self.events.pop_front();
         }
         self.events.push_back(event);
-    }
-}
-
-/// Decodes a packet's frames from `skip` on. One channel goes to every output; of several, each to its own.
-fn render(slot: &Slot, payload: &[u8], skip: usize, out: &mut [f32], channels: usize) {
-    let order = if slot.big_endian { ByteOrder::Big } else { ByteOrder::Little };
-    let source = usize::from(slot.channels);
-    let payload = payload.get(skip * source * pcm::BYTES_PER_SAMPLE..).unwrap_or(&[]);
-    if source == channels {
-        return pcm::decode(payload, order, out);
-    }
-    let frames = payload.chunks_exact(source * pcm::BYTES_PER_SAMPLE);
-    for (frame, octets) in out.chunks_exact_mut(channels).zip(frames) {
-        if source == 1 {
-            let mut sample = [0.0];
-            pcm::decode(octets, order, &mut sample);
-            frame.fill(sample[0]);
-        } else {
-            let (heard, rest) = frame.split_at_mut(source.min(channels));
-            pcm::decode(octets, order, heard);
-            rest.fill(0.0);
-        }
     }
 }

@@ -25,6 +25,16 @@ pub enum Wire {
     Plain,
 }
 
+impl Wire {
+    /// Its name on command lines, in files and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rtp => "rtp",
+            Self::Plain => "plain",
+        }
+    }
+}
+
 /// What distinguishes one encoding from another. Equal specifications are encoded once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncodingSpec {

@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use audio::counters::ReceiveCounters;
 use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
 use audio::send::Wire;
-use fuzz::{Few, Part, check_compound, compound, without_heap};
+use fuzz::{Few, Part, Rate, check_compound, compound, without_heap};
 use libfuzzer_sys::fuzz_target;
 use proto::rtp;
 use proto::units::{self, Mono, RtpTime, Sequence};
@@ -18,26 +18,66 @@ use proto::units::{self, Mono, RtpTime, Sequence};
 struct Script<'a> {
     rtp: Option<bool>,
     latency_ms: u8,
-    plain_rate: Few,
+    plain_rate: Rate,
     plain_channels: u8,
+    output: OutputChoice,
     steps: Vec<Step<'a>>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct OutputChoice {
+    device: bool,
+    steered: u8,
+    channels: u8,
+    rate: Rate,
+}
+
+impl OutputChoice {
+    /// Seldom: resampling takes most of the time.
+    fn steered(self) -> bool {
+        self.device && self.steered % 8 == 7
+    }
 }
 
 #[derive(Arbitrary, Debug)]
 enum Step<'a> {
-    Octets { from: Few, octets: &'a [u8] },
+    Octets {
+        from: Few,
+        octets: &'a [u8],
+    },
     Rtp(Run),
-    Rtcp { from: Few, parts: Vec<Part<'a>> },
-    Plain { from: Few, length: u16, count: u8 },
-    Wait { micros: u32 },
-    PullStream { samples: u16 },
-    PullDevice { ahead_us: i32, count: u8 },
-    Output { device: bool, steered: bool, channels: u8, rate: Few },
-    Latency { ms: u16 },
+    Rtcp {
+        from: Few,
+        parts: Vec<Part<'a>>,
+    },
+    Plain {
+        from: Few,
+        length: u16,
+        count: u8,
+        play: bool,
+    },
+    Wait {
+        ms: u8,
+    },
+    Pause {
+        seconds: u8,
+    },
+    Play {
+        chunks: u8,
+        lost_us: u16,
+    },
+    /// Asks for a count that is no whole number of frames, or as another kind of output would.
+    PullStream {
+        samples: u16,
+    },
+    PullDevice,
+    Output(OutputChoice),
+    Latency {
+        ms: u16,
+    },
     Realign,
     Events,
-    Transmit,
-    Timeout,
+    Tick,
 }
 
 /// RTP packets, one after the other.
@@ -49,8 +89,10 @@ struct Run {
     jump: Jump,
     frames: u16,
     channels: u8,
-    apart_us: u16,
+    late_us: i16,
     count: u8,
+    /// Play as much after each packet as it brought.
+    play: bool,
 }
 
 /// What lies between the last packet's end and this one's start: packets and ticks.
@@ -81,8 +123,10 @@ impl PayloadType {
 }
 
 const MAX_STEPS: usize = 64;
-/// A resampler takes milliseconds to build.
 const MAX_OUTPUTS: u8 = 4;
+/// Chunks pulled, where one that is resampled counts as many.
+const MAX_CHUNKS: usize = 1024;
+const RESAMPLED: usize = 16;
 const MAX_EVENTS: usize = 8;
 /// No filter of ours gains more than this.
 const LOUDEST: f32 = 8.0;
@@ -98,9 +142,11 @@ struct Bench {
     pipeline: ReceivePipeline,
     counters: Arc<ReceiveCounters>,
     now: Mono,
-    /// Channels and rate of the output.
-    output: (u16, u32),
+    /// When what is asked for next leaves the DAC.
+    dac: Mono,
+    output: OutputChoice,
     outputs: u8,
+    chunks: usize,
     /// The next number and time stamp of each sender.
     next: [(u16, u32); 4],
     octets: Vec<u8>,
@@ -113,22 +159,26 @@ impl Bench {
         let config = Config {
             wire: script.rtp.map(|rtp| if rtp { Wire::Rtp } else { Wire::Plain }),
             latency: i64::from(script.latency_ms) * 1_000_000,
-            plain_rate: script.plain_rate.rate(),
+            plain_rate: script.plain_rate.get(),
             plain_channels: channels(script.plain_channels),
             cname: "0123456789abcdef@receiver".into(),
             ssrc: 7,
         };
-        Self {
+        let mut bench = Self {
             pipeline: ReceivePipeline::new(config, counters.clone()),
             counters,
             now: Mono(1_000_000_000_000),
-            output: (1, 44_100),
+            dac: Mono(0),
+            output: script.output,
             outputs: 0,
+            chunks: 0,
             // Near the wraps.
             next: [(0xfff0, 0xffff_f000); 4],
             octets: (0..1u32 << 16).map(|n| (n * 151 >> 3) as u8).collect(),
             samples: vec![0.0; 1 << 16],
-        }
+        };
+        bench.replace(script.output);
+        bench
     }
 
     fn take(&mut self, step: &Step) {
@@ -136,22 +186,20 @@ impl Bench {
             Step::Octets { from, octets } => self.datagram(from, octets),
             Step::Rtp(ref run) => self.run(run),
             Step::Rtcp { from, ref parts } => self.datagram(from, &compound(parts)),
-            Step::Plain { from, length, count } => {
-                let octets = std::mem::take(&mut self.octets);
-                for _ in 0..=count % 4 {
-                    self.datagram(from, &octets[..usize::from(length)]);
-                }
-                self.octets = octets;
+            Step::Plain { from, length, count, play } => self.plain(from, length.into(), count, play),
+            Step::Wait { ms } => self.now = self.now.plus(i64::from(ms) * 1_000_000),
+            Step::Pause { seconds } => self.now = self.now.plus(i64::from(seconds) * 1_000_000_000),
+            Step::Play { chunks, lost_us } => {
+                self.dac = self.dac.plus(i64::from(lost_us) * 1000);
+                self.play(usize::from(chunks) * CHUNK);
             }
-            Step::Wait { micros } => self.now = self.now.plus(i64::from(micros) * 1000),
             Step::PullStream { samples } => self.pull_stream(samples.into()),
-            Step::PullDevice { ahead_us, count } => self.pull_device(ahead_us, count % 32),
-            Step::Output { device, steered, channels, rate } => self.replace(device, steered, channels, rate),
+            Step::PullDevice => self.pull_device(),
+            Step::Output(output) => self.replace(output),
             Step::Latency { ms } => without_heap(|| self.pipeline.set_latency(i64::from(ms) * 1_000_000)),
             Step::Realign => self.pipeline.realign(),
             Step::Events => self.events(),
-            Step::Transmit => self.transmit(),
-            Step::Timeout => without_heap(|| self.pipeline.handle_timeout(self.now)),
+            Step::Tick => self.tick(),
         }
     }
 
@@ -180,6 +228,7 @@ impl Bench {
         *next = (next.0.wrapping_add_signed(skipped), next.1.wrapping_add_signed(ticks));
         let frames = usize::from(run.frames % 2048);
         let length = rtp::HEADER_LENGTH + frames * usize::from(channels(run.channels)) * 2;
+        let apart = units::frames_to_nanos(frames as i64, 44_100) + i64::from(run.late_us) * 1000;
         let mut octets = std::mem::take(&mut self.octets);
         for _ in 0..=run.count % 64 {
             let (sequence, timestamp) = self.next[sender];
@@ -193,42 +242,66 @@ impl Bench {
             octets[..rtp::HEADER_LENGTH].copy_from_slice(&header.to_bytes());
             self.datagram(run.from, &octets[..length]);
             self.next[sender] = (sequence.wrapping_add(1), timestamp.wrapping_add(frames as u32));
-            self.now = self.now.plus(i64::from(run.apart_us) * 1000);
+            self.now = self.now.plus(apart.max(0));
+            if run.play {
+                self.play(frames);
+            }
         }
         self.octets = octets;
+    }
+
+    fn plain(&mut self, from: Few, length: usize, count: u8, play: bool) {
+        let octets = std::mem::take(&mut self.octets);
+        for _ in 0..=count % 16 {
+            self.datagram(from, &octets[..length]);
+            if play {
+                self.play(length / 2);
+            }
+        }
+        self.octets = octets;
+    }
+
+    /// Pulls as the output's kind does.
+    fn play(&mut self, frames: usize) {
+        if self.output.device {
+            (0..frames.div_ceil(CHUNK)).for_each(|_| self.pull_device());
+        } else {
+            self.pull_stream((frames * usize::from(channels(self.output.channels))).min(self.samples.len()));
+        }
     }
 
     fn pull_stream(&mut self, samples: usize) {
         let out = &mut self.samples[..samples];
         out.fill(f32::NAN);
         let frames = without_heap(|| self.pipeline.pull_stream(out));
-        let written = frames * usize::from(self.output.0);
+        let written = frames * usize::from(channels(self.output.channels));
         assert!(written <= out.len());
         check_sound(&out[..written]);
         assert!(out[written..].iter().all(|sample| sample.is_nan()), "more was written than was told");
     }
 
-    fn pull_device(&mut self, ahead_us: i32, count: u8) {
-        let (channels, rate) = self.output;
-        let mut at = self.now.plus(i64::from(ahead_us) * 1000);
-        for _ in 0..=count {
-            let out = &mut self.samples[..CHUNK * usize::from(channels)];
-            out.fill(f32::NAN);
-            without_heap(|| self.pipeline.pull_device(at, out));
-            check_sound(out);
-            at = at.plus(units::frames_to_nanos(CHUNK as i64, rate));
+    fn pull_device(&mut self) {
+        if self.chunks >= MAX_CHUNKS {
+            return;
         }
+        self.chunks += if self.output.steered() { RESAMPLED } else { 1 };
+        self.dac = self.dac.max(self.now);
+        let out = &mut self.samples[..CHUNK * usize::from(channels(self.output.channels))];
+        out.fill(f32::NAN);
+        without_heap(|| self.pipeline.pull_device(self.dac, out));
+        check_sound(out);
+        self.dac = self.dac.plus(units::frames_to_nanos(CHUNK as i64, self.output.rate.get()));
     }
 
-    fn replace(&mut self, device: bool, steered: bool, count: u8, rate: Few) {
+    fn replace(&mut self, choice: OutputChoice) {
         if self.outputs == MAX_OUTPUTS {
             return;
         }
         self.outputs += 1;
-        self.output = (channels(count), rate.rate());
-        let (channels, rate) = self.output;
-        let output = Box::new(if device {
-            Output::device(channels, rate, steered)
+        self.output = choice;
+        let (channels, rate) = (channels(choice.channels), choice.rate.get());
+        let output = Box::new(if choice.device {
+            Output::device(channels, rate, choice.steered())
         } else {
             Output::stream_clocked(channels, rate)
         });
@@ -240,7 +313,8 @@ impl Bench {
         assert!(told <= MAX_EVENTS, "{told} events");
     }
 
-    fn transmit(&mut self) {
+    fn tick(&mut self) {
+        without_heap(|| self.pipeline.handle_timeout(self.now));
         let pipeline = &mut self.pipeline;
         if let Some(transmit) = without_heap(|| pipeline.poll_transmit(self.now)) {
             check_compound(transmit.bytes);

@@ -11,7 +11,7 @@ use audio::map::ChannelMap;
 use audio::send::{
     Client, Departure, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
 };
-use fuzz::{Few, Part, check_compound, compound, without_heap};
+use fuzz::{Part, Rate, check_compound, compound, without_heap};
 use libfuzzer_sys::fuzz_target;
 use proto::pcm::{self, ByteOrder};
 use proto::rtp;
@@ -23,7 +23,7 @@ const CLIENTS: u16 = 8;
 
 #[derive(Arbitrary, Debug)]
 struct Script<'a> {
-    rate: Few,
+    rate: Rate,
     channels: u8,
     origin: u32,
     value: f32,
@@ -75,7 +75,7 @@ impl Bench {
         let captured: Vec<_> = (1..=channels).map(|channel| script.value * f32::from(channel)).collect();
         let cname = "0123456789abcdef@sender".into();
         Self {
-            pipeline: SendPipeline::new(script.rate.rate(), channels, RtpTime(script.origin), cname),
+            pipeline: SendPipeline::new(script.rate.get(), channels, RtpTime(script.origin), cname),
             expected: script.specs.iter().map(|spec| Expected::new(spec.build(), &captured)).collect(),
             counters: (0..CLIENTS).map(|_| Arc::default()).collect(),
             captured,

@@ -66,10 +66,21 @@ impl Few {
     pub fn get(self) -> u32 {
         u32::from(self.0 % 4)
     }
+}
 
-    /// A sample rate.
-    pub fn rate(self) -> u32 {
-        [44_100, 48_000, 8_000, 192_000][self.get() as usize]
+/// A sample rate, more often than not the one of the static payload types.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Rate(u8);
+
+impl Rate {
+    /// In Hz.
+    pub fn get(self) -> u32 {
+        match self.0 {
+            0..160 => 44_100,
+            160..192 => 48_000,
+            192..224 => 8_000,
+            224.. => 192_000,
+        }
     }
 }
 
@@ -80,7 +91,7 @@ pub enum Part<'a> {
     Receiver { ssrc: Few, about: u32, lost: i32, last_sr: u32, delay: u32 },
     Description { ssrc: Few, cname: &'a str },
     Bye { ssrc: Few },
-    Announcement { payload_type: u8, channels: u8, rate: Few, frames: u16, name: &'a str, map: &'a str },
+    Announcement { payload_type: u8, channels: u8, rate: Rate, frames: u16, name: &'a str, map: &'a str },
     Playout { latency_us: u32, depth_us: u32 },
     Application { name: [u8; 4], body: &'a [u8] },
 }
@@ -119,7 +130,7 @@ impl Part<'_> {
                     payload_type,
                     codec: Codec::L16,
                     channels: channels.into(),
-                    rate: rate.rate(),
+                    rate: rate.get(),
                     frames,
                 };
                 let mut body = [0; 400];
