@@ -42,7 +42,7 @@ pub struct Settings {
     /// Channels to play [default: 2 on a sound card, the stream's own elsewhere]
     #[arg(long, value_name = "N")]
     pub channels: Option<u16>,
-    /// From sending to the DAC, the device's buffer included, like 30ms [default: 30ms]
+    /// From sending, as the earliest arrivals show it, to the DAC; the card's buffers included, like 30ms [default: 30ms]
     #[arg(long, value_name = "TIME")]
     pub latency: Option<Span>,
     /// Wire format [default: auto]

@@ -119,7 +119,7 @@ impl Receiver {
     /// Plays to another output from now on. Returns its description.
     ///
     /// # Errors
-    /// What is wrong with the output; the one before goes on where its device allows it.
+    /// What is wrong with the output; the one before is closed all the same.
     pub fn play_to(&mut self, request: &playback::Request, steered: bool) -> Result<String, device::Error> {
         let has_clock = request.sink.has_clock();
         // A device can often be opened once only.

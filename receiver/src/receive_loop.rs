@@ -76,6 +76,11 @@ impl ReceiveLoop {
             }
             self.wakeup.wait(&self.sockets, LONGEST_WAIT);
         }
+        if let Some(goodbye) = self.pipeline.goodbye()
+            && let Recipients::One(address) = goodbye.to
+        {
+            self.sockets[0].send(goodbye.bytes, address);
+        }
     }
 
     fn step(&mut self) {

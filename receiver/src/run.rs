@@ -36,6 +36,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
         output: plan.output,
         exit_after_stream: plan.exit_after_stream,
         opened: None,
+        outputs: 0,
         stream: None,
         last_stream: None,
         ending: None,
@@ -62,6 +63,8 @@ struct Session {
     output: OutputPlan,
     exit_after_stream: bool,
     opened: Option<Opened>,
+    /// Outputs opened so far: each file has a name of its own.
+    outputs: u32,
     stream: Option<StreamInfo>,
     /// The stream that was played last, for the summary.
     last_stream: Option<StreamInfo>,
@@ -73,7 +76,7 @@ struct Session {
 
 struct Opened {
     rate: u32,
-    count: u32,
+    channels: u16,
 }
 
 impl Session {
@@ -128,7 +131,8 @@ impl Session {
             stream.rate
         );
         display.event(&text, "stream", stream_value(&stream));
-        let fits = self.opened.as_ref().is_some_and(|opened| opened.rate == stream.rate);
+        let channels = self.output.channels(Some(stream.channels));
+        let fits = self.opened.as_ref().is_some_and(|o| (o.rate, o.channels) == (stream.rate, channels));
         if fits {
             return;
         }
@@ -143,15 +147,16 @@ impl Session {
         stream: Option<&StreamInfo>,
         display: &mut Display,
     ) -> Result<(), device::Error> {
-        let count = self.opened.take().map_or(0, |opened| opened.count) + 1;
+        self.opened = None;
+        self.outputs += 1;
         let request = Request {
-            sink: self.output.sink(count),
+            sink: self.output.sink(self.outputs),
             rate: stream.map_or(self.output.rate, |stream| stream.rate),
             channels: self.output.channels(stream.map(|stream| stream.channels)),
             period: self.output.period,
         };
         let description = receiver.play_to(&request, self.output.steered)?;
-        self.opened = Some(Opened { rate: request.rate, count });
+        self.opened = Some(Opened { rate: request.rate, channels: request.channels });
         let text = format!("output {description}: {} channels, {} Hz", request.channels, request.rate);
         let details = json!({ "name": description, "channels": request.channels, "rate": request.rate,
             "period": request.sink.has_clock().then_some(request.period) });

@@ -56,7 +56,7 @@ pub struct Settings {
     /// Frames in a packet, 32 to 1024 [default: 128; 1024 for headerless PCM]
     #[arg(long, value_name = "N")]
     pub frames: Option<u16>,
-    /// Most octets of a datagram's payload, 576 to 9000; packets shrink to fit [default: 1200]
+    /// Most octets of a datagram's payload, 576 to 1472; packets shrink to fit [default: 1200]
     #[arg(long, value_name = "OCTETS")]
     pub mtu: Option<u16>,
     /// Frames a second of the stream; files are converted to it [default: 44100]

@@ -1,6 +1,6 @@
 //! The list of clients as the send thread needs it: who shares which encoding. Kept by the control thread.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use audio::counters::ClientCounters;
@@ -30,14 +30,15 @@ pub struct Book {
     packets: Packets,
     channels: u16,
     source: String,
+    bind: Option<IpAddr>,
     active: Vec<Active>,
     next_id: u64,
 }
 
 impl Book {
-    /// An empty book for a source with so many channels.
-    pub fn new(packets: Packets, channels: u16, source: String) -> Self {
-        Self { packets, channels, source, active: Vec::new(), next_id: 0 }
+    /// An empty book for a source with so many channels, sent from `bind` or from any address.
+    pub fn new(packets: Packets, channels: u16, source: String, bind: Option<IpAddr>) -> Self {
+        Self { packets, channels, source, bind, active: Vec::new(), next_id: 0 }
     }
 
     /// Who is being sent to, in the list's order.
@@ -75,7 +76,14 @@ impl Book {
                 self.source, self.channels
             ));
         }
-        let address = client.resolve()?;
+        let reachable =
+            |address: &SocketAddr| self.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
+        // A name server that does not answer silences nobody who is being sent to.
+        let known = |old: &&Active| {
+            (&old.client.name, &old.client.host, old.client.port) == (name, &client.host, client.port)
+        };
+        let former = self.active.iter().find(known).map(|old| old.address);
+        let address = client.resolve(reachable).or_else(|problem| former.ok_or(problem))?;
         if let Some(twin) =
             admitted.iter().find(|other| other.address == address || other.client.name == *name)
         {
@@ -129,7 +137,7 @@ mod tests {
             client: vec!["x=127.0.0.1:9/0".into()],
             ..Settings::default()
         };
-        Book::new(Plan::new(&settings).unwrap().packets, 4, "the test".into())
+        Book::new(Plan::new(&settings).unwrap().packets, 4, "the test".into(), None)
     }
 
     fn clients(texts: &[&str]) -> Vec<Client> {

@@ -97,6 +97,7 @@ impl Sender {
             counters: counters.clone(),
             stop: stop.clone(),
             channels: usize::from(channels),
+            rate,
             inbox: Inbox::default(),
             block: vec![0.0; BLOCK * usize::from(channels)],
         };

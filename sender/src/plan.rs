@@ -39,7 +39,10 @@ pub struct Packets {
 }
 
 const FRAMES: std::ops::RangeInclusive<u16> = 32..=1024;
-const MTU: std::ops::RangeInclusive<u16> = 576..=9000;
+/// Most that fits plain Ethernet over IPv4, and the least that every IPv4 host takes.
+const MTU: std::ops::RangeInclusive<u16> = 576..=1472;
+/// Most octets that a UDP datagram can carry over IPv4.
+const LARGEST_DATAGRAM: usize = 65_507;
 /// Frames of an RTP packet and of a headerless datagram, as audioStreamUDP has it.
 const DEFAULT_FRAMES: u16 = 128;
 const DEFAULT_PLAIN_FRAMES: u16 = 1024;
@@ -61,7 +64,7 @@ impl Packets {
     }
 
     /// How a client is encoded. RTP packets shrink until they fit the MTU; headerless ones are sent as audioStreamUDP
-    /// sends them, whole.
+    /// sends them, whole, as long as a datagram can hold them.
     pub fn spec(&self, client: &Client) -> EncodingSpec {
         let wire = client.wire.unwrap_or(self.wire);
         let default = if wire == Wire::Plain { DEFAULT_PLAIN_FRAMES } else { DEFAULT_FRAMES };
@@ -71,7 +74,8 @@ impl Packets {
             factor: client.trim.factor(),
             frames: self.frames.unwrap_or(default),
         };
-        while wire == Wire::Rtp && spec.packet_length() > usize::from(self.mtu) && spec.frames > 1 {
+        let limit = if wire == Wire::Plain { LARGEST_DATAGRAM } else { usize::from(self.mtu) };
+        while spec.packet_length() > limit && spec.frames > 1 {
             spec.frames = if spec.frames > 2 { spec.frames * 3 / 4 } else { 1 };
         }
         spec
@@ -87,6 +91,11 @@ impl Plan {
         let packets = Packets::new(settings)?;
         let fixed = settings.client.iter().map(|text| text.parse::<Client>());
         let fixed: Vec<_> = fixed.collect::<Result<_, _>>().map_err(|error| format!("--client {error}"))?;
+        if let Some(twin) =
+            (1..fixed.len()).find(|&n| fixed[..n].iter().any(|other| other.name == fixed[n].name))
+        {
+            return Err(format!("--client: `{}` stands twice", fixed[twin].name));
+        }
         let listed = match &settings.clients {
             Some(path) => control::list::load(path).map_err(|error| error.to_string())?,
             None => Vec::new(),
@@ -144,7 +153,9 @@ mod tests {
         assert!(spec.packet_length() <= 1200 && spec.frames >= 54, "{spec:?}");
         let plain = Settings { wire: Some(WireName::Plain), ..Settings::default() };
         assert_eq!(frames(eight, &plain), 1024);
-        assert_eq!(frames("a=h/0", &Settings { frames: Some(64), ..plain }), 64);
+        assert_eq!(frames("a=h/0", &Settings { frames: Some(64), ..plain.clone() }), 64);
+        let wide = format!("a=h/{}", vec!["0"; 100].join(","));
+        assert_eq!(frames(&wide, &plain), 324);
     }
 
     #[test]
@@ -155,6 +166,7 @@ mod tests {
             (tone.clone(), "no clients"),
             (Settings { client: client.clone(), ..Settings::default() }, "--capture"),
             (Settings { client: vec!["a".into()], ..tone.clone() }, "--client"),
+            (Settings { client: [client.clone(), client.clone()].concat(), ..tone.clone() }, "stands twice"),
             (Settings { client: client.clone(), frames: Some(31), ..tone.clone() }, "--frames 31"),
             (Settings { client: client.clone(), mtu: Some(100), ..tone.clone() }, "--mtu 100"),
             (Settings { client: client.clone(), rate: Some(1), ..tone.clone() }, "--rate 1"),

@@ -45,7 +45,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     };
     list.listed = list.load()?;
     let mut display = Display::new(plan.json, false, plan.status_interval);
-    let mut book = Book::new(plan.packets, source.channels, source.description.clone());
+    let mut book = Book::new(plan.packets, source.channels, source.description.clone(), plan.bind);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());
@@ -177,13 +177,19 @@ impl List {
     }
 
     fn enter(&mut self, book: &mut Book, display: &mut Display) -> Box<Routing> {
-        let all: Vec<_> = self.fixed.iter().chain(&self.listed).cloned().collect();
+        // The command line's clients stand before those of the same name in the list.
+        let listed = self.listed.iter().filter(|client| !self.fixed.iter().any(|f| f.name == client.name));
+        let all: Vec<_> = self.fixed.iter().chain(listed).cloned().collect();
         let (routing, problems) = book.update(&all);
         problems.iter().for_each(|problem| display.warn(problem));
         if let Some(path) = &self.save
             && let Err(error) = control::list::save(path, &all)
         {
             display.warn(&format!("--save: {error}"));
+        }
+        if self.save == self.path {
+            // What was written just now is no change to be read.
+            self.seen = self.fingerprint();
         }
         routing
     }

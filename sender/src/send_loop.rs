@@ -11,6 +11,7 @@ use device::capture::{CaptureCounters, CaptureStamp};
 use os::clock;
 use os::udp::{Inbox, Outbox, Socket};
 use os::wait::Wakeup;
+use proto::units::frames_to_nanos;
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 
@@ -43,6 +44,7 @@ pub(crate) struct SendLoop {
     pub(crate) counters: Arc<SendCounters>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) channels: usize,
+    pub(crate) rate: u32,
     pub(crate) post: Post,
     pub(crate) inbox: Inbox,
     pub(crate) block: Vec<f32>,
@@ -67,20 +69,14 @@ impl Post {
 
     fn push(&mut self, sockets: &[Socket], bytes: &[u8], to: Recipients<'_>) -> u64 {
         let mut count = 0;
+        for address in addresses(to).filter(|address| !self.families.contains(&address.is_ipv6())) {
+            note(&mut self.refused, address);
+        }
         for ((socket, outbox), v6) in sockets.iter().zip(&mut self.outboxes).zip(&self.families) {
             let refused = &mut self.refused;
             let refuse = |address| note(refused, address);
-            match to {
-                Recipients::One(address) if address.is_ipv6() == *v6 => {
-                    outbox.push(socket, bytes, std::iter::once(address), refuse);
-                    count += 1;
-                }
-                Recipients::One(_) => {}
-                Recipients::All(clients) => {
-                    let fitting = clients.iter().map(|client| client.address).filter(|a| a.is_ipv6() == *v6);
-                    outbox.push(socket, bytes, fitting.inspect(|_| count += 1), refuse);
-                }
-            }
+            let fitting = addresses(to).filter(|address| address.is_ipv6() == *v6);
+            outbox.push(socket, bytes, fitting.inspect(|_| count += 1), refuse);
         }
         count
     }
@@ -90,6 +86,14 @@ impl Post {
             outbox.flush(socket, |address| note(&mut self.refused, address));
         }
     }
+}
+
+fn addresses(to: Recipients<'_>) -> impl Iterator<Item = SocketAddr> {
+    let (one, all) = match to {
+        Recipients::One(address) => (Some(address), &[][..]),
+        Recipients::All(clients) => (None, clients),
+    };
+    one.into_iter().chain(all.iter().map(|client| client.address))
 }
 
 /// Remembers a refusal, within the room there is.
@@ -126,9 +130,10 @@ impl SendLoop {
         if readable {
             self.receive();
         }
+        let now = clock::now();
+        self.pipeline.set_wall_clock(now, clock::unix_nanos());
+        self.pipeline.handle_timeout(now);
         self.take_blocks();
-        self.pipeline.set_wall_clock(clock::now(), clock::unix_nanos());
-        self.pipeline.handle_timeout(clock::now());
         if ending {
             self.pipeline.finish();
         }
@@ -173,7 +178,8 @@ impl SendLoop {
             let frames = frames.min((stamp.frames - done) as usize);
             let block = &mut self.block[..frames * self.channels];
             self.samples.pop_slice(block);
-            self.pipeline.handle_block(stamp.position.advanced(u64::from(done)), stamp.at, block);
+            let at = stamp.at.plus(frames_to_nanos(i64::from(done), self.rate));
+            self.pipeline.handle_block(stamp.position.advanced(u64::from(done)), at, block);
             self.transmit();
             done += frames as u32;
         }

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::Sender;
 use crate::book::Active;
 
+/// Receivers report every second; what one said longer ago than this is no longer true, in seconds.
+const REPORT_PATIENCE: i64 = 4;
+
 /// What does not change while the sender runs.
 pub(crate) struct Source {
     pub(crate) description: String,
@@ -59,7 +62,10 @@ fn client_line(active: &Active) -> String {
         meter(counters.level.dbfs(), 12),
         counters.packets.get(),
     );
-    if counters.reports.get() > 0 {
+    let silence = silence(active);
+    if let Some(seconds) = silence.filter(|seconds| *seconds > REPORT_PATIENCE) {
+        line += &format!("  no report for {seconds} s");
+    } else if silence.is_some() {
         line += &format!(
             "  loss {:.1} % ({})  rtt {:.1} ms  latency {:.1} ms",
             counters.fraction_lost.get() as f64 / 2.56,
@@ -69,6 +75,13 @@ fn client_line(active: &Active) -> String {
         );
     }
     line
+}
+
+/// Seconds since the last report came; `None` before the first.
+fn silence(active: &Active) -> Option<i64> {
+    let counters = &active.counters;
+    let since = os::clock::now().0 - counters.reported_at.get() as i64;
+    (counters.reports.get() > 0).then_some(since / 1_000_000_000)
 }
 
 /// The same for programs.
@@ -94,7 +107,7 @@ pub(crate) fn value(kind: &str, source: &Source, sender: &Sender, active: &[Acti
 fn client_value(active: &Active) -> Value {
     let counters = &active.counters;
     let level = counters.level.dbfs();
-    let reported = counters.reports.get() > 0;
+    let reported = silence(active).is_some_and(|seconds| seconds <= REPORT_PATIENCE);
     json!({
         "name": active.client.name,
         "address": active.address.to_string(),

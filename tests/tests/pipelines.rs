@@ -137,6 +137,13 @@ impl Listener {
         }
     }
 
+    /// Takes the first report, and leaves only media behind.
+    fn introduce(&mut self, sent: &mut Vec<Datagram>) {
+        let report = sent.iter().position(|datagram| !is_media(datagram)).expect("a report comes first");
+        self.take(&sent[report].clone());
+        sent.retain(is_media);
+    }
+
     fn frames(&self) -> Vec<i16> {
         self.heard.chunks_exact(2).map(|frame| frame[0]).collect()
     }
@@ -179,7 +186,7 @@ fn a_last_short_packet_is_sent_whole() {
 fn order_does_not_matter_within_the_latency_and_doubles_are_dropped() {
     let (mut world, mut listener) = (stereo(), Listener::file());
     let mut sent = world.packets(60);
-    sent.retain(is_media);
+    listener.introduce(&mut sent);
     // Each group of three arrives backwards, the first group too; every fifth packet twice.
     sent.chunks_mut(3).for_each(<[_]>::reverse);
     let doubled = sent
@@ -201,7 +208,7 @@ fn order_does_not_matter_within_the_latency_and_doubles_are_dropped() {
 fn what_is_lost_is_silence_of_its_own_length_in_a_file() {
     let (mut world, mut listener) = (stereo(), Listener::file());
     let mut sent = world.packets(60);
-    sent.retain(is_media);
+    listener.introduce(&mut sent);
     let lost = [10usize, 11, 30];
     sent.iter()
         .enumerate()
@@ -218,7 +225,7 @@ fn what_is_lost_is_silence_of_its_own_length_in_a_file() {
 fn a_late_packet_is_counted_and_not_played() {
     let (mut world, mut listener) = (stereo(), Listener::file());
     let mut sent = world.packets(40);
-    sent.retain(is_media);
+    listener.introduce(&mut sent);
     let straggler = sent.remove(20);
     sent.iter().for_each(|datagram| listener.take(datagram));
     listener.take(&straggler);
@@ -313,7 +320,7 @@ fn a_capture_that_lost_frames_moves_the_time_stamps_on() {
 fn a_stray_packet_from_another_time_does_not_move_the_stream() {
     let (mut world, mut listener) = (stereo(), Listener::file());
     let mut sent = world.packets(40);
-    sent.retain(is_media);
+    listener.introduce(&mut sent);
     let mut stray = sent[20].clone();
     stray.0[4] ^= 0x40;
     sent.insert(20, stray);
@@ -321,6 +328,54 @@ fn a_stray_packet_from_another_time_does_not_move_the_stream() {
     let heard = listener.frames();
     assert_same(&heard, &ramp(0..heard.len() as i64), "heard");
     assert_eq!(listener.counters.rejects().find(|(reason, _)| *reason == "value").unwrap().1, 1);
+}
+
+#[test]
+fn a_client_that_changes_from_headerless_pcm_to_rtp_is_understood() {
+    let mut world = World::new(vec![encoding(1, spec(Wire::Plain, "0", FRAMES), &[7])]);
+    let mut listener = Listener::file();
+    world.packets(20).iter().for_each(|datagram| listener.take(datagram));
+    let routing = Routing::new(vec![encoding(2, spec(Wire::Rtp, "0", FRAMES), &[7])], vec![]);
+    world.send.replace(Box::new(routing));
+    world.packets(20).iter().for_each(|datagram| listener.take(datagram));
+    let heard = listener.frames();
+    // The first two datagrams only vouch for the third.
+    assert_same(&heard[..18 * 128], &ramp(2 * 128..20 * 128), "headerless PCM");
+    assert_same(&heard[18 * 128..], &ramp(20 * 128..heard.len() as i64 + 2 * 128), "RTP");
+    assert!(heard.len() > 34 * 128);
+}
+
+#[test]
+fn a_stray_datagram_does_not_end_a_stream_that_pauses() {
+    let (mut world, mut listener) = (stereo(), Listener::file());
+    world.packets(20).iter().for_each(|datagram| listener.take(datagram));
+    let later = world.now().plus(1500 * MS);
+    listener.receive.handle_datagram(later, "192.0.2.9:1".parse().unwrap(), b"stray");
+    listener.receive.handle_timeout(later);
+    for (bytes, _, at) in world.packets(20) {
+        listener.receive.handle_datagram(at.plus(1500 * MS), sender_at(), &bytes);
+    }
+    assert_eq!((listener.counters.streams.get(), listener.counters.lost.get()), (1, 0));
+}
+
+#[test]
+fn numbers_before_the_first_one_kept_are_no_panic() {
+    let mut listener = Listener::file();
+    let packet = |ssrc: u32, number: u16, octets: usize| {
+        let header = proto::rtp::Header {
+            marker: false,
+            payload_type: 11,
+            sequence: Sequence(number),
+            timestamp: RtpTime(0),
+            ssrc,
+        };
+        [&header.to_bytes()[..], &vec![0; octets]].concat()
+    };
+    for (ssrc, number, octets) in [(1, 0, 9000), (1, 1, 9000), (2, 0, 9000), (2, u16::MAX, 256), (2, 1, 256)]
+    {
+        listener.receive.handle_datagram(Mono(0), sender_at(), &packet(ssrc, number, octets));
+    }
+    assert_eq!(listener.counters.packets.get(), 2);
 }
 
 /// Plays to a card with a clock of its own for some seconds; returns what left the DAC, with its times.
@@ -422,6 +477,31 @@ fn a_short_loss_of_the_cards_time_is_steered_away() {
     let (listener, left) = play(card, true, 10, 0);
     assert!(lateness(&left).iter().all(|late| late.abs() < 2.0e-3));
     assert_eq!((listener.counters.concealed_frames.get(), listener.counters.realigned.get()), (0, 1));
+}
+
+#[test]
+fn a_sender_that_pauses_is_played_again_at_once() {
+    let mut world = stereo();
+    let mut listener = Listener::new(Output::device(2, RATE, true), 30 * MS);
+    let pause = |at: Mono| if at > Mono(1000 * MS) { at.plus(500 * MS) } else { at };
+    let mut queue = world.packets(1000).into_iter().peekable();
+    let mut out = [0.0; CHUNK * 2];
+    let mut silent = 0;
+    for chunk in 0..1700 {
+        let now = Mono(frames_to_nanos(chunk * CHUNK as i64, RATE));
+        while let Some((bytes, _, at)) = queue.next_if(|datagram| pause(datagram.2) <= now) {
+            listener.receive.handle_datagram(pause(at), sender_at(), &bytes);
+        }
+        listener.receive.pull_device(now.plus(3 * MS), &mut out);
+        silent += usize::from(now > Mono(500 * MS) && out.iter().all(|sample| *sample == 0.0));
+    }
+    let pause_chunks = 500 * RATE as usize / 1000 / CHUNK;
+    // Beside the pause, only the packets that showed that it was no loss, and the latency.
+    assert!(
+        (pause_chunks - 25..pause_chunks + 60).contains(&silent),
+        "{silent} silent, {pause_chunks} in the pause"
+    );
+    assert_eq!(listener.counters.realigned.get(), 2);
 }
 
 #[test]

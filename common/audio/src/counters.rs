@@ -57,6 +57,8 @@ pub struct ClientCounters {
     pub level: Meter,
     /// Receiver reports that arrived.
     pub reports: Counter,
+    /// When the last one came, on the sender's monotonic clock.
+    pub reported_at: Counter,
     /// Share of packets lost in the last report interval, in 1/256.
     pub fraction_lost: Counter,
     /// Packets lost in all, as the receiver reports it (never below zero here).

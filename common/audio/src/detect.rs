@@ -1,10 +1,11 @@
 //! Tells RTP from headerless PCM, datagram by datagram.
 //!
-//! An RTCP compound or one RTP packet of a known type is taken at its word. Headerless PCM has nothing that could
-//! be recognised, so three datagrams in a row that are not RTP and have the same even length must vouch for it;
-//! what came before is not played.
+//! A whole RTCP compound is taken at its word; so are two RTP packets of a known type that follow each other closely.
+//! Headerless PCM has nothing that could be recognised, so three datagrams in a row that are not RTP and have the same
+//! even length must vouch for it. What came before is not played.
 
-use proto::{payload_type, rtp};
+use proto::units::Sequence;
+use proto::{payload_type, rtcp, rtp};
 
 use crate::send::Wire;
 
@@ -12,9 +13,13 @@ use crate::send::Wire;
 const VOUCHERS: u8 = 3;
 /// Shortest datagram that is taken for headerless PCM, in octets: less than a millisecond is no audio stream.
 const SHORTEST: usize = 64;
+/// Furthest that two packets may be apart to vouch for each other.
+const NEAR: u16 = 16;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Detector {
+    /// Source and number of the last packet that may be RTP.
+    packet: Option<(u32, Sequence)>,
     length: usize,
     count: u8,
 }
@@ -22,28 +27,41 @@ pub(crate) struct Detector {
 impl Detector {
     /// The wire format, once it is clear.
     pub(crate) fn note(&mut self, datagram: &[u8]) -> Option<Wire> {
-        if rtp::is_rtcp(datagram) || is_known_rtp(datagram) {
+        if is_report(datagram) {
             return Some(Wire::Rtp);
         }
+        if let Some((ssrc, sequence)) = known_rtp(datagram) {
+            let last = self.packet.replace((ssrc, sequence));
+            let follows = |(other, number): (u32, Sequence)| {
+                other == ssrc && (1..=NEAR).contains(&sequence.since(number).unsigned_abs())
+            };
+            if last.is_some_and(follows) {
+                return Some(Wire::Rtp);
+            }
+        }
         let plausible = datagram.len() >= SHORTEST && datagram.len().is_multiple_of(2);
-        if !plausible {
-            *self = Self::default();
-            return None;
+        if !plausible || datagram.len() != self.length {
+            self.length = if plausible { datagram.len() } else { 0 };
+            self.count = 0;
         }
-        if datagram.len() != self.length {
-            *self = Self { length: datagram.len(), count: 0 };
-        }
-        self.count += 1;
+        self.count += u8::from(plausible);
         (self.count >= VOUCHERS).then_some(Wire::Plain)
     }
 }
 
-fn is_known_rtp(datagram: &[u8]) -> bool {
-    rtp::Packet::parse(datagram).is_ok_and(|packet| {
-        let known = payload_type::static_format(packet.header.payload_type).is_some()
-            || packet.header.payload_type == payload_type::L16_ANNOUNCED;
-        known && !packet.payload.is_empty()
-    })
+/// Whether a datagram is an RTCP compound from end to end, beginning with a report as RFC 3550, 6.1, asks.
+pub(crate) fn is_report(datagram: &[u8]) -> bool {
+    let mut packets = rtcp::packets(datagram);
+    let first = packets.next();
+    matches!(first, Some(Ok(rtcp::Packet::Sender { .. } | rtcp::Packet::Receiver { .. })))
+        && packets.all(|packet| packet.is_ok())
+}
+
+fn known_rtp(datagram: &[u8]) -> Option<(u32, Sequence)> {
+    let packet = rtp::Packet::parse(datagram).ok()?;
+    let kind = packet.header.payload_type;
+    let known = payload_type::static_format(kind).is_some() || kind == payload_type::L16_ANNOUNCED;
+    (known && !packet.payload.is_empty()).then_some((packet.header.ssrc, packet.header.sequence))
 }
 
 #[cfg(test)]
@@ -67,11 +85,27 @@ mod tests {
     }
 
     #[test]
-    fn rtp_and_rtcp_are_known_at_once() {
-        let rtp = [0x80, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
-        assert_eq!(Detector::default().note(&rtp), Some(Wire::Rtp));
-        assert_eq!(Detector::default().note(&[0x80, 200, 0, 6]), Some(Wire::Rtp));
+    fn two_packets_or_a_whole_report_are_rtp() {
+        let rtp = |number| [0x80, 11, 0, number, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
+        let mut detector = Detector::default();
+        assert_eq!(detector.note(&rtp(5)), None);
+        assert_eq!(detector.note(&rtp(4)), Some(Wire::Rtp));
+        assert_eq!(Detector::default().note(&[0x80, 201, 0, 1, 0, 0, 0, 9]), Some(Wire::Rtp));
+        assert_eq!(Detector::default().note(&[0x80, 201, 0, 1, 0, 0, 0, 9, 1]), None);
         let unknown_type = [0x80, 77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
-        assert_eq!(Detector::default().note(&unknown_type), None);
+        let mut detector = Detector::default();
+        assert_eq!((detector.note(&unknown_type), detector.note(&unknown_type)), (None, None));
+    }
+
+    #[test]
+    fn loud_pcm_that_begins_like_rtp_is_still_pcm() {
+        let mut loud = [0x80; 2048];
+        let mut detector = Detector::default();
+        for (number, second) in [11, 200, 10].into_iter().enumerate() {
+            loud[1] = second;
+            loud[2] = 40 * number as u8;
+            let expected = (number == 2).then_some(Wire::Plain);
+            assert_eq!(detector.note(&loud), expected, "datagram {number}");
+        }
     }
 }

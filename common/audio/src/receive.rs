@@ -18,7 +18,7 @@ use proto::units::{self, Mono, Position, RtpTime, RtpTimeUnwrapper, Sequence, Se
 use proto::{Reject, payload_type, playout, rtcp, rtp};
 
 use crate::counters::{Counter, ReceiveCounters};
-use crate::detect::Detector;
+use crate::detect::{Detector, is_report};
 use crate::fade::Fader;
 use crate::jitter::{Entry, Inserted, JitterBuffer, Span};
 use crate::reception::Reception;
@@ -39,6 +39,8 @@ const REPORT_INTERVAL: i64 = 1_000_000_000;
 const MAX_JUMP: u32 = 2;
 /// Playback that is off by more than this is placed anew rather than steered, in nanoseconds.
 const REALIGN: i64 = 10_000_000;
+/// Packets in a row that come too late before the timeline is placed anew.
+const LATE_RUN: u32 = 8;
 /// Frames that a device's resampler hands out at a time.
 pub const CHUNK: usize = 64;
 
@@ -59,14 +61,14 @@ pub struct Config {
     pub ssrc: u32,
 }
 
-/// Octets of the largest payload that is kept.
-pub const MAX_PAYLOAD: usize = 8192;
+/// Octets of the largest payload that is kept: what fits plain Ethernet. Headerless PCM is kept in parts.
+pub const MAX_PAYLOAD: usize = 1536;
 
 impl Config {
-    /// Packets the jitter buffer holds: the latency and half a second, at 64 frames and 48 kHz.
+    /// Packets the jitter buffer holds: the latency and half a second, at 16 frames and 48 kHz.
     fn slots(&self) -> usize {
         let nanos = self.latency.clamp(0, 10_000_000_000) + 500_000_000;
-        (units::nanos_to_frames(nanos, 48_000) / 64) as usize
+        (units::nanos_to_frames(nanos, 48_000) / 16) as usize
     }
 }
 
@@ -89,6 +91,8 @@ struct Stream {
     sequence_offset: u64,
     time: RtpTimeUnwrapper,
     position_offset: u64,
+    /// Packets in a row that came too late.
+    late: u32,
     /// The number after a packet that did not fit the timeline: if it comes, the sender has started anew.
     suspect: Option<Sequence>,
     timeline: Timeline,
@@ -99,8 +103,9 @@ struct Stream {
 pub struct ReceivePipeline {
     config: Config,
     counters: Arc<ReceiveCounters>,
-    detector: Detector,
-    candidate: Option<SocketAddr>,
+    /// Addresses that may become the source, each with what has been seen of it.
+    candidates: [Option<(SocketAddr, Detector)>; 4],
+    next_candidate: usize,
     source: Option<Source>,
     conflict_told: bool,
     announced: Option<Format>,
@@ -129,8 +134,8 @@ impl ReceivePipeline {
             buffer: JitterBuffer::new(config.slots(), MAX_PAYLOAD),
             config,
             counters,
-            detector: Detector::default(),
-            candidate: None,
+            candidates: [None; 4],
+            next_candidate: 0,
             source: None,
             conflict_told: false,
             announced: None,
@@ -177,29 +182,40 @@ impl ReceivePipeline {
 
     /// Takes one datagram with its arrival time and its sender.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
-        if let Some(source) = self.source {
-            if source.address != from && at.since(source.heard) < SOURCE_TIMEOUT {
+        match self.source {
+            // The list may have changed the wire format of a client that is sent to already.
+            Some(source) if source.address == from && !(self.is_plain(source) && is_report(datagram)) => {
+                self.handle_from_source(at, source, datagram);
+            }
+            Some(source) if source.address != from && at.since(source.heard) < SOURCE_TIMEOUT => {
                 self.counters.conflicts.add(1);
                 if !std::mem::replace(&mut self.conflict_told, true) {
                     self.tell(Event::Conflict(from));
                 }
-                return;
             }
-            if source.address == from {
-                return self.handle_from_source(at, source, datagram);
-            }
+            _ => self.handle_unknown(at, from, datagram),
+        }
+    }
+
+    fn is_plain(&self, source: Source) -> bool {
+        source.wire == Wire::Plain && self.config.wire.is_none()
+    }
+
+    fn handle_unknown(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
+        let Some(wire) = self.identify(from, datagram) else { return };
+        if self.source.is_some() {
             self.end_stream(End::Silent);
         }
-        if let Some(wire) = self.identify(from, datagram) {
-            let source = Source { address: from, wire, heard: at, reports: false };
-            self.source = Some(source);
-            self.handle_from_source(at, source, datagram);
-        }
+        let source = Source { address: from, wire, heard: at, reports: false };
+        self.source = Some(source);
+        self.handle_from_source(at, source, datagram);
     }
 
     /// Takes the time: streams end when nothing comes any more.
     pub fn handle_timeout(&mut self, now: Mono) {
-        if self.stream.as_ref().is_some_and(|s| !s.ended && now.since(s.heard) > STREAM_TIMEOUT) {
+        let over = |heard: Mono| now.since(heard) > STREAM_TIMEOUT;
+        let stream_over = self.stream.as_ref().is_some_and(|stream| !stream.ended && over(stream.heard));
+        if stream_over || self.source.is_some_and(|source| over(source.heard)) {
             self.end_stream(End::Silent);
         }
     }
@@ -222,6 +238,17 @@ impl ReceivePipeline {
         builder.receiver_report(self.config.ssrc, Some(&block));
         builder.description(self.config.ssrc, &self.config.cname);
         builder.application(self.config.ssrc, playout::APP_NAME, 0, &playout.to_bytes());
+        let length = builder.finish()?;
+        Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(source.address) })
+    }
+
+    /// A last report that says goodbye to the sender.
+    pub fn goodbye(&mut self) -> Option<Transmit<'_>> {
+        let source = self.source.filter(|source| source.reports)?;
+        let mut builder = rtcp::Builder::new(&mut self.control);
+        builder.receiver_report(self.config.ssrc, None);
+        builder.description(self.config.ssrc, &self.config.cname);
+        builder.bye(self.config.ssrc);
         let length = builder.finish()?;
         Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(source.address) })
     }
@@ -357,11 +384,14 @@ impl ReceivePipeline {
     }
 
     fn identify(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<Wire> {
-        if self.candidate != Some(from) {
-            self.candidate = Some(from);
-            self.detector = Detector::default();
-        }
-        let found = self.detector.note(datagram);
+        let known = self.candidates.iter().position(|c| c.is_some_and(|(address, _)| address == from));
+        let place = known.unwrap_or_else(|| {
+            self.next_candidate = (self.next_candidate + 1) % self.candidates.len();
+            self.candidates[self.next_candidate] = None;
+            self.next_candidate
+        });
+        let (_, detector) = self.candidates[place].get_or_insert((from, Detector::default()));
+        let found = detector.note(datagram);
         let wire = match self.config.wire {
             Some(Wire::Plain) => Some(Wire::Plain),
             Some(Wire::Rtp) => found.filter(|wire| *wire == Wire::Rtp),
@@ -453,7 +483,22 @@ impl ReceivePipeline {
             big_endian: true,
             payload: packet.payload,
         };
-        self.insert(&entry)
+        self.insert(&entry)?;
+        self.follow_late_stream(at, position);
+        Ok(())
+    }
+
+    /// A sender that paused, or a path that grew longer, brings every packet too late from then on: the timeline is placed
+    /// anew.
+    fn follow_late_stream(&mut self, at: Mono, position: Position) {
+        let dry = self.buffer.is_empty();
+        let Some(stream) = &mut self.stream else { return };
+        if stream.late >= LATE_RUN && dry {
+            stream.late = 0;
+            stream.timeline = Timeline::new(stream.rate, position);
+            stream.timeline.note(position, at);
+            self.aligned = false;
+        }
     }
 
     /// Decides whether a packet belongs to the stream at hand; if not, a new one begins with it.
@@ -478,7 +523,7 @@ impl ReceivePipeline {
             // Another encoding of the same sender: the timeline goes on, only the numbers start anew.
             stream.sequence = SequenceUnwrapper::new(header.sequence);
             let first = stream.sequence.peek(header.sequence);
-            stream.sequence_offset = self.buffer.tail().wrapping_sub(first);
+            stream.sequence_offset = self.buffer.tail().max(1 << 32).wrapping_sub(first);
             stream.reception = Reception::new(header.ssrc, format.rate, first);
         } else if !near_in_time && stream.suspect != Some(header.sequence) {
             stream.suspect = Some(header.sequence.next());
@@ -529,6 +574,7 @@ impl ReceivePipeline {
             position_offset: start.0.wrapping_sub(time.peek(first_time).0),
             sequence,
             time,
+            late: 0,
             suspect: None,
             timeline: Timeline::new(rate, start),
             reception: Reception::new(header.map_or(0, |header| header.ssrc), rate, number),
@@ -583,6 +629,9 @@ impl ReceivePipeline {
         let over = self.aligned && entry.position.advanced(u64::from(entry.frames)) <= self.cursor;
         let inserted = if over { Inserted::Late } else { self.buffer.insert(entry) };
         self.counters.overflowed.add(self.buffer.take_overflowed());
+        if let Some(stream) = &mut self.stream {
+            stream.late = if inserted == Inserted::Late { stream.late + 1 } else { 0 };
+        }
         match inserted {
             Inserted::Kept => {
                 self.counters.packets.add(1);
@@ -597,7 +646,7 @@ impl ReceivePipeline {
 
     fn end_stream(&mut self, why: End) {
         self.source = None;
-        self.candidate = None;
+        self.candidates = [None; 4];
         self.announced = None;
         self.info = None;
         self.conflict_told = false;

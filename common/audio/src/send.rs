@@ -320,6 +320,8 @@ pub enum Recipients<'a> {
     One(SocketAddr),
 }
 
+/// Packets of a compound that are looked at: a client sends three.
+const MAX_REPORTS: usize = 8;
 /// Time between two reports to a client, in nanoseconds.
 const REPORT_INTERVAL: i64 = 1_000_000_000;
 
@@ -332,8 +334,8 @@ pub struct SendPipeline {
     position: Position,
     /// Wall clock: NTP time in nanoseconds since 1970 at a monotonic instant.
     wall: (Mono, i64),
-    /// Position and capture time of the last block's first frame.
-    stamp: (Position, Mono),
+    /// Position and capture time of the last block's first frame; `None` before the first block.
+    stamp: Option<(Position, Mono)>,
     now: Mono,
     reports_due: Mono,
     encoding_cursor: usize,
@@ -352,7 +354,7 @@ impl SendPipeline {
             routing: Box::default(),
             position: Position(0),
             wall: (Mono(0), 0),
-            stamp: (Position(0), Mono(0)),
+            stamp: None,
             now: Mono(0),
             reports_due: Mono(i64::MIN),
             encoding_cursor: 0,
@@ -390,7 +392,7 @@ impl SendPipeline {
         for encoding in &mut self.routing.encodings {
             encoding.handle_block(position, block, &self.shape);
         }
-        self.stamp = (position, at);
+        self.stamp = Some((position, at));
         self.position = position.advanced((block.len() / usize::from(self.shape.channels)) as u64);
         self.encoding_cursor = 0;
     }
@@ -407,15 +409,16 @@ impl SendPipeline {
 
     /// Takes a datagram that a client sent back. Anything that is not a client's report is ignored.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
-        if !rtp::is_rtcp(datagram) {
+        let clients = |encoding: &Encoding| encoding.clients.iter().position(|c| c.address == from);
+        let served = |encoding: &&Encoding| clients(encoding).is_some();
+        let Some(encoding) = self.routing.encodings.iter().find(served).filter(|_| rtp::is_rtcp(datagram))
+        else {
             return;
-        }
+        };
+        let Some(client) = clients(encoding).map(|index| &encoding.clients[index]) else { return };
         let arrival = self.ntp(at);
-        for packet in rtcp::packets(datagram).map_while(Result::ok) {
-            for encoding in &self.routing.encodings {
-                let Some(client) = encoding.clients.iter().find(|c| c.address == from) else { continue };
-                note_report(&client.counters, encoding.ssrc, arrival, &packet);
-            }
+        for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
+            note_report(&client.counters, encoding.ssrc, arrival, at, &packet);
         }
     }
 
@@ -520,14 +523,15 @@ impl SendPipeline {
 
     fn write_report(&mut self, encoding: usize, client: usize) -> usize {
         let encoding = &self.routing.encodings[encoding];
-        let elapsed = units::nanos_to_frames(self.now.since(self.stamp.1), self.shape.rate);
-        let position = Position(self.stamp.0.0.saturating_add_signed(elapsed));
-        let info = rtcp::SenderInfo {
-            ntp: self.ntp(self.now),
-            rtp_time: RtpTime::at(self.shape.origin, position),
-            packets: encoding.state.packets,
-            octets: encoding.state.octets,
-        };
+        let info = self.stamp.map(|(position, at)| {
+            let elapsed = units::nanos_to_frames(self.now.since(at), self.shape.rate);
+            rtcp::SenderInfo {
+                ntp: self.ntp(self.now),
+                rtp_time: RtpTime::at(self.shape.origin, Position(position.0.saturating_add_signed(elapsed))),
+                packets: encoding.state.packets,
+                octets: encoding.state.octets,
+            }
+        });
         let announcement = Announcement {
             format: encoding.format(self.shape.rate),
             name: &encoding.clients[client].name,
@@ -536,7 +540,11 @@ impl SendPipeline {
         let mut body = [0; 384];
         let length = announcement.write(&mut body).unwrap_or(0);
         let mut builder = rtcp::Builder::new(&mut self.control);
-        builder.sender_report(encoding.ssrc, &info);
+        match info {
+            Some(info) => builder.sender_report(encoding.ssrc, &info),
+            // Nothing was captured yet, so no RTP time has a wall-clock time.
+            None => builder.receiver_report(encoding.ssrc, None),
+        }
         builder.description(encoding.ssrc, &self.cname);
         builder.application(encoding.ssrc, announce::APP_NAME, 0, &body[..length]);
         builder.finish().unwrap_or(0)
@@ -557,11 +565,12 @@ impl SendPipeline {
     }
 }
 
-fn note_report(counters: &ClientCounters, ssrc: u32, arrival: Ntp, packet: &rtcp::Packet<'_>) {
+fn note_report(counters: &ClientCounters, ssrc: u32, arrival: Ntp, at: Mono, packet: &rtcp::Packet<'_>) {
     match *packet {
         rtcp::Packet::Receiver { mut blocks, .. } | rtcp::Packet::Sender { mut blocks, .. } => {
             let Some(block) = blocks.find(|b| b.ssrc == ssrc) else { return };
             counters.reports.add(1);
+            counters.reported_at.set(at.0 as u64);
             counters.fraction_lost.set(u64::from(block.fraction_lost));
             counters.lost.set(u64::try_from(block.cumulative_lost).unwrap_or(0));
             if let Some(nanos) = units::round_trip(arrival, block.last_sr, block.delay_since_last_sr) {

@@ -51,6 +51,9 @@ impl FromStr for Client {
         if name.trim().is_empty() {
             return Err(refuse("the name is empty"));
         }
+        if name.chars().any(char::is_control) {
+            return Err(refuse("the name holds control characters"));
+        }
         Ok(Self { name: name.trim().into(), host, port, map, trim: Trim::default(), wire: None })
     }
 }
@@ -80,15 +83,17 @@ fn split_address(text: &str) -> Result<(String, u16), &'static str> {
 }
 
 impl Client {
-    /// Looks up where it is.
+    /// Looks up where it is, among the addresses that can be sent to.
     ///
     /// # Errors
-    /// One line that names the client, where its host has no address.
-    pub fn resolve(&self) -> Result<SocketAddr, String> {
+    /// One line that names the client, where its host has no such address.
+    pub fn resolve(&self, reachable: impl Fn(&SocketAddr) -> bool) -> Result<SocketAddr, String> {
         let mut found = (self.host.as_str(), self.port)
             .to_socket_addrs()
             .map_err(|error| format!("client `{}`: `{}` has no address: {error}", self.name, self.host))?;
-        found.next().ok_or_else(|| format!("client `{}`: `{}` has no address", self.name, self.host))
+        found.find(reachable).ok_or_else(|| {
+            format!("client `{}`: `{}` has no address that can be sent to from here", self.name, self.host)
+        })
     }
 }
 

@@ -61,13 +61,15 @@ pub fn parse(text: &str) -> Result<Vec<Client>, serde_json::Error> {
     Ok(serde_json::from_str::<Clients>(text)?.0)
 }
 
-/// Writes a list: all of it or nothing, so that no reader ever sees a part.
+/// Writes a list: all of it or nothing, so that no reader ever sees a part. A file that says the same already is left
+/// alone.
 ///
 /// # Errors
 /// [`Error::Kept`] where the file holds something that is not a list; [`Error::File`].
 pub fn save(path: &Path, clients: &[Client]) -> Result<(), Error> {
     match load(path) {
         Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+        Ok(same) if same == clients => return Ok(()),
         Ok(_) => {}
         Err(error) => return Err(Error::Kept { path: path.into(), reason: error.to_string() }),
     }
@@ -187,6 +189,9 @@ impl Entry {
             (Some(_), Some(_)) => return Err("`channel` and `channels` exclude each other".into()),
             (None, None) => return Err("`channel` or `channels` is missing".into()),
         };
+        if name.chars().any(char::is_control) {
+            return Err("its name holds control characters".into());
+        }
         if self.ip.is_empty() || self.port == 0 {
             return Err("`ip` is empty or `port` is 0".into());
         }

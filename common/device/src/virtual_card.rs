@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use os::clock;
 use proto::units::Mono;
@@ -18,31 +19,39 @@ use crate::writer::WavFile;
 /// A source that is this much behind its time has waited for its pipe, and starts its clock again.
 const STALLED: i64 = 200_000_000;
 
+/// How long a disk may take to write what is left.
+pub(crate) const FILE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// A thread that is stopped and joined when this is dropped.
 pub struct Running {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    /// A thread that may wait in a read for ever is left behind.
-    joinable: bool,
+    /// A thread that may wait for a pipe for ever is left behind after this time.
+    patience: Duration,
 }
 
 impl Running {
     pub(crate) fn spawn(
         name: &str,
-        joinable: bool,
+        patience: Duration,
         body: impl FnOnce(&AtomicBool) + Send + 'static,
     ) -> Result<Self, Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || body(&flag))?;
-        Ok(Self { stop, thread: Some(thread), joinable })
+        Ok(Self { stop, thread: Some(thread), patience })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take().filter(|_| self.joinable) {
+        let deadline = Instant::now() + self.patience;
+        let Some(thread) = self.thread.take() else { return };
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
             // A panic there has been printed already.
             let _ = thread.join();
         }
@@ -82,7 +91,7 @@ pub(crate) fn start_capture(
     period: u32,
     mut feeder: Feeder,
 ) -> Result<Running, Error> {
-    Running::spawn("capture", false, move |stop| {
+    Running::spawn("capture", Duration::ZERO, move |stop| {
         os::realtime::promote();
         let new_card = || Card::new(spec, Direction::Capture, rate, period, clock::now());
         let mut card = new_card();
@@ -120,7 +129,7 @@ pub(crate) fn start_playback(
     period: u32,
     mut drain: Drain,
 ) -> Result<Running, Error> {
-    Running::spawn("playback", true, move |stop| {
+    Running::spawn("playback", FILE_PATIENCE, move |stop| {
         os::realtime::promote();
         let mut card = Card::new(spec, Direction::Playback, rate, period, clock::now());
         let mut block = vec![0.0; period as usize * usize::from(channels)];

@@ -13,12 +13,17 @@ use ringbuf::traits::Consumer;
 
 use crate::error::Error;
 use crate::playback::Drain;
-use crate::virtual_card::Running;
+use crate::virtual_card::{FILE_PATIENCE, Running};
 
 /// How often the rings are looked at.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// How often a WAV file's header is brought up to date, so that a killed process leaves a file that plays.
 const HEADER_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a program at the other end of a pipe may take to read what is left.
+const PIPE_PATIENCE: Duration = Duration::from_secs(2);
+/// Octets of sound that a WAV file can hold: its length fields have 32 bits.
+const LARGEST_WAV: u64 = u32::MAX as u64 - 1024;
 
 /// Where frames are written.
 pub(crate) enum Writer {
@@ -61,6 +66,7 @@ fn write_raw(out: &mut impl Write, samples: &[f32]) -> std::io::Result<()> {
 pub(crate) struct WavFile {
     inner: WavWriter<BufWriter<File>>,
     path: PathBuf,
+    octets: u64,
 }
 
 impl WavFile {
@@ -68,10 +74,14 @@ impl WavFile {
         let spec =
             WavSpec { channels, sample_rate: rate, bits_per_sample: 16, sample_format: SampleFormat::Int };
         let inner = WavWriter::create(path, spec).map_err(|error| Error::file(path, error))?;
-        Ok(Self { inner, path: path.into() })
+        Ok(Self { inner, path: path.into(), octets: 0 })
     }
 
     pub(crate) fn write(&mut self, samples: &[f32]) -> Result<(), Error> {
+        self.octets += (samples.len() * pcm::BYTES_PER_SAMPLE) as u64;
+        if self.octets > LARGEST_WAV {
+            return Err(Error::file(&self.path, "the file is full: a WAV file holds 4 GiB"));
+        }
         for sample in samples {
             let written = self.inner.write_sample(pcm::quantise(*sample));
             written.map_err(|error| Error::file(&self.path, error))?;
@@ -90,7 +100,8 @@ impl WavFile {
 
 /// Writes what the ring brings, until stopped and empty.
 pub(crate) fn start(mut writer: Writer, drain: Drain) -> Result<Running, Error> {
-    Running::spawn("write", true, move |stop| {
+    let patience = if matches!(writer, Writer::Stdout) { PIPE_PATIENCE } else { FILE_PATIENCE };
+    Running::spawn("write", patience, move |stop| {
         let (mut samples, report) = drain.into_parts();
         let mut block = vec![0.0; 8192];
         let mut header_due = std::time::Instant::now() + HEADER_EVERY;

@@ -123,8 +123,10 @@ impl<'a> Announcement<'a> {
     }
 }
 
+/// Control characters are refused: the text is shown on terminals.
 fn text(value: &[u8]) -> Result<&str, Reject> {
-    core::str::from_utf8(value).map_err(|_| Reject::Value)
+    let text = core::str::from_utf8(value).map_err(|_| Reject::Value)?;
+    if text.chars().any(char::is_control) { Err(Reject::Value) } else { Ok(text) }
 }
 
 fn parse_format(value: &[u8]) -> Result<Format, Reject> {
@@ -174,7 +176,7 @@ mod tests {
         assert_eq!(Announcement::parse(&with_unknown).unwrap().name, "hi");
         assert_eq!(Announcement::parse(&GOLDEN[12..]), Err(Reject::Value));
         assert_eq!(Announcement::parse(&GOLDEN[..7]), Err(Reject::Truncated));
-        for (at, value) in [(2, 128), (3, 9), (4, 1), (5, 0), (6, 1), (14, 0xff)] {
+        for (at, value) in [(2, 128), (3, 9), (4, 1), (5, 0), (6, 1), (14, 0xff), (14, 0x1b)] {
             let mut broken = GOLDEN;
             broken[at] = value;
             assert_eq!(Announcement::parse(&broken), Err(Reject::Value), "octet {at}");
