@@ -48,6 +48,16 @@ impl Wav {
         if inner.duration() == 0 {
             return Err(Error::file(path, "the file holds no sound"));
         }
+        let known = match spec.sample_format {
+            SampleFormat::Int => matches!(spec.bits_per_sample, 8 | 16 | 24 | 32),
+            SampleFormat::Float => spec.bits_per_sample == 32,
+        };
+        if !known {
+            return Err(Error::file(
+                path,
+                format!("samples of {} bits cannot be read", spec.bits_per_sample),
+            ));
+        }
         if !(1..=255).contains(&spec.channels) || !proto::announce::RATES.contains(&spec.sample_rate) {
             let message = format!("{} channels at {} Hz cannot be streamed", spec.channels, spec.sample_rate);
             return Err(Error::file(path, message));
