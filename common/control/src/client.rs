@@ -61,8 +61,14 @@ impl FromStr for Client {
 fn split_address(text: &str) -> Result<(String, u16), &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(v6) => {
-            let (host, port) = v6.split_once(']').ok_or("an IPv6 address ends with `]`")?;
-            (host, port.strip_prefix(':'))
+            let (host, rest) = v6.split_once(']').ok_or("an IPv6 address ends with `]`")?;
+            if !host.contains(':') || host.contains('[') {
+                return Err("what stands in [ ] is no IPv6 address");
+            }
+            match rest.strip_prefix(':') {
+                None if !rest.is_empty() => return Err("after `]` comes `:` and the port"),
+                port => (host, port),
+            }
         }
         None => match text.rsplit_once(':') {
             Some((host, _)) if host.contains(':') => return Err("an IPv6 address is written in [ ]"),
@@ -136,6 +142,8 @@ mod tests {
             ("a=:5/0", "address is empty"),
             ("a=::1:5/0", "[ ]"),
             ("a=[::1/0", "]"),
+            ("a=[::1]8/0", "after `]`"),
+            ("a=[[,],]8/0", "no IPv6 address"),
             (" =h:5/0", "name is empty"),
         ] {
             let error = text.parse::<Client>().unwrap_err().to_string();
