@@ -203,7 +203,7 @@ impl Encoding {
                 pcm::write_sample(sample, order, slot);
             };
             match sources[..] {
-                [only] => {
+                [only] if usize::from(only) < channels => {
                     let source = block.iter().skip(usize::from(only)).step_by(channels);
                     slots.zip(source).for_each(|(slot, sample)| write(slot, *sample));
                 }
