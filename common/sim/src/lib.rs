@@ -3,5 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agenda;
 pub mod card;
+pub mod clock;
+
 pub mod random;
