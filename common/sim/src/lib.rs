@@ -6,5 +6,5 @@
 pub mod agenda;
 pub mod card;
 pub mod clock;
-
+pub mod link;
 pub mod random;
