@@ -212,6 +212,13 @@ mod tests {
     }
 
     #[test]
+    fn a_jump_leaves_the_wander_alone() {
+        let (mut jumping, mut steady) = (clock(0.0, 50.0, &[(SECOND + 7, 1000)]), clock(0.0, 50.0, &[]));
+        let [a, b] = [&mut jumping, &mut steady].map(|clock| clock.local(Mono(60 * SECOND)));
+        assert_eq!(a.since(b), 1000);
+    }
+
+    #[test]
     fn wander_has_its_size_and_does_not_depend_on_who_asks() {
         let mut squares = 0.0;
         for seed in 0..400 {

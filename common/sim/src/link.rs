@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_follows_of_its_share_of_what_arrives() {
+        let spec = LinkSpec { loss: Loss::Random(0.2), duplicate: 0.2, ..LinkSpec::default() };
+        let mut got = run(&mut Link::new(spec, 13), 100_000);
+        got.retain(|[first, _]| first.is_some());
+        let twice = share(&got, |[_, copy]| copy.is_some());
+        assert!((twice - 0.2).abs() < 0.01, "{twice}");
+    }
+
+    #[test]
     fn same_seed_same_run() {
         let [one, same, other] = [6, 6, 7].map(|seed| run(&mut Link::new(rough(), seed), 10_000));
         assert!(one == same && one != other);
