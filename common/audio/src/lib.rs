@@ -11,6 +11,7 @@
 
 pub mod counters;
 pub mod drift;
+pub mod erasure;
 pub mod map;
 pub mod receive;
 pub mod resample;
