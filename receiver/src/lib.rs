@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use audio::counters::ReceiveCounters;
-use audio::receive::{CHUNK, Config, Event, Output, ReceivePipeline};
+use audio::receive::{CHUNK, Config, Event, Output, Pace, ReceivePipeline};
 use device::playback::{self, Drain, PlaybackCounters, Stream};
 use os::udp::{Inbox, Socket};
 use os::wait::Waker;
@@ -145,9 +145,7 @@ impl Receiver {
             channels,
             rate: request.rate,
             has_clock,
-            pushed: 0,
-            last_stamp: None,
-            largest_request: 0,
+            pace: Pace::new(request.rate),
         };
         let stream = opened.start(drain)?;
         self.output = Some(Playing { counters, _stream: stream });

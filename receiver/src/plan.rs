@@ -104,6 +104,7 @@ impl Plan {
             pipeline: Config {
                 wire,
                 latency,
+                adapt: None,
                 plain_rate: rate,
                 plain_channels: settings.plain_channels.unwrap_or(1),
                 cname: format!("{:016x}@receiver", os::random::bits()),

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use audio::counters::Counter;
-use audio::receive::{CHUNK, Event, Output, ReceivePipeline};
+use audio::receive::{CHUNK, Event, Output, Pace, PlaybackStamp, ReceivePipeline};
 use audio::send::Recipients;
-use device::playback::PlaybackStamp;
 use os::clock;
 use os::udp::{Inbox, Socket};
 use os::wait::Wakeup;
@@ -44,9 +43,7 @@ pub(crate) struct Feed {
     pub(crate) channels: usize,
     pub(crate) rate: u32,
     pub(crate) has_clock: bool,
-    pub(crate) pushed: u64,
-    pub(crate) last_stamp: Option<PlaybackStamp>,
-    pub(crate) largest_request: u32,
+    pub(crate) pace: Pace,
 }
 
 /// Everything the thread owns.
@@ -74,7 +71,8 @@ impl ReceiveLoop {
                 let _section = os::realtime::section();
                 self.step();
             }
-            self.wakeup.wait(&self.sockets, LONGEST_WAIT);
+            let due = self.pipeline.poll_timeout().map_or(LONGEST_WAIT, |due| due.left_from(clock::now()));
+            self.wakeup.wait(&self.sockets, due.min(LONGEST_WAIT));
         }
         if let Some(goodbye) = self.pipeline.goodbye()
             && let Recipients::One(address) = goodbye.to
@@ -139,7 +137,6 @@ fn feed_stream(pipeline: &mut ReceivePipeline, feed: &mut Feed, block: &mut [f32
             return;
         }
         feed.samples.push_slice(&block[..frames * feed.channels]);
-        feed.pushed += frames as u64;
     }
 }
 
@@ -152,28 +149,21 @@ fn feed_device(
     counters: &LoopCounters,
 ) {
     while let Some(stamp) = feed.stamps.try_pop() {
-        // Before the first push, callbacks find nothing: that is no loss.
-        if stamp.missing > 0 && feed.pushed > 0 {
+        if feed.pace.note(stamp) {
             pipeline.realign();
         }
-        feed.largest_request = feed.largest_request.max(stamp.asked);
-        feed.last_stamp = Some(stamp);
     }
-    let Some(stamp) = feed.last_stamp else { return };
-    let request = feed.largest_request as usize;
-    let eighth = units::nanos_to_frames(pipeline.latency() / 8, feed.rate) as usize;
-    let target = request + eighth.clamp(CHUNK / 2, request.max(CHUNK));
     let chunk = &mut block[..CHUNK * feed.channels];
-    while feed.samples.occupied_len() < target * feed.channels && feed.samples.vacant_len() >= chunk.len() {
-        let ahead = i64::from(stamp.missing) + feed.pushed as i64 - stamp.taken as i64;
-        let at = stamp.at.plus(units::frames_to_nanos(ahead, feed.rate));
+    while feed.samples.vacant_len() >= chunk.len() {
+        let level = feed.samples.occupied_len() / feed.channels;
+        let Some(at) = feed.pace.next_chunk(level, pipeline.latency()) else { return };
         let needed = at.since(now) + units::frames_to_nanos(CHUNK as i64, feed.rate);
         if needed > pipeline.latency() {
             pipeline.set_latency(needed + SPARE);
             counters.raised_to_us.set(((needed + SPARE) / 1000) as u64);
         }
-        pipeline.pull_device(at, chunk);
+        pipeline.pull_device(now, at, chunk);
         feed.samples.push_slice(chunk);
-        feed.pushed += CHUNK as u64;
+        feed.pace.pushed(CHUNK);
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use audio::receive::{End, Event, StreamInfo};
+use audio::depth::Reason;
+use audio::receive::{End, Event, Latency, StreamInfo};
 use control::cli::Outcome;
 use control::display::Display;
 use control::signals::Signals;
@@ -86,6 +87,7 @@ impl Session {
                 match event {
                     Event::Stream(stream) => self.begin(stream, receiver, display),
                     Event::Ended(end) => self.end(end, display),
+                    Event::Latency(latency) => tell_latency(latency, display),
                     Event::Conflict(from) => {
                         display
                             .warn(&format!("another sender ({from}) sends to this port and is not played"));
@@ -217,6 +219,20 @@ impl Session {
         );
         display.event(&text, "summary", value);
     }
+}
+
+fn tell_latency(latency: Latency, display: &mut Display) {
+    let (text, why) = match latency.reason {
+        Reason::LatePackets => ("packets come later than before", "late_packets"),
+        Reason::RanDry => ("the buffer ran dry", "ran_dry"),
+        Reason::Calm => ("packets come in better time", "calm"),
+    };
+    let milliseconds = latency.nanos as f64 / 1e6;
+    display.event(
+        &format!("latency {milliseconds:.1} ms: {text}"),
+        "latency",
+        json!({ "latency_ms": milliseconds, "reason": why }),
+    );
 }
 
 /// Whether everything that came has been handed on.

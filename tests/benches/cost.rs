@@ -112,6 +112,7 @@ impl Receive {
         let config = Config {
             wire: None,
             latency: 10_000_000,
+            adapt: None,
             plain_rate: RATE,
             plain_channels: 1,
             cname: "bench".into(),
@@ -161,8 +162,8 @@ impl Round for Receive {
             *heard += i64::from(FRAMES);
             if device {
                 for half in 0..2 {
-                    let ahead = at.plus(frames_to_nanos(half * CHUNK as i64, RATE) + 3_000_000);
-                    pipeline.pull_device(ahead, &mut out[..CHUNK * 2]);
+                    let now = at.plus(frames_to_nanos(half * CHUNK as i64, RATE));
+                    pipeline.pull_device(now, now.plus(3_000_000), &mut out[..CHUNK * 2]);
                 }
             } else {
                 pipeline.pull_stream(out);

@@ -65,6 +65,7 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
     let config = Config {
         wire: None,
         latency: 30_000_000,
+        adapt: None,
         plain_rate: 44_100,
         plain_channels: 1,
         cname: "receiver".into(),

@@ -84,6 +84,12 @@ pub struct ReceiveCounters {
     pub overflowed: Counter,
     /// Packets that were due and not there.
     pub lost: Counter,
+    /// Requests for lost packets, each time one was asked for.
+    pub requested: Counter,
+    /// Packets that came because they were asked for.
+    pub retransmitted: Counter,
+    /// Packets rebuilt from parity.
+    pub rebuilt: Counter,
     /// Frames played that no packet brought, within a stream.
     pub concealed_frames: Counter,
     /// Frames handed on.

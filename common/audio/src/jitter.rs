@@ -2,17 +2,45 @@
 //!
 //! Slots and their octets are taken once, at construction. A packet costs a copy and constant work.
 
-use proto::units::Position;
+use proto::units::{Position, RtpTime};
+
+/// How a payload is coded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// Headerless 16-bit PCM, little-endian.
+    #[default]
+    Plain,
+    /// 16-bit PCM, big-endian.
+    L16,
+}
+
+/// What an RTP header says that has to be known to rebuild other packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) marker: bool,
+    pub(crate) payload_type: u8,
+    pub(crate) timestamp: RtpTime,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Use {
+    #[default]
+    Void,
+    Waiting,
+    /// Played or given up; its octets may still help to rebuild others.
+    Done,
+}
 
 /// What is needed to decode a packet later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slot {
     sequence: u64,
-    occupied: bool,
+    usage: Use,
+    pub(crate) label: Label,
     pub(crate) position: Position,
     pub(crate) frames: u32,
     pub(crate) channels: u16,
-    pub(crate) big_endian: bool,
+    pub(crate) coding: Coding,
     length: u32,
 }
 
@@ -29,7 +57,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) position: Position,
     pub(crate) frames: u32,
     pub(crate) channels: u16,
-    pub(crate) big_endian: bool,
+    pub(crate) coding: Coding,
+    pub(crate) label: Label,
     pub(crate) payload: &'a [u8],
 }
 
@@ -85,12 +114,17 @@ impl JitterBuffer {
 
     /// Forgets every packet. The next one inserted is the first.
     pub(crate) fn clear(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.occupied = false);
+        self.slots.iter_mut().for_each(|slot| slot.usage = Use::Void);
         (self.head, self.tail) = (0, 0);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.head == self.tail
+    }
+
+    /// The lowest sequence number that may still be played.
+    pub(crate) fn head(&self) -> u64 {
+        self.head
     }
 
     /// One past the highest sequence number kept.
@@ -135,11 +169,12 @@ impl JitterBuffer {
         let index = self.index(entry.sequence);
         self.slots[index] = Slot {
             sequence: entry.sequence,
-            occupied: true,
+            usage: Use::Waiting,
+            label: entry.label,
             position: entry.position,
             frames: entry.frames,
             channels: entry.channels,
-            big_endian: entry.big_endian,
+            coding: entry.coding,
             length: entry.payload.len() as u32,
         };
         self.octets[index * self.slot_size..][..entry.payload.len()].copy_from_slice(entry.payload);
@@ -183,6 +218,14 @@ impl JitterBuffer {
         Span::Empty
     }
 
+    /// Label and payload of a packet that has come, even if it was played already.
+    pub(crate) fn packet(&self, sequence: u64) -> Option<(Label, &[u8])> {
+        let index = self.index(sequence);
+        let slot = &self.slots[index];
+        let known = slot.usage != Use::Void && slot.sequence == sequence;
+        known.then(|| (slot.label, &self.octets[index * self.slot_size..][..slot.length as usize]))
+    }
+
     fn make_room(&mut self, sequence: u64) {
         let lowest = (sequence + 1).saturating_sub(self.slots.len() as u64);
         // After a jump, everything goes; no need to visit each number in between.
@@ -200,12 +243,15 @@ impl JitterBuffer {
 
     fn free(&mut self, sequence: u64) {
         let index = self.index(sequence);
-        self.slots[index].occupied = false;
+        let slot = &mut self.slots[index];
+        if slot.sequence == sequence && slot.usage == Use::Waiting {
+            slot.usage = Use::Done;
+        }
     }
 
     fn get(&self, sequence: u64) -> Option<&Slot> {
         let slot = &self.slots[self.index(sequence)];
-        (slot.occupied && slot.sequence == sequence).then_some(slot)
+        (slot.usage == Use::Waiting && slot.sequence == sequence).then_some(slot)
     }
 
     fn index(&self, sequence: u64) -> usize {
@@ -224,7 +270,8 @@ mod tests {
             position: Position(sequence * 10),
             frames: 10,
             channels: 1,
-            big_endian: true,
+            coding: Coding::L16,
+            label: Label::default(),
             payload,
         }
     }

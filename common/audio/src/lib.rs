@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod counters;
+pub mod depth;
 pub mod drift;
 pub mod erasure;
 pub mod map;

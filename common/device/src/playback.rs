@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use audio::counters::Counter;
+use audio::receive::PlaybackStamp;
 use os::wait::Waker;
 use proto::units::Mono;
 use ringbuf::traits::{Consumer, Producer};
@@ -57,19 +58,6 @@ impl Sink {
     pub fn has_clock(&self) -> bool {
         matches!(self, Self::Device(_) | Self::Virtual(..))
     }
-}
-
-/// What a device took, and when it is heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlaybackStamp {
-    /// Frames taken from the ring before this callback.
-    pub taken: u64,
-    /// Frames that the callback asked for.
-    pub asked: u32,
-    /// Frames that the ring could not give.
-    pub missing: u32,
-    /// When the callback's first frame leaves the DAC.
-    pub at: Mono,
 }
 
 /// What a playback counts.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use arbitrary::Arbitrary;
 use audio::counters::ReceiveCounters;
-use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
+use audio::depth::Preset;
+use audio::receive::{Adapt, CHUNK, Config, Output, ReceivePipeline};
 use audio::send::Wire;
 use fuzz::{Few, Part, Rate, check_compound, compound, without_heap};
 use libfuzzer_sys::fuzz_target;
@@ -18,6 +19,7 @@ use proto::units::{self, Mono, RtpTime, Sequence};
 struct Script<'a> {
     rtp: Option<bool>,
     latency_ms: u8,
+    adaptive: Option<u8>,
     plain_rate: Rate,
     plain_channels: u8,
     output: OutputChoice,
@@ -159,6 +161,11 @@ impl Bench {
         let config = Config {
             wire: script.rtp.map(|rtp| if rtp { Wire::Rtp } else { Wire::Plain }),
             latency: i64::from(script.latency_ms) * 1_000_000,
+            adapt: script.adaptive.map(|most| Adapt {
+                preset: [Preset::Live, Preset::Normal, Preset::Safe][usize::from(most) % 3],
+                least: i64::from(script.latency_ms) * 1_000_000,
+                most: i64::from(script.latency_ms.max(most)) * 1_000_000,
+            }),
             plain_rate: script.plain_rate.get(),
             plain_channels: channels(script.plain_channels),
             cname: "0123456789abcdef@receiver".into(),
@@ -288,7 +295,7 @@ impl Bench {
         self.dac = self.dac.max(self.now);
         let out = &mut self.samples[..CHUNK * usize::from(channels(self.output.channels))];
         out.fill(f32::NAN);
-        without_heap(|| self.pipeline.pull_device(self.dac, out));
+        without_heap(|| self.pipeline.pull_device(self.now, self.dac, out));
         check_sound(out);
         self.dac = self.dac.plus(units::frames_to_nanos(CHUNK as i64, self.output.rate.get()));
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::depth::Reason;
 use crate::send::Wire;
 
 /// Text of at most `N` octets that can be copied without allocating.
@@ -57,6 +58,15 @@ pub enum End {
     Silent,
 }
 
+/// A latency that has changed by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// What is aimed for from now on, in nanoseconds.
+    pub nanos: i64,
+    /// Why.
+    pub reason: Reason,
+}
+
 /// What the control thread should know.
 #[expect(clippy::large_enum_variant, reason = "events are copied through a ring; a box would allocate")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +75,8 @@ pub enum Event {
     Stream(StreamInfo),
     /// The stream ended. What waits in the buffer is still played.
     Ended(End),
+    /// The latency that is aimed for has changed.
+    Latency(Latency),
     /// Another sender was refused while this one is played; told once for each stream.
     Conflict(SocketAddr),
 }

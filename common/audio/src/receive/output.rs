@@ -1,12 +1,10 @@
-//! What the samples go to, and how a packet's octets become samples for it.
+//! What the samples go to.
 
-use proto::pcm::{self, ByteOrder};
 use proto::units::Mono;
 
 use super::CHUNK;
 use crate::drift::Servo;
 use crate::fade::Fader;
-use crate::jitter::Slot;
 use crate::resample::Steered;
 
 /// What the samples go to. Built by a thread that may allocate.
@@ -47,27 +45,5 @@ impl Output {
     /// Frames a second.
     pub fn rate(&self) -> u32 {
         self.rate
-    }
-}
-
-/// Decodes a packet's frames from `skip` on. One channel goes to every output; of several, each to its own.
-pub(super) fn render(slot: &Slot, payload: &[u8], skip: usize, out: &mut [f32], channels: usize) {
-    let order = if slot.big_endian { ByteOrder::Big } else { ByteOrder::Little };
-    let source = usize::from(slot.channels);
-    let payload = payload.get(skip * source * pcm::BYTES_PER_SAMPLE..).unwrap_or(&[]);
-    if source == channels {
-        return pcm::decode(payload, order, out);
-    }
-    let frames = payload.chunks_exact(source * pcm::BYTES_PER_SAMPLE);
-    for (frame, octets) in out.chunks_exact_mut(channels).zip(frames) {
-        if source == 1 {
-            let mut sample = [0.0];
-            pcm::decode(octets, order, &mut sample);
-            frame.fill(sample[0]);
-        } else {
-            let (heard, rest) = frame.split_at_mut(source.min(channels));
-            pcm::decode(octets, order, heard);
-            rest.fill(0.0);
-        }
     }
 }

@@ -1,0 +1,390 @@
+//! From the jitter buffer to the output: which position is due, and what is played where it did not come.
+
+use std::sync::Arc;
+
+use proto::units::{self, Mono, Position};
+
+use super::CHUNK;
+use super::decode::render;
+use super::output::{DeviceOutput, Output};
+use super::stream::Stream;
+use crate::counters::{Counter, ReceiveCounters};
+use crate::depth::{Depth, Preset, Reason};
+use crate::fade::Fader;
+use crate::jitter::{Entry, Inserted, JitterBuffer, Span};
+
+/// Playback that is off by more than this is placed anew rather than steered, in nanoseconds.
+const REALIGN: i64 = 10_000_000;
+/// By how much an adaptive latency comes down or goes up, beside the drift: shares of the playing speed.
+const SLEW: f64 = 2_500e-6;
+/// An adaptive latency follows its target only where they differ by more than this, in nanoseconds.
+const NEAR_ENOUGH: i64 = 250_000;
+/// The lead's memory, in nanoseconds.
+const LEAD_WINDOW: i64 = 8_000_000_000;
+
+/// How the latency adapts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adapt {
+    /// How careful.
+    pub preset: Preset,
+    /// Least latency, in nanoseconds.
+    pub least: i64,
+    /// Most latency, in nanoseconds.
+    pub most: i64,
+}
+
+/// How long before the DAC samples are taken from the buffer: the most of the last while.
+#[derive(Debug, Default)]
+struct Lead {
+    former: i64,
+    current: i64,
+    ends: Mono,
+}
+
+impl Lead {
+    fn note(&mut self, now: Mono, lead: i64) {
+        if now >= self.ends {
+            self.former = self.current;
+            self.current = 0;
+            self.ends = now.plus(LEAD_WINDOW);
+        }
+        self.current = self.current.max(lead);
+    }
+
+    fn get(&self) -> i64 {
+        self.former.max(self.current)
+    }
+}
+
+pub(super) struct Player {
+    counters: Arc<ReceiveCounters>,
+    buffer: JitterBuffer,
+    output: Option<Box<Output>>,
+    cursor: Position,
+    /// The cursor has its place on the timeline.
+    aligned: bool,
+    /// Audio was played since then.
+    begun: bool,
+    /// The latency asked for, or an adaptive one's first, and the one in force. In nanoseconds.
+    asked: i64,
+    latency: i64,
+    adapt: Option<(Adapt, Depth)>,
+    /// Why the latency has changed since that was told.
+    change: Option<Reason>,
+    lead: Lead,
+    /// Frames for which the cursor has waited for a packet that is late.
+    held: u64,
+    now: Mono,
+    peak: (f32, u32),
+    latency_us: Counter,
+}
+
+impl Player {
+    pub(super) fn new(
+        latency: i64,
+        adapt: Option<Adapt>,
+        buffer: JitterBuffer,
+        counters: Arc<ReceiveCounters>,
+    ) -> Self {
+        Self {
+            counters,
+            buffer,
+            output: None,
+            cursor: Position(0),
+            aligned: false,
+            begun: false,
+            asked: latency,
+            latency,
+            adapt: adapt.map(|adapt| (adapt, Depth::new(adapt.preset, latency))),
+            change: None,
+            lead: Lead::default(),
+            held: 0,
+            now: Mono(0),
+            peak: (0.0, 0),
+            latency_us: Counter::default(),
+        }
+    }
+
+    pub(super) fn buffer(&self) -> &JitterBuffer {
+        &self.buffer
+    }
+
+    pub(super) fn replace_output(&mut self, output: Box<Output>) -> Option<Box<Output>> {
+        self.aligned = false;
+        self.output.replace(output)
+    }
+
+    pub(super) fn plays_to_device(&self) -> bool {
+        self.output.as_ref().is_some_and(|output| output.device.is_some())
+    }
+
+    pub(super) fn realign(&mut self) {
+        self.aligned = false;
+    }
+
+    pub(super) fn cursor(&self) -> Option<Position> {
+        self.aligned.then_some(self.cursor)
+    }
+
+    /// From the earliest arrival to the DAC as it is, in microseconds.
+    pub(super) fn latency_us(&self) -> u64 {
+        self.latency_us.get()
+    }
+
+    /// The latency that is aimed for, in nanoseconds.
+    pub(super) fn target(&self) -> i64 {
+        match &self.adapt {
+            // A packet has to be there when its first sample is taken from the buffer.
+            Some((adapt, depth)) => (depth.needed() + self.lead.get()).clamp(adapt.least, adapt.most),
+            None => self.asked,
+        }
+    }
+
+    pub(super) fn set_latency(&mut self, latency: i64) {
+        self.asked = latency;
+        if let Some((adapt, _)) = &mut self.adapt {
+            adapt.least = latency;
+            adapt.most = adapt.most.max(latency);
+        } else {
+            self.aligned = false;
+        }
+    }
+
+    pub(super) fn take_change(&mut self) -> Option<Reason> {
+        self.change.take()
+    }
+
+    /// How long after its earliest arrival a packet is still in time, in nanoseconds.
+    pub(super) fn time_to_wait(&self) -> i64 {
+        self.latency - self.lead.get()
+    }
+
+    /// Audio in the buffer, in frames.
+    pub(super) fn depth(&self) -> i64 {
+        self.buffer.end().since(self.cursor).max(0)
+    }
+
+    /// A new stream begins. A file still gets the rest of the last one; a device plays the new one in its own time.
+    pub(super) fn begin(&mut self, same_rate: bool) {
+        if self.plays_to_device() || !same_rate {
+            self.buffer.clear();
+            self.aligned = false;
+        }
+        self.begun = false;
+        self.held = 0;
+        if let Some((_, depth)) = &mut self.adapt {
+            depth.restart();
+        }
+    }
+
+    /// Takes note how late a packet came.
+    pub(super) fn note_lateness(&mut self, at: Mono, late: i64) {
+        if let Some((_, depth)) = &mut self.adapt {
+            let reason = depth.note(at, late);
+            self.change = reason.or(self.change);
+        }
+    }
+
+    pub(super) fn insert(&mut self, entry: &Entry<'_>) -> Inserted {
+        if !self.begun {
+            self.buffer.reach_back(entry.sequence);
+        }
+        let over = self.aligned && entry.position.advanced(u64::from(entry.frames)) <= self.cursor;
+        let inserted = if over { Inserted::Late } else { self.buffer.insert(entry) };
+        self.counters.overflowed.add(self.buffer.take_overflowed());
+        inserted
+    }
+
+    /// For an output that follows the stream: writes what is older than the latency, or all once the stream has ended.
+    pub(super) fn pull_stream(&mut self, stream: &Stream, out: &mut [f32]) -> usize {
+        let Some(channels) = self.matching_output(stream, false) else { return 0 };
+        let rate = stream.format.rate;
+        let kept = if stream.ended { 0 } else { units::nanos_to_frames(self.asked, rate) };
+        self.latency_us.set((units::frames_to_nanos(kept, rate) / 1000) as u64);
+        if !self.aligned {
+            let Some(start) = self.buffer.start() else { return 0 };
+            if self.buffer.end().since(start) <= kept {
+                return 0;
+            }
+            self.cursor = start;
+            self.aligned = true;
+        }
+        let ready = (self.buffer.end().since(self.cursor) - kept).max(0) as usize;
+        let frames = ready.min(out.len() / channels);
+        self.read(stream, &mut out[..frames * channels], channels, None);
+        frames
+    }
+
+    /// For a device: fills `out` with what leaves the DAC from `at` on.
+    pub(super) fn pull_device(&mut self, stream: &Stream, now: Mono, at: Mono, out: &mut [f32]) {
+        if self.matching_output(stream, true).is_none() {
+            return;
+        }
+        // Taken out for the call, so that reading may borrow the rest.
+        let Some(mut output) = self.output.take() else { return };
+        let channels = usize::from(output.channels);
+        self.now = now;
+        if let Some(device) = &mut output.device {
+            self.play(stream, at, out, channels, device);
+        }
+        self.output = Some(output);
+    }
+
+    fn play(
+        &mut self,
+        stream: &Stream,
+        at: Mono,
+        out: &mut [f32],
+        channels: usize,
+        device: &mut DeviceOutput,
+    ) {
+        let delay = device.steering.as_ref().map_or(0, |(resampler, _)| resampler.delay()) as u64;
+        let reach = units::frames_to_nanos((delay + CHUNK as u64) as i64, stream.format.rate);
+        self.lead.note(self.now, at.since(self.now) + reach);
+        if !self.aligned {
+            self.latency = self.target();
+            let Some(target) = stream.timeline.position_at(at.plus(-self.latency)) else { return };
+            self.place(target.advanced(delay), device);
+        }
+        let heard = Position(self.cursor.0.saturating_sub(delay));
+        let Some(arrival) = stream.timeline.arrival_of(heard) else { return };
+        let actual = at.since(arrival);
+        self.latency_us.set((actual.max(0) / 1000) as u64);
+        let Some((resampler, servo)) = &mut device.steering else {
+            return self.read(stream, out, channels, Some(&mut device.fader));
+        };
+        let elapsed = device.last.map_or(0, |last| at.since(last)).clamp(0, 100_000_000);
+        device.last = Some(at);
+        let slew = self.slew(elapsed);
+        if self.aligned && (actual - self.latency).abs() > REALIGN {
+            self.catch_up(actual);
+        }
+        let late = actual - self.latency;
+        let speed = servo.update(late as f64 / 1e9, elapsed as f64 / 1e9);
+        self.counters.set_drift(speed);
+        resampler.set_speed(speed + slew);
+        resampler.process(out, |input| self.read(stream, input, channels, Some(&mut device.fader)));
+    }
+
+    fn place(&mut self, cursor: Position, device: &mut DeviceOutput) {
+        // While the first packet is still ahead, an earlier arrival may still move the place.
+        let chunk_end = cursor.advanced(CHUNK as u64);
+        self.aligned = self.buffer.start().is_some_and(|start| start <= chunk_end);
+        if self.aligned {
+            self.counters.realigned.add(1);
+            device.last = None;
+            self.held = 0;
+        }
+        self.cursor = cursor;
+        device.fader.jump();
+    }
+
+    /// Playback is far off. An adaptive latency takes what it finds for its own and goes on from there without a jump.
+    fn catch_up(&mut self, actual: i64) {
+        match &self.adapt {
+            Some((adapt, _)) if (adapt.least..=adapt.most).contains(&actual) => self.latency = actual,
+            _ => self.aligned = false,
+        }
+    }
+
+    /// Moves the latency in force towards its target. Returns by which share to play faster for that.
+    fn slew(&mut self, elapsed: i64) -> f64 {
+        let difference = self.target() - self.latency;
+        if difference.abs() < NEAR_ENOUGH || elapsed == 0 || self.held > 0 {
+            return 0.0;
+        }
+        let most = (elapsed as f64 * SLEW) as i64;
+        let step = difference.clamp(-most, most);
+        self.latency += step;
+        -(step as f64) / elapsed as f64
+    }
+
+    /// Reads from the cursor on: audio where there is some; elsewhere concealment, or zeros without a fader.
+    fn read(&mut self, stream: &Stream, out: &mut [f32], channels: usize, mut fader: Option<&mut Fader>) {
+        let mut rest = out;
+        while !rest.is_empty() {
+            let room = rest.len() / channels;
+            let (frames, audio, holding) = match self.buffer.span(self.cursor) {
+                Span::Audio { slot, payload, skip } => {
+                    let frames = ((slot.frames - skip) as usize).min(room);
+                    render(&slot, payload, skip as usize, &mut rest[..frames * channels], channels);
+                    self.end_hold();
+                    (frames, true, false)
+                }
+                Span::Gap(frames) if self.held > 0 => {
+                    self.skip_held(stream, frames);
+                    continue;
+                }
+                Span::Gap(frames) => (frames.min(room as u64) as usize, false, false),
+                Span::Empty => (room, false, fader.is_some() && self.may_hold(stream)),
+            };
+            let (now, later) = rest.split_at_mut(frames * channels);
+            match (&mut fader, audio) {
+                (Some(fader), true) => fader.pass(now),
+                (Some(fader), false) => fader.conceal(now),
+                (None, true) => {}
+                (None, false) => now.fill(0.0),
+            }
+            self.begun |= audio;
+            if !audio && self.begun && !stream.ended {
+                self.counters.concealed_frames.add(frames as u64);
+            }
+            self.meter(stream, now, channels);
+            if holding {
+                self.held += frames as u64;
+                self.latency += units::frames_to_nanos(frames as i64, stream.format.rate);
+            } else {
+                self.cursor = self.cursor.advanced(frames as u64);
+            }
+            self.counters.frames.add(frames as u64);
+            rest = later;
+        }
+        self.counters.lost.add(self.buffer.take_lost());
+        self.counters.depth.set(self.depth() as u64);
+    }
+
+    /// Nothing later has come either: an adaptive buffer waits rather than give up what is on its way.
+    fn may_hold(&self, stream: &Stream) -> bool {
+        let Some((adapt, _)) = &self.adapt else { return false };
+        self.begun && self.aligned && !stream.ended && self.latency < adapt.most
+    }
+
+    /// What was waited for has come: the latency that this took is needed.
+    fn end_hold(&mut self) {
+        if std::mem::take(&mut self.held) == 0 {
+            return;
+        }
+        let depth_in_force = self.latency - self.lead.get();
+        if let Some((_, depth)) = &mut self.adapt {
+            let reason = depth.ran_dry(self.now, depth_in_force);
+            self.change = reason.or(self.change);
+        }
+    }
+
+    /// What was waited for is lost, as a later packet shows: the wait counts as its time.
+    fn skip_held(&mut self, stream: &Stream, gap: u64) {
+        let skipped = self.held.min(gap);
+        self.held -= skipped;
+        self.cursor = self.cursor.advanced(skipped);
+        self.latency -= units::frames_to_nanos(skipped as i64, stream.format.rate);
+        if self.held > 0 {
+            self.end_hold();
+        }
+    }
+
+    fn meter(&mut self, stream: &Stream, audio: &[f32], channels: usize) {
+        self.peak.0 = audio.iter().fold(self.peak.0, |peak, sample| peak.max(sample.abs()));
+        self.peak.1 += (audio.len() / channels) as u32;
+        if self.peak.1 >= stream.format.rate / 10 {
+            self.counters.level.set(self.peak.0);
+            self.peak = (0.0, 0);
+        }
+    }
+
+    /// The output's channels, if it is of the kind asked for and runs at the stream's rate.
+    fn matching_output(&self, stream: &Stream, device: bool) -> Option<usize> {
+        let output = self.output.as_ref()?;
+        let fits = output.device.is_some() == device && output.rate == stream.format.rate;
+        fits.then_some(usize::from(output.channels))
+    }
+}

@@ -1,0 +1,97 @@
+//! Getting back what was lost: asks the sender for it (RFC 4585, RFC 4588).
+
+use std::sync::Arc;
+
+use proto::announce::{Announcement, Companion};
+use proto::rtcp;
+use proto::units::Mono;
+
+use super::missing::Missing;
+use super::player::Player;
+use super::stream::Stream;
+use crate::counters::ReceiveCounters;
+
+/// A stream that has brought nothing for this long is not asked for what is overdue, in nanoseconds.
+const SILENT: i64 = 300_000_000;
+/// Packets after the newest one that may count as overdue.
+const MOST_OVERDUE: u64 = 64;
+
+pub(super) struct Repair {
+    pub(super) missing: Missing,
+    retransmission: Option<Companion>,
+    counters: Arc<ReceiveCounters>,
+}
+
+impl Repair {
+    pub(super) fn new(counters: Arc<ReceiveCounters>) -> Self {
+        Self { missing: Missing::new(), retransmission: None, counters }
+    }
+
+    /// What a sender says of the streams beside its media.
+    pub(super) fn announced(&mut self, announcement: &Announcement<'_>) {
+        self.retransmission = announcement.retransmission;
+    }
+
+    /// The stream has ended: what was announced of it is void.
+    pub(super) fn forget(&mut self) {
+        self.retransmission = None;
+    }
+
+    pub(super) fn is_retransmission(&self, header: &proto::rtp::Header) -> bool {
+        let ours = Companion { payload_type: header.payload_type, ssrc: header.ssrc };
+        self.retransmission == Some(ours)
+    }
+
+    /// When [`write_request`](Self::write_request) has something to do.
+    pub(super) fn poll_timeout(&self, stream: &Stream) -> Option<Mono> {
+        self.retransmission?;
+        let overdue = self.overdue_at(stream, self.missing.next());
+        [self.missing.poll_timeout(), overdue].into_iter().flatten().min()
+    }
+
+    /// When a packet that has not come counts as overdue.
+    fn overdue_at(&self, stream: &Stream, sequence: u64) -> Option<Mono> {
+        let newest = stream.newest_sequence()?;
+        if sequence > newest + MOST_OVERDUE {
+            return None;
+        }
+        let expected = stream.timeline.arrival_of(stream.expected_position(sequence)?)?;
+        let due = expected.plus(self.missing.allowance());
+        (due.since(stream.heard) < SILENT).then_some(due)
+    }
+
+    /// Writes a request for what is missing and may still come in time. Returns its length; 0 where there is nothing to ask
+    /// for.
+    pub(super) fn write_request(
+        &mut self,
+        now: Mono,
+        stream: &Stream,
+        player: &Player,
+        own_ssrc: u32,
+        out: &mut [u8],
+    ) -> usize {
+        if self.retransmission.is_none() {
+            return 0;
+        }
+        while self.overdue_at(stream, self.missing.next()).is_some_and(|due| due <= now) {
+            let next = self.missing.next();
+            self.missing.overdue_below(next + 1, now);
+        }
+        let to_device = player.plays_to_device();
+        let time_to_wait = player.time_to_wait();
+        let deadline = |sequence| {
+            let arrival = stream.timeline.arrival_of(stream.expected_position(sequence)?)?;
+            to_device.then(|| arrival.plus(time_to_wait))
+        };
+        let played = player.buffer().head();
+        let due = self.missing.poll(now, played, deadline);
+        if due.is_empty() {
+            return 0;
+        }
+        self.counters.requested.add(due.len() as u64);
+        let mut builder = rtcp::Builder::new(out);
+        let lost = due.iter().map(|sequence| stream.wrapped(*sequence));
+        builder.nack(own_ssrc, stream.reception.ssrc(), lost);
+        builder.finish().unwrap_or(0)
+    }
+}

@@ -1,0 +1,115 @@
+//! Who is listened to: one sender at a time, until it has been silent for a while.
+
+use std::net::SocketAddr;
+
+use proto::units::Mono;
+
+use crate::detect::{Detector, is_report};
+use crate::send::Wire;
+
+/// A source that has said nothing for this long may be replaced by another, in nanoseconds.
+const SOURCE_TIMEOUT: i64 = 1_000_000_000;
+/// Addresses that may become the source.
+const CANDIDATES: usize = 4;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) address: SocketAddr,
+    pub(super) wire: Wire,
+    pub(super) heard: Mono,
+    /// It reports on this port too, so reports sent back reach it.
+    pub(super) reports: bool,
+}
+
+/// What is to become of a datagram.
+pub(super) enum Verdict {
+    /// It is the source's.
+    Source(Source),
+    /// It is from a new source, which takes the place of the one before.
+    New(Source),
+    /// Another source is listened to. True the first time.
+    Conflict(bool),
+    /// It does not tell yet what it is.
+    Unknown,
+}
+
+/// The source, and the addresses that may become it.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// The wire format, or `None` to find out.
+    wire: Option<Wire>,
+    source: Option<Source>,
+    candidates: [Option<(SocketAddr, Detector)>; CANDIDATES],
+    next_candidate: usize,
+    conflict_told: bool,
+}
+
+impl Sources {
+    pub(super) fn new(wire: Option<Wire>) -> Self {
+        Self { wire, ..Self::default() }
+    }
+
+    pub(super) fn current(&self) -> Option<Source> {
+        self.source
+    }
+
+    /// The source has said something sensible.
+    pub(super) fn heard(&mut self, at: Mono) {
+        if let Some(source) = &mut self.source {
+            source.heard = at;
+        }
+    }
+
+    /// The source reports on the media's port.
+    pub(super) fn reports(&mut self) {
+        if let Some(source) = &mut self.source {
+            source.reports = true;
+        }
+    }
+
+    /// Nobody is listened to any more.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.wire);
+    }
+
+    pub(super) fn judge(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> Verdict {
+        match self.source {
+            // The list may have changed the wire format of a client that is sent to already.
+            Some(source) if source.address == from && !(self.was_guessed(source) && is_report(datagram)) => {
+                Verdict::Source(source)
+            }
+            Some(source) if source.address != from && at.since(source.heard) < SOURCE_TIMEOUT => {
+                Verdict::Conflict(!std::mem::replace(&mut self.conflict_told, true))
+            }
+            _ => match self.identify(from, datagram) {
+                Some(wire) => Verdict::New(Source { address: from, wire, heard: at, reports: false }),
+                None => Verdict::Unknown,
+            },
+        }
+    }
+
+    /// Listens to this source from now on.
+    pub(super) fn choose(&mut self, source: Source) {
+        self.source = Some(source);
+    }
+
+    fn was_guessed(&self, source: Source) -> bool {
+        source.wire == Wire::Plain && self.wire.is_none()
+    }
+
+    fn identify(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<Wire> {
+        let known = self.candidates.iter().position(|c| c.is_some_and(|(address, _)| address == from));
+        let place = known.unwrap_or_else(|| {
+            self.next_candidate = (self.next_candidate + 1) % CANDIDATES;
+            self.candidates[self.next_candidate] = None;
+            self.next_candidate
+        });
+        let (_, detector) = self.candidates[place].get_or_insert((from, Detector::default()));
+        let found = detector.note(datagram);
+        match self.wire {
+            Some(Wire::Plain) => Some(Wire::Plain),
+            Some(Wire::Rtp) => found.filter(|wire| *wire == Wire::Rtp),
+            None => found,
+        }
+    }
+}

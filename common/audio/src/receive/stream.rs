@@ -1,0 +1,162 @@
+//! One stream of packets: where each belongs, and what its arrivals say of the sender's clock.
+
+use proto::Reject;
+use proto::announce::Format;
+use proto::rtp::Header;
+use proto::units::{Mono, Position, RtpTime, RtpTimeUnwrapper, Sequence, SequenceUnwrapper};
+
+use crate::reception::Reception;
+use crate::timeline::Timeline;
+
+/// Time stamps further than this from the last ones belong to a new timeline, in seconds.
+const MAX_JUMP: u32 = 2;
+/// Packets in a row that come too late before the timeline is placed anew.
+const LATE_RUN: u32 = 8;
+
+/// Where a packet belongs, in numbers that never wrap and go on from stream to stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) sequence: u64,
+    pub(super) position: Position,
+}
+
+/// Whether a packet belongs to the stream at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    Same,
+    /// Another encoding of the same sender: the timeline goes on, only the numbers start anew.
+    Switched,
+    /// The sender has started anew.
+    Restarted,
+}
+
+pub(super) struct Stream {
+    pub(super) format: Format,
+    pub(super) ended: bool,
+    pub(super) heard: Mono,
+    pub(super) timeline: Timeline,
+    pub(super) reception: Reception,
+    sequence: SequenceUnwrapper,
+    /// Added to unwrapped numbers and times, so that a new stream follows on the last one in the buffer.
+    sequence_offset: u64,
+    time: RtpTimeUnwrapper,
+    position_offset: u64,
+    /// Packets in a row that came too late.
+    late: u32,
+    /// The number after a packet that did not fit the timeline: if it comes, the sender has started anew.
+    suspect: Option<Sequence>,
+    /// The packet with the highest number, and its length in frames.
+    newest: Option<(Place, u32)>,
+}
+
+impl Stream {
+    /// A stream whose first packet has this header (none: headerless PCM) and takes this place.
+    pub(super) fn new(at: Mono, format: Format, header: Option<&Header>, first: Place) -> Self {
+        let first_sequence = header.map_or(Sequence(0), |header| header.sequence);
+        let first_time = header.map_or(RtpTime(0), |header| header.timestamp);
+        let sequence = SequenceUnwrapper::new(first_sequence);
+        let time = RtpTimeUnwrapper::new(first_time);
+        let number = sequence.peek(first_sequence);
+        Self {
+            format,
+            ended: false,
+            heard: at,
+            timeline: Timeline::new(format.rate, first.position),
+            reception: Reception::new(header.map_or(0, |header| header.ssrc), format.rate, number),
+            sequence_offset: first.sequence.wrapping_sub(number),
+            position_offset: first.position.0.wrapping_sub(time.peek(first_time).0),
+            sequence,
+            time,
+            late: 0,
+            suspect: None,
+            newest: None,
+        }
+    }
+
+    /// Decides whether a packet belongs to this stream; one that fits nothing is held against the next.
+    pub(super) fn fit(&mut self, header: &Header, format: &Format) -> Result<Fit, Reject> {
+        if self.ended || self.format.rate != format.rate {
+            return Ok(Fit::Restarted);
+        }
+        let distance = self.time.peek(header.timestamp).since(self.time.last()).unsigned_abs();
+        let near_in_time = distance <= u64::from(MAX_JUMP * self.format.rate);
+        if near_in_time {
+            self.suspect = None;
+            let same = self.reception.ssrc() == header.ssrc;
+            return Ok(if same { Fit::Same } else { Fit::Switched });
+        }
+        if self.suspect == Some(header.sequence) {
+            return Ok(Fit::Restarted);
+        }
+        self.suspect = Some(header.sequence.next());
+        Err(Reject::Value)
+    }
+
+    /// Goes on with another encoding, whose first packet has this header and takes this number.
+    pub(super) fn switch(&mut self, header: &Header, format: Format, sequence: u64) {
+        self.sequence = SequenceUnwrapper::new(header.sequence);
+        let first = self.sequence.peek(header.sequence);
+        self.sequence_offset = sequence.wrapping_sub(first);
+        self.reception = Reception::new(header.ssrc, format.rate, first);
+        self.format = format;
+        self.newest = None;
+    }
+
+    /// Takes a packet as it was sent first. Returns where it belongs and how late it came, in nanoseconds.
+    pub(super) fn note(&mut self, at: Mono, header: &Header, frames: u32) -> (Place, i64) {
+        let number = self.sequence.unwrap(header.sequence);
+        let position = self.time.unwrap(header.timestamp).0.wrapping_add(self.position_offset);
+        let place =
+            Place { sequence: number.wrapping_add(self.sequence_offset), position: Position(position) };
+        self.heard = at;
+        self.reception.note_packet(number, header.timestamp, at);
+        if self.newest.is_none_or(|(newest, _)| newest.sequence < place.sequence) {
+            self.newest = Some((place, frames));
+        }
+        (place, self.timeline.note(place.position, at))
+    }
+
+    /// Where a packet belongs that came by another way than it was sent first.
+    pub(super) fn place(&self, sequence: Sequence, time: RtpTime) -> Place {
+        let position = self.time.peek(time).0.wrapping_add(self.position_offset);
+        Place { sequence: self.unwrapped(sequence), position: Position(position) }
+    }
+
+    pub(super) fn unwrapped(&self, sequence: Sequence) -> u64 {
+        self.sequence.peek(sequence).wrapping_add(self.sequence_offset)
+    }
+
+    /// The number that a packet has on the wire.
+    pub(super) fn wrapped(&self, sequence: u64) -> Sequence {
+        Sequence(sequence.wrapping_sub(self.sequence_offset) as u16)
+    }
+
+    /// Where a packet belongs that did not come, if all packets are as long as the newest.
+    pub(super) fn expected_position(&self, sequence: u64) -> Option<Position> {
+        let (newest, frames) = self.newest?;
+        let packets = sequence.wrapping_sub(newest.sequence) as i64;
+        let distance = packets.saturating_mul(i64::from(frames));
+        Some(Position(newest.position.0.saturating_add_signed(distance)))
+    }
+
+    pub(super) fn newest_sequence(&self) -> Option<u64> {
+        self.newest.map(|(newest, _)| newest.sequence)
+    }
+
+    /// Takes note whether a packet came too late. A sender that paused, or a path that grew longer, brings every packet too
+    /// late from then on: once the buffer is dry, the timeline is placed anew, and so is playout.
+    pub(super) fn note_in_time(&mut self, at: Mono, position: Position, late: bool, dry: bool) -> bool {
+        self.late = if late { self.late + 1 } else { 0 };
+        let lost = self.late >= LATE_RUN && dry;
+        if lost {
+            self.late = 0;
+            self.begin_timeline(at, position);
+        }
+        lost
+    }
+
+    pub(super) fn begin_timeline(&mut self, at: Mono, position: Position) {
+        self.timeline = Timeline::new(self.format.rate, position);
+        self.timeline.note(position, at);
+    }
+}
