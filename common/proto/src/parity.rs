@@ -60,11 +60,15 @@ impl Header {
             index: reader.u8()?,
         };
         let _reserved = reader.u16()?;
-        let sane = PACKETS.contains(&header.k)
-            && ROWS.contains(&header.m)
-            && SPREADS.contains(&header.spread)
-            && header.index < header.m;
-        if sane { Ok((header, reader.0)) } else { Err(Reject::Value) }
+        if header.is_sane() { Ok((header, reader.0)) } else { Err(Reject::Value) }
+    }
+
+    /// Whether every field is within its range.
+    pub fn is_sane(&self) -> bool {
+        PACKETS.contains(&self.k)
+            && ROWS.contains(&self.m)
+            && SPREADS.contains(&self.spread)
+            && self.index < self.m
     }
 
     /// The header's octets.
