@@ -1,4 +1,5 @@
-//! The receiver's side: rows of parity wait until what is missing of their block is no more than they can rebuild.
+//! The receiver's side: rows of parity wait until what is missing of their block is no more than they can
+//! rebuild.
 
 use proto::Reject;
 use proto::parity::{Header, Prefix};
@@ -166,12 +167,12 @@ impl Collector {
         self.free.extend(0..ROWS as u8);
     }
 
-    /// Takes a row of parity. `first` is the header's number on the scale of [`Packets`]. Where room is short, the oldest
-    /// block is given up. Call [`recover`](Self::recover) until there is nothing more.
+    /// Takes a row of parity. `first` is the header's number on the scale of [`Packets`]. Where room is short,
+    /// the oldest block is given up. Call [`recover`](Self::recover) until there is nothing more.
     ///
     /// # Errors
-    /// [`Reject::Length`] for a row that is too short, too long or unlike the others of its block, [`Reject::Value`] for a
-    /// block that changes its shape.
+    /// [`Reject::Length`] for a row that is too short, too long or unlike the others of its block,
+    /// [`Reject::Value`] for a block that changes its shape.
     pub fn note(&mut self, header: &Header, octets: &[u8], first: u64) -> Result<(), Reject> {
         if !header.is_sane() {
             return Err(Reject::Value);
@@ -206,8 +207,8 @@ impl Collector {
         Ok(())
     }
 
-    /// Rebuilds one packet into `out`. Call it until there is nothing more, after each packet of media and of parity, with
-    /// what was recovered put where `packets` finds it.
+    /// Rebuilds one packet into `out`. Call it until there is nothing more, after each packet of media and of
+    /// parity, with what was recovered put where `packets` finds it.
     pub fn recover<'o>(&mut self, packets: &impl Packets, out: &'o mut [u8; ROW]) -> Option<Recovered<'o>> {
         loop {
             let mut solution = self.solution.take().or_else(|| self.find(packets))?;
@@ -257,8 +258,8 @@ impl Collector {
 }
 
 impl Solution {
-    /// Subtracts what is there from as many rows as columns are missing. `None` where the octets of a packet are gone or do
-    /// not fit the rows.
+    /// Subtracts what is there from as many rows as columns are missing. `None` where the octets of a packet
+    /// are gone or do not fit the rows.
     fn new(block: Block, packets: &impl Packets, pool: &mut [[u8; ROW]]) -> Option<Self> {
         let (mut columns, mut count) = ([0; MAX_ROWS], 0);
         for column in (0..block.k).filter(|column| block.is_missing(*column)) {

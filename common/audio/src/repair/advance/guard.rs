@@ -1,7 +1,7 @@
 //! The sender's side: packets go in as they are sent, packets of parity come out.
 //!
-//! Each lane has room for two blocks. While one fills, the rows of the one before leave in the rhythm of the packets, so that
-//! all packets and rows of a block lie a spread apart.
+//! Each lane has room for two blocks. While one fills, the rows of the one before leave in the rhythm of the
+//! packets, so that all packets and rows of a block lie a spread apart.
 
 use std::ops::Range;
 
@@ -52,8 +52,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard of packets of at most `max_packet` octets. `ssrc`, `payload_type` and `sequence` (the first number) are those of
-    /// the parity's own RTP stream.
+    /// A guard of packets of at most `max_packet` octets. `ssrc`, `payload_type` and `sequence` (the first
+    /// number) are those of the parity's own RTP stream.
     pub fn new(spec: Spec, ssrc: u32, payload_type: u8, sequence: Sequence, max_packet: usize) -> Self {
         let lanes = usize::from(spec.spread());
         let room = max_packet.max(HEADER_LENGTH) + OVERHEAD;
@@ -72,8 +72,8 @@ impl Guard {
         }
     }
 
-    /// Takes a media packet as it is sent. One whose number does not follow the last one's begins new blocks, and so does what
-    /// is no RTP packet or too long. Poll until empty before the next one.
+    /// Takes a media packet as it is sent. One whose number does not follow the last one's begins new blocks,
+    /// and so does what is no RTP packet or too long. Poll until empty before the next one.
     pub fn note(&mut self, packet: &[u8]) {
         let media = rtp::Packet::parse(packet).ok().filter(|_| packet.len() + OVERHEAD <= self.room);
         let Some(media) = media else { return self.begin_anew() };
@@ -97,7 +97,8 @@ impl Guard {
         self.due = if leaving.count == k { sent.min(m)..(sent + share).min(m) } else { 0..0 };
     }
 
-    /// The next packet of parity that is to be sent now, with the time stamp of the newest packet that it protects.
+    /// The next packet of parity that is to be sent now, with the time stamp of the newest packet that it
+    /// protects.
     pub fn poll(&mut self) -> Option<&[u8]> {
         let index = self.due.next()?;
         let leaving = self.filling[self.lane] ^ 1;
@@ -235,7 +236,8 @@ mod tests {
     }
 
     proptest! {
-        /// Row after row a spread apart, and never two of a block at once unless there are more rows than packets.
+        /// Row after row a spread apart, and never two of a block at once unless there are more rows than
+        /// packets.
         #[test]
         fn rows_leave_in_the_rhythm_of_the_packets(k in 1u8..=8, m in 1u8..=8, spread in 1u8..=8) {
             let spec = Spec::new(k, m, spread).unwrap();

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use proto::parity::{PACKETS, ROWS, SPREADS};
 
-/// `m` rows of parity for every `k` packets, which lie `spread` packets apart: as text `8+3x2`, or `8+3` for a spread of 1.
+/// `m` rows of parity for every `k` packets, which lie `spread` packets apart: as text `8+3x2`, or `8+3` for a
+/// spread of 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
     k: u8,
@@ -59,8 +60,8 @@ impl Spec {
         self.m.div_ceil(self.k)
     }
 
-    /// Packets from a block's first to the one that its last row of parity follows. A receiver that waits as long has the use
-    /// of all of it.
+    /// Packets from a block's first to the one that its last row of parity follows. A receiver that waits as
+    /// long has the use of all of it.
     pub fn reach(self) -> u32 {
         let steps = self.m.div_ceil(self.share());
         u32::from(self.spread) * (u32::from(self.k) - 1 + u32::from(steps))
