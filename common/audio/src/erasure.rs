@@ -1,8 +1,9 @@
 //! A systematic Reed-Solomon code for erasures, over GF(256) with the polynomial x⁸ + x⁴ + x³ + x² + 1.
 //!
-//! Row `r` of parity is the sum over the columns `c` of [`coefficient`]`(r, c)` times the octets of column `c`. The coefficients
-//! are a Cauchy matrix, so that as many rows as columns are missing always rebuild them; its rows and columns are
-//! scaled so that row 0 and column 0 are ones. One row is therefore plain XOR, and one column is copied.
+//! Row `r` of parity is the sum over the columns `c` of [`coefficient`]`(r, c)` times the octets of column `c`.
+//! The coefficients are a Cauchy matrix, so that as many rows as columns are missing always rebuild them; its
+//! rows and columns are scaled so that row 0 and column 0 are ones. One row is therefore plain XOR, and one
+//! column is copied.
 
 /// Rows of parity at most.
 pub const MAX_ROWS: usize = 16;
@@ -96,8 +97,8 @@ impl Matrix {
     }
 }
 
-/// What turns the rows of parity `rows` into the missing `columns`, once the columns that are there were subtracted: missing
-/// column `i` is the sum over `j` of `get(i, j)` times row `rows[j]`.
+/// What turns the rows of parity `rows` into the missing `columns`, once the columns that are there were
+/// subtracted: missing column `i` is the sum over `j` of `get(i, j)` times row `rows[j]`.
 ///
 /// Rows and columns are distinct, and equally many, at most 16. Else the result means nothing.
 pub fn invert(rows: &[u8], columns: &[u8]) -> Matrix {

@@ -15,6 +15,7 @@ pub mod drift;
 pub mod erasure;
 pub mod map;
 pub mod receive;
+pub mod repair;
 pub mod resample;
 pub mod send;
 

@@ -1,5 +1,6 @@
-//! Repair in advance: parity over packets that lie apart in time, in an RTP stream of its own. Programs that do not know
-//! it ignore its payload type. The ideas are those of RFC 6865 and RFC 8627, the layout is ours, in network order:
+//! Repair in advance: parity over packets that lie apart in time, in an RTP stream of its own. Programs that do
+//! not know it ignore its payload type. The ideas are those of RFC 6865 and RFC 8627, the layout is ours, in
+//! network order:
 //!
 //! | bits | field |
 //! | --- | --- |
@@ -11,8 +12,8 @@
 //! | 16 | zero, ignored when read |
 //! | … | the row's octets |
 //!
-//! A block protects the packets first, first + spread, …, first + (k − 1) · spread. What is protected of each is its
-//! *image*: the octets of [`Prefix`], then the payload, then zeros up to the longest image of the block.
+//! A block protects the packets first, first + spread, …, first + (k − 1) · spread. What is protected of each
+//! is its *image*: the octets of [`Prefix`], then the payload, then zeros up to the longest image of the block.
 
 use core::ops::RangeInclusive;
 
@@ -49,7 +50,8 @@ impl Header {
     /// Splits a payload into the header and the row's octets.
     ///
     /// # Errors
-    /// [`Reject::Truncated`] where the header is not whole, [`Reject::Value`] where a field is out of its range.
+    /// [`Reject::Truncated`] where the header is not whole, [`Reject::Value`] where a field is out of its
+    /// range.
     pub fn parse(payload: &[u8]) -> Result<(Self, &[u8]), Reject> {
         let mut reader = Reader(payload);
         let header = Self {
@@ -60,11 +62,15 @@ impl Header {
             index: reader.u8()?,
         };
         let _reserved = reader.u16()?;
-        let sane = PACKETS.contains(&header.k)
-            && ROWS.contains(&header.m)
-            && SPREADS.contains(&header.spread)
-            && header.index < header.m;
-        if sane { Ok((header, reader.0)) } else { Err(Reject::Value) }
+        if header.is_sane() { Ok((header, reader.0)) } else { Err(Reject::Value) }
+    }
+
+    /// Whether every field is within its range.
+    pub fn is_sane(&self) -> bool {
+        PACKETS.contains(&self.k)
+            && ROWS.contains(&self.m)
+            && SPREADS.contains(&self.spread)
+            && self.index < self.m
     }
 
     /// The header's octets.
@@ -94,8 +100,8 @@ impl Prefix {
     /// Reads the octets of a rebuilt image.
     ///
     /// # Errors
-    /// [`Reject::Truncated`] where it is not whole, [`Reject::Value`] where the octet that is always zero is not: the
-    /// image was rebuilt from what does not belong together.
+    /// [`Reject::Truncated`] where it is not whole, [`Reject::Value`] where the octet that is always zero is
+    /// not: the image was rebuilt from what does not belong together.
     pub fn parse(image: &[u8]) -> Result<Self, Reject> {
         let mut reader = Reader(image);
         let length = reader.u16()?;

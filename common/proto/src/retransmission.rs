@@ -1,5 +1,5 @@
-//! Packets that are sent again, in an RTP stream of their own (RFC 4588, section 4): the number that the packet had
-//! (OSN, 16 bits), then its payload.
+//! Packets that are sent again, in an RTP stream of their own (RFC 4588, section 4): the number that the packet
+//! had (OSN, 16 bits), then its payload.
 
 use crate::Reject;
 use crate::cursor::{Reader, Writer};
@@ -18,8 +18,8 @@ pub fn parse(payload: &[u8]) -> Result<(Sequence, &[u8]), Reject> {
     Ok((Sequence(reader.u16()?), reader.0))
 }
 
-/// Writes `original`, a whole RTP packet, as the packet `sequence` of the retransmission stream. Marker and time stamp stay.
-/// `None` where `original` is not an RTP packet or `out` is too small.
+/// Writes `original`, a whole RTP packet, as the packet `sequence` of the retransmission stream. Marker and
+/// time stamp stay. `None` where `original` is not an RTP packet or `out` is too small.
 pub fn write(
     original: &[u8],
     payload_type: u8,
@@ -66,7 +66,8 @@ mod tests {
             let mut out = [0; 96];
             let length = write(&original, 99, 1, Sequence(number), &mut out).unwrap();
             prop_assert_eq!(length, original.len() + OVERHEAD);
-            let (before, again) = (rtp::Packet::parse(&original).unwrap(), rtp::Packet::parse(&out[..length]).unwrap());
+            let before = rtp::Packet::parse(&original).unwrap();
+            let again = rtp::Packet::parse(&out[..length]).unwrap();
             prop_assert_eq!(again.header.sequence, Sequence(number));
             prop_assert_eq!(
                 (again.header.marker, again.header.timestamp),

@@ -8,7 +8,8 @@ use crate::units::Sequence;
 /// The message type, in the place of the count.
 pub(super) const GENERIC_NACK: u8 = 1;
 
-/// Octets of an entry: a sequence number (PID, 16 bits) and a bit for each of the 16 that follow (BLP, 16 bits).
+/// Octets of an entry: a sequence number (PID, 16 bits) and a bit for each of the 16 that follow (BLP, 16
+/// bits).
 const ENTRY: usize = 4;
 
 /// The numbers in a NACK.
@@ -35,8 +36,8 @@ impl<'a> Lost<'a> {
 }
 
 impl Builder<'_> {
-    /// Adds a request by `sender` for lost packets of `media`, whose numbers ascend (and may wrap); nothing where there are
-    /// none. Numbers that do not fit are left out.
+    /// Adds a request by `sender` for lost packets of `media`, whose numbers ascend (and may wrap); nothing
+    /// where there are none. Numbers that do not fit are left out.
     pub fn nack(&mut self, sender: u32, media: u32, sequences: impl Iterator<Item = Sequence>) {
         let mut sequences = sequences.peekable();
         let Some(mut first) = sequences.next() else { return };
