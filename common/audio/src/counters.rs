@@ -53,6 +53,14 @@ pub struct ClientCounters {
     pub octets: Counter,
     /// Packets that the socket would not take.
     pub unsent: Counter,
+    /// Packets that the client asked for again.
+    pub asked: Counter,
+    /// Packets that were sent again.
+    pub resent: Counter,
+    /// Requests beyond what a client may ask for.
+    pub refused: Counter,
+    /// Packets of parity sent ahead.
+    pub parity: Counter,
     /// Level of what is sent.
     pub level: Meter,
     /// Receiver reports that arrived.
@@ -63,6 +71,8 @@ pub struct ClientCounters {
     pub fraction_lost: Counter,
     /// Packets lost in all, as the receiver reports it (never below zero here).
     pub lost: Counter,
+    /// Packets that nothing brought back in time, in all, as the receiver reports it.
+    pub unrepaired: Counter,
     /// Round trip in microseconds; 0 until known.
     pub round_trip_us: Counter,
     /// The receiver's latency in microseconds, from arrival to DAC; 0 until reported.

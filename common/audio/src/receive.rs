@@ -22,10 +22,11 @@ use proto::announce::{self, Announcement, Codec, Format};
 use proto::pcm;
 use proto::playout::Playout;
 use proto::units::{self, Mono, Position};
-use proto::{Reject, payload_type, playout, retransmission, rtcp, rtp};
+use proto::{Reject, parity, payload_type, playout, retransmission, rtcp, rtp};
 
 use crate::counters::ReceiveCounters;
 use crate::jitter::{Coding, Entry, Inserted, JitterBuffer, Label};
+use crate::repair::advance::Media;
 use crate::send;
 use crate::send::{Transmit, Wire};
 
@@ -200,6 +201,7 @@ impl ReceivePipeline {
         let playout = Playout {
             latency_us: self.player.latency_us() as u32,
             depth_us: (units::frames_to_nanos(self.player.depth(), stream.format.rate) / 1000) as u32,
+            unrepaired: self.counters.lost.get() as u32,
         };
         let mut builder = rtcp::Builder::new(&mut self.control);
         builder.receiver_report(self.config.ssrc, Some(&block));
@@ -298,7 +300,12 @@ impl ReceivePipeline {
 
     fn handle_rtp(&mut self, at: Mono, source: Source, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
         if self.repair.is_retransmission(&packet.header) {
-            return self.handle_retransmission(at, packet);
+            self.handle_retransmission(at, packet)?;
+            return self.rebuild();
+        }
+        if self.repair.is_parity(&packet.header) {
+            self.handle_parity(packet)?;
+            return self.rebuild();
         }
         let header = packet.header;
         let format = self.format_of(header.payload_type)?;
@@ -312,7 +319,7 @@ impl ReceivePipeline {
         self.counters.jitter_ns.set(stream.reception.jitter_ns());
         let inserted = self.insert_rtp(place, &header, &format, packet.payload)?;
         self.note_in_time(at, place.position, inserted);
-        Ok(())
+        self.rebuild()
     }
 
     fn format_of(&self, payload_type: u8) -> Result<Format, Reject> {
@@ -335,6 +342,39 @@ impl ReceivePipeline {
         let header = rtp::Header { payload_type: format.payload_type, sequence, ..packet.header };
         if self.insert_rtp(place, &header, &format, payload)? == Inserted::Kept {
             self.counters.retransmitted.add(1);
+        }
+        Ok(())
+    }
+
+    fn handle_parity(&mut self, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
+        let (header, octets) = parity::Header::parse(packet.payload)?;
+        let Some(stream) = self.live_stream() else { return Ok(()) };
+        let first = stream.unwrapped(header.first);
+        self.repair.collector.note(&header, octets, first)
+    }
+
+    /// Puts every packet that parity can rebuild into the buffer.
+    fn rebuild(&mut self) -> Result<(), Reject> {
+        let Some(stream) = &self.stream else { return Ok(()) };
+        while let Some(found) = self.repair.collector.recover(self.player.buffer(), &mut self.repair.image) {
+            let Media { marker, payload_type, timestamp, payload } = found.media;
+            if payload_type != stream.format.payload_type {
+                continue;
+            }
+            let position = stream.place(stream.wrapped(found.sequence), timestamp).position;
+            let entry = Entry {
+                sequence: found.sequence,
+                position,
+                frames: pcm::frames(payload, stream.format.channels)? as u32,
+                channels: stream.format.channels,
+                coding: Coding::L16,
+                label: Label { marker, payload_type, timestamp },
+                payload,
+            };
+            self.repair.missing.recovered(found.sequence);
+            if self.player.insert(&entry) == Inserted::Kept {
+                self.counters.rebuilt.add(1);
+            }
         }
         Ok(())
     }
@@ -398,7 +438,7 @@ impl ReceivePipeline {
             (Fit::Switched, Some(stream)) => {
                 let sequence = self.player.buffer().tail().max(BEGINNING);
                 stream.switch(header, *format, sequence);
-                self.repair.missing.restart(sequence);
+                self.repair.restart(sequence);
             }
             _ => self.begin_stream(at, source, *format, Some(header)),
         }
@@ -409,7 +449,7 @@ impl ReceivePipeline {
         let same_rate = self.stream.as_ref().is_some_and(|stream| stream.format.rate == format.rate);
         self.player.begin(same_rate);
         let first = self.next_place();
-        self.repair.missing.restart(first.sequence);
+        self.repair.restart(first.sequence);
         self.stream = Some(Stream::new(at, format, header, first));
         self.counters.streams.add(1);
         let Format { rate, channels, .. } = format;

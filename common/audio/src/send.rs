@@ -4,10 +4,12 @@
 //! control thread builds a new [`Routing`] when the list changes; the send thread swaps it in between two blocks, and
 //! encodings that stay keep their sequence numbers and half-filled packets.
 
+mod repair;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use proto::announce::{self, Announcement, Codec, Format};
+use proto::announce::{self, Announcement, Codec, Companion, Format};
 use proto::pcm::{self, ByteOrder};
 use proto::playout::Playout;
 use proto::units::{self, Mono, Ntp, Position, RtpTime, Sequence};
@@ -15,6 +17,10 @@ use proto::{payload_type, playout, rtcp, rtp};
 
 use crate::counters::ClientCounters;
 use crate::map::ChannelMap;
+use crate::repair::advance::Spec;
+
+pub use repair::{Advance, Repair};
+use repair::{Keeper, Mender, ROOM, parity_ssrc, retransmission_ssrc};
 
 /// What goes over the wire for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,13 +75,22 @@ pub struct Client {
     pub address: SocketAddr,
     /// What is known of it.
     pub counters: Arc<ClientCounters>,
+    repair: Repair,
+    /// Built with the encoding; headerless PCM has none.
+    mender: Option<Mender>,
     next_report: Mono,
 }
 
 impl Client {
     /// A client that is due for its first report at once.
     pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
-        Self { name, address, counters, next_report: Mono(i64::MIN) }
+        let repair = Repair::default();
+        Self { name, address, counters, repair, mender: None, next_report: Mono(i64::MIN) }
+    }
+
+    /// The same client with another kind of repair than the default.
+    pub fn repaired(self, repair: Repair) -> Self {
+        Self { repair, ..self }
     }
 }
 
@@ -88,6 +103,7 @@ pub struct Encoding {
     ssrc: u32,
     clients: Vec<Client>,
     state: State,
+    keeper: Option<Keeper>,
 }
 
 /// What an encoding carries over when the routing is replaced.
@@ -114,9 +130,17 @@ impl Encoding {
         spec: EncodingSpec,
         ssrc: u32,
         sequence: Sequence,
-        clients: Vec<Client>,
+        mut clients: Vec<Client>,
     ) -> Self {
         let capacity = spec.packet_length();
+        let keeper = (spec.wire == Wire::Rtp).then(|| {
+            // At 48 kHz; what a lower rate needs less is not worth knowing the rate here.
+            let rate = 48_000 / u32::from(spec.frames.max(1));
+            Keeper::new(ssrc, sequence, capacity, rate, clients.iter().map(|client| client.repair))
+        });
+        for client in &mut clients {
+            client.mender = keeper.as_ref().map(|keeper| keeper.mender(client.repair, sequence));
+        }
         let state = State {
             started: false,
             sequence,
@@ -129,7 +153,7 @@ impl Encoding {
             peak: 0.0,
             peak_frames: 0,
         };
-        Self { id, map_text: spec.map.to_string(), spec, ssrc, clients, state }
+        Self { id, map_text: spec.map.to_string(), spec, ssrc, clients, state, keeper }
     }
 
     /// Its identity.
@@ -226,6 +250,10 @@ impl Encoding {
             return;
         }
         std::mem::swap(&mut state.filling, &mut state.ready);
+        if let Some(keeper) = &mut self.keeper {
+            let wants = |client: &Client, spec| client.mender.as_ref().is_some_and(|m| m.wants(spec));
+            keeper.note(&state.ready, |spec| self.clients.iter().any(|client| wants(client, spec)));
+        }
         let header = if self.spec.wire == Wire::Rtp { rtp::HEADER_LENGTH } else { 0 };
         let payload = state.ready.len() - header;
         state.started = true;
@@ -284,9 +312,15 @@ impl Routing {
             while former.next_if(|f| f.id < encoding.id).is_some() {}
             let Some(same) = former.next_if(|f| f.id == encoding.id) else { continue };
             std::mem::swap(&mut encoding.state, &mut same.state);
+            if let (Some(keeper), Some(former)) = (&mut encoding.keeper, &mut same.keeper) {
+                keeper.inherit(former);
+            }
             for client in &mut encoding.clients {
-                if let Some(known) = same.clients.iter().find(|c| c.address == client.address) {
+                if let Some(known) = same.clients.iter_mut().find(|c| c.address == client.address) {
                     client.next_report = known.next_report;
+                    if client.repair == known.repair {
+                        std::mem::swap(&mut client.mender, &mut known.mender);
+                    }
                 }
             }
         }
@@ -320,6 +354,8 @@ pub enum Recipients<'a> {
     One(SocketAddr),
 }
 
+/// Octets of the longest packet that repair sends.
+const LARGEST_REPAIR: usize = crate::receive::MAX_PAYLOAD + rtp::HEADER_LENGTH + ROOM;
 /// Packets of a compound that are looked at: a client sends three.
 const MAX_REPORTS: usize = 8;
 /// Time between two reports to a client, in nanoseconds.
@@ -339,6 +375,9 @@ pub struct SendPipeline {
     now: Mono,
     reports_due: Mono,
     encoding_cursor: usize,
+    /// A packet of parity in `spare`: its encoding, kind, length, and the client that is next to get it.
+    parity: Option<(usize, Spec, usize, usize)>,
+    spare: Vec<u8>,
     /// The encoding and client whose last goodbye is next, once the stream ends.
     goodbye_cursor: Option<(usize, usize)>,
     control: Vec<u8>,
@@ -358,6 +397,8 @@ impl SendPipeline {
             now: Mono(0),
             reports_due: Mono(i64::MIN),
             encoding_cursor: 0,
+            parity: None,
+            spare: vec![0; LARGEST_REPAIR],
             goodbye_cursor: None,
             control: vec![0; rtcp::MAX_COMPOUND],
         }
@@ -409,16 +450,18 @@ impl SendPipeline {
 
     /// Takes a datagram that a client sent back. Anything that is not a client's report is ignored.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
-        let clients = |encoding: &Encoding| encoding.clients.iter().position(|c| c.address == from);
-        let served = |encoding: &&Encoding| clients(encoding).is_some();
-        let Some(encoding) = self.routing.encodings.iter().find(served).filter(|_| rtp::is_rtcp(datagram))
-        else {
+        if !rtp::is_rtcp(datagram) {
             return;
-        };
-        let Some(client) = clients(encoding).map(|index| &encoding.clients[index]) else { return };
+        }
         let arrival = self.ntp(at);
-        for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
-            note_report(&client.counters, encoding.ssrc, arrival, at, &packet);
+        let rate = self.shape.rate;
+        for encoding in &mut self.routing.encodings {
+            let Some(client) = encoding.clients.iter_mut().find(|c| c.address == from) else { continue };
+            let packet_time = units::frames_to_nanos(encoding.spec.frames.into(), rate);
+            for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
+                note_report(client, encoding.ssrc, packet_time, arrival, at, &packet);
+            }
+            return;
         }
     }
 
@@ -460,6 +503,9 @@ impl SendPipeline {
             let encoding = &self.routing.encodings[index];
             return Some(Transmit { bytes: &encoding.state.ready, to: Recipients::All(&encoding.clients) });
         }
+        if let Some((address, length)) = self.next_repair() {
+            return Some(Transmit { bytes: &self.spare[..length], to: Recipients::One(address) });
+        }
         let (address, ssrc) = self.next_goodbye()?;
         let length = self.write_goodbye(ssrc);
         Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) })
@@ -477,6 +523,53 @@ impl SendPipeline {
             self.encoding_cursor += 1;
             if !encoding.state.ready.is_empty() {
                 return Some(self.encoding_cursor - 1);
+            }
+        }
+        None
+    }
+
+    /// Parity that is due, then what clients asked for.
+    fn next_repair(&mut self) -> Option<(SocketAddr, usize)> {
+        loop {
+            let Some((index, spec, length, next)) = self.parity else {
+                self.parity = self.next_parity();
+                if self.parity.is_none() {
+                    return self.next_resend();
+                }
+                continue;
+            };
+            let clients = &self.routing.encodings[index].clients;
+            let wants = |client: &Client| client.mender.as_ref().is_some_and(|m| m.wants(spec));
+            let Some(found) = clients.iter().skip(next).position(wants) else {
+                self.parity = None;
+                continue;
+            };
+            self.parity = Some((index, spec, length, next + found + 1));
+            let client = &clients[next + found];
+            client.counters.parity.add(1);
+            return Some((client.address, length));
+        }
+    }
+
+    fn next_parity(&mut self) -> Option<(usize, Spec, usize, usize)> {
+        for (index, encoding) in self.routing.encodings.iter_mut().enumerate() {
+            let Some((spec, packet)) = encoding.keeper.as_mut().and_then(Keeper::poll) else { continue };
+            let Some(room) = self.spare.get_mut(..packet.len()) else { continue };
+            room.copy_from_slice(packet);
+            return Some((index, spec, packet.len(), 0));
+        }
+        None
+    }
+
+    fn next_resend(&mut self) -> Option<(SocketAddr, usize)> {
+        for encoding in &mut self.routing.encodings {
+            let Some(keeper) = &encoding.keeper else { continue };
+            for client in &mut encoding.clients {
+                let Some(mender) = &mut client.mender else { continue };
+                if let Some(length) = mender.poll(self.now, keeper, &mut self.spare) {
+                    mender.count(&client.counters);
+                    return Some((client.address, length));
+                }
             }
         }
         None
@@ -532,12 +625,17 @@ impl SendPipeline {
                 octets: encoding.state.octets,
             }
         });
+        let mender = encoding.clients[client].mender.as_ref();
         let announcement = Announcement {
             format: encoding.format(self.shape.rate),
             name: &encoding.clients[client].name,
             map: &encoding.map_text,
-            retransmission: None,
-            parity: None,
+            retransmission: mender.filter(|m| m.takes_requests()).map(|_| Companion {
+                payload_type: payload_type::RETRANSMISSION,
+                ssrc: retransmission_ssrc(encoding.ssrc),
+            }),
+            parity: mender
+                .map(|_| Companion { payload_type: payload_type::PARITY, ssrc: parity_ssrc(encoding.ssrc) }),
         };
         let mut body = [0; 384];
         let length = announcement.write(&mut body).unwrap_or(0);
@@ -567,7 +665,15 @@ impl SendPipeline {
     }
 }
 
-fn note_report(counters: &ClientCounters, ssrc: u32, arrival: Ntp, at: Mono, packet: &rtcp::Packet<'_>) {
+fn note_report(
+    client: &mut Client,
+    ssrc: u32,
+    packet_time: i64,
+    arrival: Ntp,
+    at: Mono,
+    packet: &rtcp::Packet<'_>,
+) {
+    let counters = &client.counters;
     match *packet {
         rtcp::Packet::Receiver { mut blocks, .. } | rtcp::Packet::Sender { mut blocks, .. } => {
             let Some(block) = blocks.find(|b| b.ssrc == ssrc) else { return };
@@ -580,8 +686,18 @@ fn note_report(counters: &ClientCounters, ssrc: u32, arrival: Ntp, at: Mono, pac
             }
         }
         rtcp::Packet::Application { name: playout::APP_NAME, body, .. } => {
-            if let Ok(playout) = Playout::parse(body) {
-                counters.latency_us.set(u64::from(playout.latency_us));
+            let Ok(playout) = Playout::parse(body) else { return };
+            counters.latency_us.set(u64::from(playout.latency_us));
+            counters.unrepaired.set(u64::from(playout.unrepaired));
+            if let Some(mender) = &mut client.mender {
+                let latency = i64::from(playout.latency_us) * 1000;
+                mender.note_report(playout.unrepaired, latency, packet_time);
+            }
+        }
+        rtcp::Packet::Nack { media, lost, .. } if media == ssrc => {
+            if let Some(mender) = &mut client.mender {
+                mender.ask(at, lost);
+                mender.count(counters);
             }
         }
         _ => {}

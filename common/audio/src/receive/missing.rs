@@ -75,11 +75,6 @@ impl Missing {
         self.next
     }
 
-    /// Round trip as answers show it, in nanoseconds.
-    pub(super) fn round_trip(&self) -> i64 {
-        self.round_trip
-    }
-
     /// How late a packet may be before it counts as overdue, in nanoseconds.
     pub(super) fn allowance(&self) -> i64 {
         self.usual_lateness + SHORTEST
@@ -228,7 +223,7 @@ mod tests {
         assert_eq!(ask(&mut missing, 4 * MS, 0, 100 * MS), []);
         assert_eq!(missing.poll_timeout(), Some(Mono(8 * MS)));
         missing.answered(101, Mono(5 * MS));
-        assert_eq!(missing.round_trip(), 2 * MS);
+        assert_eq!(missing.round_trip, 2 * MS);
         assert_eq!(ask(&mut missing, 8 * MS, 0, 100 * MS), [102]);
         missing.recovered(102);
         assert_eq!((ask(&mut missing, 50 * MS, 0, 100 * MS), missing.poll_timeout()), (vec![], None));

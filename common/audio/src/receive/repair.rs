@@ -1,4 +1,4 @@
-//! Getting back what was lost: asks the sender for it (RFC 4585, RFC 4588).
+//! Getting back what was lost: from parity that was sent ahead, and by asking the sender (RFC 4585, RFC 4588).
 
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use super::missing::Missing;
 use super::player::Player;
 use super::stream::Stream;
 use crate::counters::ReceiveCounters;
+use crate::jitter::{JitterBuffer, Label};
+use crate::repair::advance::{Collector, Media, Packets, ROW};
 
 /// A stream that has brought nothing for this long is not asked for what is overdue, in nanoseconds.
 const SILENT: i64 = 300_000_000;
@@ -18,28 +20,52 @@ const MOST_OVERDUE: u64 = 64;
 
 pub(super) struct Repair {
     pub(super) missing: Missing,
+    pub(super) collector: Collector,
+    /// Room for a packet that is rebuilt.
+    pub(super) image: [u8; ROW],
     retransmission: Option<Companion>,
+    parity: Option<Companion>,
     counters: Arc<ReceiveCounters>,
 }
 
 impl Repair {
     pub(super) fn new(counters: Arc<ReceiveCounters>) -> Self {
-        Self { missing: Missing::new(), retransmission: None, counters }
+        Self {
+            missing: Missing::new(),
+            collector: Collector::default(),
+            image: [0; ROW],
+            retransmission: None,
+            parity: None,
+            counters,
+        }
     }
 
     /// What a sender says of the streams beside its media.
     pub(super) fn announced(&mut self, announcement: &Announcement<'_>) {
         self.retransmission = announcement.retransmission;
+        self.parity = announcement.parity;
     }
 
     /// The stream has ended: what was announced of it is void.
     pub(super) fn forget(&mut self) {
         self.retransmission = None;
+        self.parity = None;
+    }
+
+    /// Other packets follow, of which this is the first.
+    pub(super) fn restart(&mut self, first: u64) {
+        self.missing.restart(first);
+        self.collector.clear();
     }
 
     pub(super) fn is_retransmission(&self, header: &proto::rtp::Header) -> bool {
         let ours = Companion { payload_type: header.payload_type, ssrc: header.ssrc };
         self.retransmission == Some(ours)
+    }
+
+    pub(super) fn is_parity(&self, header: &proto::rtp::Header) -> bool {
+        let ours = Companion { payload_type: header.payload_type, ssrc: header.ssrc };
+        self.parity == Some(ours)
     }
 
     /// When [`write_request`](Self::write_request) has something to do.
@@ -93,5 +119,17 @@ impl Repair {
         let lost = due.iter().map(|sequence| stream.wrapped(*sequence));
         builder.nack(own_ssrc, stream.reception.ssrc(), lost);
         builder.finish().unwrap_or(0)
+    }
+}
+
+impl Packets for JitterBuffer {
+    fn get(&self, sequence: u64) -> Option<Media<'_>> {
+        let (label, payload) = self.packet(sequence)?;
+        let Label { marker, payload_type, timestamp } = label;
+        Some(Media { marker, payload_type, timestamp, payload })
+    }
+
+    fn head(&self) -> u64 {
+        JitterBuffer::head(self)
     }
 }
