@@ -118,10 +118,12 @@ impl Block {
                 of_use |= sequence >= packets.head();
             }
         }
-        match () {
-            () if !of_use => Outlook::Over,
-            () if self.missing.count_ones() as usize > self.count => Outlook::Waiting,
-            () => Outlook::Ready,
+        if !of_use {
+            Outlook::Over
+        } else if self.missing.count_ones() as usize > self.count {
+            Outlook::Waiting
+        } else {
+            Outlook::Ready
         }
     }
 }

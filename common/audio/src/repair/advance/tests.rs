@@ -177,6 +177,44 @@ fn refuses_by_reason() {
     assert_eq!(collector.note(&Header { index: 1, k: 3, ..header }, &[0; 8], 5), Err(Reject::Value));
 }
 
+/// Rows of zeros over packets of zeros rebuild packets of zeros.
+fn zeros(number: u64, payload: &[u8]) -> Vec<u8> {
+    let header = rtp::Header {
+        marker: false,
+        payload_type: 0,
+        sequence: Sequence(number as u16),
+        timestamp: RtpTime(0),
+        ssrc: 1,
+    };
+    [&header.to_bytes()[..], payload].concat()
+}
+
+#[test]
+fn what_comes_while_others_are_rebuilt_is_passed_over() {
+    let (mut collector, mut kept, mut out) = (Collector::default(), Kept::default(), Box::new([0; ROW]));
+    for index in 0..3 {
+        let header = Header { first: Sequence(5), k: 4, m: 3, spread: 1, index };
+        collector.note(&header, &[0; 8], 5).unwrap();
+    }
+    kept.insert(5, zeros(5, &[]));
+    assert_eq!(collector.recover(&kept, &mut out).unwrap().sequence, 6);
+    kept.insert(6, zeros(6, &[]));
+    kept.insert(7, zeros(7, &[]));
+    assert_eq!(collector.recover(&kept, &mut out).unwrap().sequence, 8);
+    assert_eq!(collector.recover(&kept, &mut out), None);
+}
+
+#[test]
+fn rows_that_are_shorter_than_a_packet_are_given_up() {
+    for (length, found) in [(2, true), (3, false)] {
+        let (mut collector, mut kept, mut out) = (Collector::default(), Kept::default(), Box::new([0; ROW]));
+        let header = Header { first: Sequence(5), k: 2, m: 1, spread: 1, index: 0 };
+        collector.note(&header, &[0, length, 0, 0, 0, 0, 0, 0, 0, 0], 5).unwrap();
+        kept.insert(5, zeros(5, &vec![0; length.into()]));
+        assert_eq!(collector.recover(&kept, &mut out).is_some(), found, "{length}");
+    }
+}
+
 fn header() -> impl Strategy<Value = Header> {
     (any::<u16>(), 1u8..=33, 1u8..=17, 1u8..=65, 0u8..17).prop_map(|(first, k, m, spread, index)| Header {
         first: Sequence(first),
