@@ -156,13 +156,13 @@ fn feed_device(
     let chunk = &mut block[..CHUNK * feed.channels];
     while feed.samples.vacant_len() >= chunk.len() {
         let level = feed.samples.occupied_len() / feed.channels;
-        let Some(at) = feed.pace.next_chunk(level, pipeline.latency()) else { return };
-        let needed = at.since(now) + units::frames_to_nanos(CHUNK as i64, feed.rate);
+        let Some(due) = feed.pace.next_chunk(level, pipeline.latency()) else { return };
+        let needed = due.at.since(now) + units::frames_to_nanos(CHUNK as i64, feed.rate);
         if needed > pipeline.latency() {
             pipeline.set_latency(needed + SPARE);
             counters.raised_to_us.set(((needed + SPARE) / 1000) as u64);
         }
-        pipeline.pull_device(now, at, chunk);
+        pipeline.pull_device(now, due, chunk);
         feed.samples.push_slice(chunk);
         feed.pace.pushed(CHUNK);
     }

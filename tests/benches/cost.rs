@@ -163,7 +163,7 @@ impl Round for Receive {
             if device {
                 for half in 0..2 {
                     let now = at.plus(frames_to_nanos(half * CHUNK as i64, RATE));
-                    pipeline.pull_device(now, now.plus(3_000_000), &mut out[..CHUNK * 2]);
+                    pipeline.pull_device(now, now.plus(3_000_000).into(), &mut out[..CHUNK * 2]);
                 }
             } else {
                 pipeline.pull_stream(out);

@@ -3,3 +3,4 @@
 pub mod program;
 pub mod servers;
 pub mod sound;
+pub mod world;

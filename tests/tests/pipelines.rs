@@ -399,7 +399,7 @@ fn play(card: CardSpec, steered: bool, seconds: i64, jitter: i64) -> (Listener, 
         for (bytes, _, at) in pending.drain(..due) {
             listener.receive.handle_datagram(at, sender_at(), &bytes);
         }
-        listener.receive.pull_device(period.callback, period.converter, &mut out);
+        listener.receive.pull_device(period.callback, period.converter.into(), &mut out);
         left.extend(
             out.chunks_exact(2)
                 .enumerate()
@@ -493,7 +493,7 @@ fn a_sender_that_pauses_is_played_again_at_once() {
         while let Some((bytes, _, at)) = queue.next_if(|datagram| pause(datagram.2) <= now) {
             listener.receive.handle_datagram(pause(at), sender_at(), &bytes);
         }
-        listener.receive.pull_device(now, now.plus(3 * MS), &mut out);
+        listener.receive.pull_device(now, now.plus(3 * MS).into(), &mut out);
         silent += usize::from(now > Mono(500 * MS) && out.iter().all(|sample| *sample == 0.0));
     }
     let pause_chunks = 500 * RATE as usize / 1000 / CHUNK;
@@ -521,7 +521,7 @@ fn headerless_pcm_plays_with_the_full_latency_again_after_it_ran_dry() {
         while let Some((bytes, _, at)) = queue.next_if(|datagram| datagram.2 <= now) {
             listener.receive.handle_datagram(at, sender_at(), &bytes);
         }
-        listener.receive.pull_device(now, now.plus(3 * MS), &mut out);
+        listener.receive.pull_device(now, now.plus(3 * MS).into(), &mut out);
         silent += usize::from(now > Mono(500 * MS) && out.iter().all(|sample| *sample == 0.0));
         now = now.plus(frames_to_nanos(CHUNK as i64, RATE));
     }

@@ -2,17 +2,17 @@
 
 /// A proportional-integral loop from a time error to a playback speed.
 ///
-/// It is quick for the first seconds, to find the device's rate, and calm afterwards. Both settings are critically
-/// damped: the integral gain is a quarter of the proportional one's square.
+/// What is known of both clocks is told it apart, so little is left for the integral. It is quick for the first seconds and
+/// calm afterwards; both settings are critically damped: the integral gain is a quarter of the proportional one's square.
 #[derive(Clone, Debug, Default)]
 pub struct Servo {
     integral: f64,
     elapsed: f64,
 }
 
-/// Proportional gain in 1/s: the time constants are 2 s and 8 s.
-const QUICK: f64 = 0.5;
-const CALM: f64 = 0.125;
+/// Proportional gain in 1/s: the time constants are 1 s and 4 s.
+const QUICK: f64 = 1.0;
+const CALM: f64 = 0.25;
 /// How long the servo is quick, in seconds.
 const QUICK_FOR: f64 = 10.0;
 /// Most that the speed departs from 1.

@@ -32,7 +32,7 @@ use crate::send::{Transmit, Wire};
 
 pub use event::{End, Event, Latency, StreamInfo, Text};
 pub use output::Output;
-pub use pace::{Pace, PlaybackStamp};
+pub use pace::{Due, Pace, PlaybackStamp};
 pub use player::Adapt;
 
 use player::Player;
@@ -228,12 +228,12 @@ impl ReceivePipeline {
         self.stream.as_ref().map_or(0, |stream| self.player.pull_stream(stream, out))
     }
 
-    /// For a device: fills `out`, [`CHUNK`] frames long, with what leaves the DAC from `at` on. `now` and `at` are on this
-    /// machine's clock.
-    pub fn pull_device(&mut self, now: Mono, at: Mono, out: &mut [f32]) {
+    /// For a device: fills `out`, [`CHUNK`] frames long, with what leaves the DAC when it is due. `now` and `due` are on
+    /// this machine's clock.
+    pub fn pull_device(&mut self, now: Mono, due: Due, out: &mut [f32]) {
         out.fill(0.0);
         if let Some(stream) = &self.stream {
-            self.player.pull_device(stream, now, at, out);
+            self.player.pull_device(stream, now, due, out);
         }
         self.tell_change();
     }

@@ -97,6 +97,11 @@ impl Timeline {
         Some(Position(self.base.0.saturating_add_signed(frames)))
     }
 
+    /// By which share the sender's clock runs slow: 1e-6 is one part per million.
+    pub(crate) fn slow(&self) -> f64 {
+        self.line.map_or(0.0, |(_, slope)| slope)
+    }
+
     fn media_time(&self, position: Position) -> i64 {
         units::frames_to_nanos(position.since(self.base), self.rate)
     }

@@ -295,7 +295,7 @@ impl Bench {
         self.dac = self.dac.max(self.now);
         let out = &mut self.samples[..CHUNK * usize::from(channels(self.output.channels))];
         out.fill(f32::NAN);
-        without_heap(|| self.pipeline.pull_device(self.now, self.dac, out));
+        without_heap(|| self.pipeline.pull_device(self.now, self.dac.into(), out));
         check_sound(out);
         self.dac = self.dac.plus(units::frames_to_nanos(CHUNK as i64, self.output.rate.get()));
     }

@@ -20,6 +20,22 @@ pub struct PlaybackStamp {
     pub at: Mono,
 }
 
+/// When a chunk is due.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Due {
+    /// When its first frame leaves the DAC.
+    pub at: Mono,
+    /// By which share the device runs slow, as far as that is known: 1e-6 is one part per million.
+    pub slow: f64,
+}
+
+impl From<Mono> for Due {
+    /// For a device that runs true.
+    fn from(at: Mono) -> Self {
+        Self { at, slow: 0.0 }
+    }
+}
+
 /// Memory of the filter, in nanoseconds.
 const MEMORY: f64 = 10e9;
 /// A time this far from where the filter expects it says that the device has lost time, in nanoseconds.
@@ -97,13 +113,16 @@ impl Pace {
     }
 
     /// Whether the ring, which holds `level` frames, wants another chunk for a latency of so many nanoseconds; if so, when the
-    /// chunk leaves the DAC. As much is kept as the next callback will take, and a little more.
-    pub fn next_chunk(&self, level: usize, latency: i64) -> Option<Mono> {
+    /// chunk leaves the DAC. As much is kept as the next callback will take, and what an eighth of the latency has room for.
+    pub fn next_chunk(&self, level: usize, latency: i64) -> Option<Due> {
         let stamp = self.last?;
-        let eighth = units::nanos_to_frames(latency / 8, self.rate) as usize;
-        let target = self.largest_request + eighth.clamp(CHUNK / 2, self.largest_request.max(CHUNK));
+        let eighth = units::nanos_to_frames(latency / 8, self.rate) as usize / CHUNK * CHUNK;
+        let target = self.largest_request + eighth.min(self.largest_request.max(CHUNK));
         let ahead = i64::from(stamp.missing) + self.pushed as i64 - stamp.taken as i64;
-        (level < target).then(|| self.at.plus((ahead as f64 * self.frame) as i64))
+        (level < target).then(|| Due {
+            at: self.at.plus((ahead as f64 * self.frame) as i64),
+            slow: self.frame * f64::from(self.rate) / 1e9 - 1.0,
+        })
     }
 
     /// Frames were put into the ring.
@@ -132,7 +151,7 @@ mod tests {
             assert!(!pace.note(stamp(n, (n as f64 * period + late) as i64)));
             pace.pushed(128);
             if n > 10_000 {
-                let error = pace.next_chunk(0, 30_000_000).unwrap().0 as f64 - (n + 3) as f64 * period;
+                let error = pace.next_chunk(0, 30_000_000).unwrap().at.0 as f64 - (n + 3) as f64 * period;
                 spread = (spread.0.min(error), spread.1.max(error));
             }
         }
@@ -147,6 +166,6 @@ mod tests {
         assert!(!pace.note(stamp(1, 2_666_667)));
         assert!(pace.note(stamp(2, 15_000_000)));
         assert!(pace.note(PlaybackStamp { missing: 12, ..stamp(3, 17_666_667) }));
-        assert_eq!(pace.next_chunk(0, 30_000_000).map(|at| at.0 / 1000), Some(17_666 - 2_416));
+        assert_eq!(pace.next_chunk(0, 30_000_000).map(|due| due.at.0 / 1000), Some(17_666 - 2_416));
     }
 }

@@ -7,6 +7,7 @@ use proto::units::{self, Mono, Position};
 use super::CHUNK;
 use super::decode::render;
 use super::output::{DeviceOutput, Output};
+use super::pace::Due;
 use super::stream::Stream;
 use crate::counters::{Counter, ReceiveCounters};
 use crate::depth::{Depth, Preset, Reason};
@@ -216,7 +217,7 @@ impl Player {
     }
 
     /// For a device: fills `out` with what leaves the DAC from `at` on.
-    pub(super) fn pull_device(&mut self, stream: &Stream, now: Mono, at: Mono, out: &mut [f32]) {
+    pub(super) fn pull_device(&mut self, stream: &Stream, now: Mono, due: Due, out: &mut [f32]) {
         if self.matching_output(stream, true).is_none() {
             return;
         }
@@ -225,7 +226,7 @@ impl Player {
         let channels = usize::from(output.channels);
         self.now = now;
         if let Some(device) = &mut output.device {
-            self.play(stream, at, out, channels, device);
+            self.play(stream, due, out, channels, device);
         }
         self.output = Some(output);
     }
@@ -233,11 +234,12 @@ impl Player {
     fn play(
         &mut self,
         stream: &Stream,
-        at: Mono,
+        due: Due,
         out: &mut [f32],
         channels: usize,
         device: &mut DeviceOutput,
     ) {
+        let at = due.at;
         let delay = device.steering.as_ref().map_or(0, |(resampler, _)| resampler.delay()) as u64;
         let reach = units::frames_to_nanos((delay + CHUNK as u64) as i64, stream.format.rate);
         self.lead.note(self.now, at.since(self.now) + reach);
@@ -260,7 +262,9 @@ impl Player {
             self.catch_up(actual);
         }
         let late = actual - self.latency;
-        let speed = servo.update(late as f64 / 1e9, elapsed as f64 / 1e9);
+        // What both clocks are known to do needs no error to be corrected.
+        let known = (1.0 + due.slow) / (1.0 + stream.timeline.slow()) - 1.0;
+        let speed = known + servo.update(late as f64 / 1e9, elapsed as f64 / 1e9);
         self.counters.set_drift(speed);
         resampler.set_speed(speed + slew);
         resampler.process(out, |input| self.read(stream, input, channels, Some(&mut device.fader)));
