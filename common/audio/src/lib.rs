@@ -12,6 +12,7 @@
 pub mod counters;
 pub mod drift;
 pub mod map;
+pub mod opus;
 pub mod receive;
 pub mod resample;
 pub mod send;
@@ -21,3 +22,5 @@ mod fade;
 mod jitter;
 mod reception;
 mod timeline;
+#[cfg(test)]
+mod tone;

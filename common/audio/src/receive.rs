@@ -297,7 +297,7 @@ impl ReceivePipeline {
 
     fn play(&mut self, at: Mono, out: &mut [f32], channels: usize, device: &mut DeviceOutput) {
         let Some(stream) = &self.stream else { return };
-        let delay = device.steering.as_ref().map_or(0, |(resampler, _)| resampler.delay()) as u64;
+        let delay = device.steering.as_ref().map_or(0.0, |(resampler, _)| resampler.delay()).round() as u64;
         if !self.aligned {
             let Some(target) = stream.timeline.position_at(at.plus(-self.config.latency)) else { return };
             let cursor = target.advanced(delay);

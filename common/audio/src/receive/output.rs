@@ -33,7 +33,7 @@ impl Output {
     pub fn device(channels: u16, rate: u32, steered: bool) -> Self {
         let device = DeviceOutput {
             fader: Fader::new(usize::from(channels)),
-            steering: steered.then(|| (Steered::new(channels, CHUNK), Servo::default())),
+            steering: steered.then(|| (Steered::new(channels, CHUNK, rate, rate), Servo::default())),
             last: None,
         };
         Self { channels, rate, device: Some(device) }
