@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use proto::announce::{self, Announcement, Format};
+use proto::announce::{self, Announcement, Codec, Format};
 use proto::pcm;
 use proto::playout::Playout;
 use proto::units::{self, Mono, Position, RtpTime, RtpTimeUnwrapper, Sequence, SequenceUnwrapper};
@@ -465,6 +465,7 @@ impl ReceivePipeline {
         let header = packet.header;
         let format = payload_type::static_format(header.payload_type)
             .or(self.announced.filter(|format| format.payload_type == header.payload_type))
+            .filter(|format| format.codec == Codec::L16)
             .ok_or(Reject::PayloadType)?;
         let frames = pcm::frames(packet.payload, format.channels)? as u32;
         self.continue_or_begin(at, source, &header, &format)?;

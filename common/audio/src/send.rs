@@ -536,6 +536,8 @@ impl SendPipeline {
             format: encoding.format(self.shape.rate),
             name: &encoding.clients[client].name,
             map: &encoding.map_text,
+            retransmission: None,
+            parity: None,
         };
         let mut body = [0; 384];
         let length = announcement.write(&mut body).unwrap_or(0);

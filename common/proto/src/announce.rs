@@ -9,6 +9,8 @@
 //! | 1 | 10 | format: payload type (8 bits), codec (8), channels (16), rate in Hz (32), frames in a packet (16) |
 //! | 2 | ≤ 64 | name of the client, UTF-8 |
 //! | 3 | ≤ 255 | the source channels behind each output channel, as text: `0,1+2` |
+//! | 4 | 5 | packets sent again on request: payload type (8), SSRC (32) |
+//! | 5 | 5 | repair sent in advance: payload type (8), SSRC (32) |
 
 use crate::Reject;
 use crate::cursor::{Reader, Writer};
@@ -23,18 +25,26 @@ const END: u8 = 0;
 const FORMAT: u8 = 1;
 const NAME: u8 = 2;
 const MAP: u8 = 3;
+const RETRANSMISSION: u8 = 4;
+const PARITY: u8 = 5;
 
 /// How samples are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// 16-bit linear PCM, big-endian.
+    /// 16-bit linear PCM, big-endian (RFC 3551).
     L16,
+    /// 24-bit linear PCM, big-endian (RFC 3190).
+    L24,
+    /// Opus (RFC 7587), whose RTP clock always runs at 48 kHz.
+    Opus,
 }
 
 impl Codec {
     fn from_wire(value: u8) -> Result<Self, Reject> {
         match value {
             1 => Ok(Self::L16),
+            2 => Ok(Self::L24),
+            3 => Ok(Self::Opus),
             _ => Err(Reject::Value),
         }
     }
@@ -42,6 +52,8 @@ impl Codec {
     fn to_wire(self) -> u8 {
         match self {
             Self::L16 => 1,
+            Self::L24 => 2,
+            Self::Opus => 3,
         }
     }
 }
@@ -65,6 +77,8 @@ pub struct Format {
 pub const MAX_CHANNELS: u16 = 255;
 /// Sample rates that are accepted, in Hz.
 pub const RATES: core::ops::RangeInclusive<u32> = 8_000..=192_000;
+/// The only rate of Opus's RTP clock, in Hz (RFC 7587, section 4.1).
+pub const OPUS_RATE: u32 = 48_000;
 
 /// A checked view of an announcement's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +89,19 @@ pub struct Announcement<'a> {
     pub name: &'a str,
     /// The channel map as text.
     pub map: &'a str,
+    /// Where packets that were asked for come again; `None` where nobody may ask.
+    pub retransmission: Option<Companion>,
+    /// Where repair comes in advance; `None` where there is none.
+    pub parity: Option<Companion>,
+}
+
+/// An RTP stream that goes with the media, on the same port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Companion {
+    /// Its RTP payload type, 0 to 127.
+    pub payload_type: u8,
+    /// Its synchronisation source.
+    pub ssrc: u32,
 }
 
 impl<'a> Announcement<'a> {
@@ -86,6 +113,7 @@ impl<'a> Announcement<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, Reject> {
         let mut reader = Reader(body);
         let (mut format, mut name, mut map) = (None, "", "");
+        let (mut retransmission, mut parity) = (None, None);
         while !reader.0.is_empty() {
             let kind = reader.u8()?;
             if kind == END {
@@ -97,10 +125,12 @@ impl<'a> Announcement<'a> {
                 FORMAT => format = Some(parse_format(value)?),
                 NAME => name = text(value)?,
                 MAP => map = text(value)?,
+                RETRANSMISSION => retransmission = Some(parse_companion(value)?),
+                PARITY => parity = Some(parse_companion(value)?),
                 _ => {}
             }
         }
-        Ok(Self { format: format.ok_or(Reject::Value)?, name, map })
+        Ok(Self { format: format.ok_or(Reject::Value)?, name, map, retransmission, parity })
     }
 
     /// Writes the body, padded to a multiple of four octets. `None` where `out` is too small.
@@ -116,6 +146,12 @@ impl<'a> Announcement<'a> {
             if !value.is_empty() && value.len() <= limit {
                 writer.put(&[kind, value.len() as u8]);
                 writer.put(value.as_bytes());
+            }
+        }
+        for (kind, companion) in [(RETRANSMISSION, self.retransmission), (PARITY, self.parity)] {
+            if let Some(companion) = companion {
+                writer.put(&[kind, 5, companion.payload_type]);
+                writer.put(&companion.ssrc.to_be_bytes());
             }
         }
         writer.align();
@@ -140,8 +176,15 @@ fn parse_format(value: &[u8]) -> Result<Format, Reject> {
     };
     let sane = format.payload_type < 128
         && (1..=MAX_CHANNELS).contains(&format.channels)
-        && RATES.contains(&format.rate);
+        && RATES.contains(&format.rate)
+        && (format.codec != Codec::Opus || format.rate == OPUS_RATE);
     if sane { Ok(format) } else { Err(Reject::Value) }
+}
+
+fn parse_companion(value: &[u8]) -> Result<Companion, Reject> {
+    let mut reader = Reader(value);
+    let companion = Companion { payload_type: reader.u8()?, ssrc: reader.u32()? };
+    if companion.payload_type < 128 { Ok(companion) } else { Err(Reject::Value) }
 }
 
 #[cfg(test)]
@@ -153,15 +196,23 @@ mod tests {
         Format { payload_type: 96, codec: Codec::L16, channels: 3, rate: 48_000, frames: 128 };
 
     /// Laid out by hand from the table above.
-    const GOLDEN: [u8; 24] = [
+    const GOLDEN: [u8; 40] = [
         1, 10, 96, 1, 0, 3, 0, 0, 0xbb, 0x80, 0, 128, // format
         2, 2, b'h', b'i', // name
-        3, 5, b'0', b',', b'1', b'+', b'2', 0, // map, padding
+        3, 5, b'0', b',', b'1', b'+', b'2', // map
+        4, 5, 99, 0xca, 0xfe, 0xba, 0xbe, // retransmission
+        5, 5, 100, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, // parity, padding
     ];
 
     #[test]
     fn golden_bytes_both_ways() {
-        let announcement = Announcement { format: FORMAT_3CH, name: "hi", map: "0,1+2" };
+        let announcement = Announcement {
+            format: FORMAT_3CH,
+            name: "hi",
+            map: "0,1+2",
+            retransmission: Some(Companion { payload_type: 99, ssrc: 0xcafe_babe }),
+            parity: Some(Companion { payload_type: 100, ssrc: 0xdead_beef }),
+        };
         let mut out = [0xff; 64];
         let length = announcement.write(&mut out).unwrap();
         assert_eq!(out[..length], GOLDEN);
@@ -176,19 +227,42 @@ mod tests {
         assert_eq!(Announcement::parse(&with_unknown).unwrap().name, "hi");
         assert_eq!(Announcement::parse(&GOLDEN[12..]), Err(Reject::Value));
         assert_eq!(Announcement::parse(&GOLDEN[..7]), Err(Reject::Truncated));
-        for (at, value) in [(2, 128), (3, 9), (4, 1), (5, 0), (6, 1), (14, 0xff), (14, 0x1b)] {
+        for (at, value) in
+            [(2, 128), (3, 9), (4, 1), (5, 0), (6, 1), (14, 0xff), (14, 0x1b), (25, 128), (32, 200)]
+        {
             let mut broken = GOLDEN;
             broken[at] = value;
             assert_eq!(Announcement::parse(&broken), Err(Reject::Value), "octet {at}");
         }
+        let mut short = GOLDEN;
+        short[24] = 4;
+        assert_eq!(Announcement::parse(&short), Err(Reject::Truncated));
+    }
+
+    #[test]
+    fn opus_runs_at_its_own_rate_only() {
+        let mut opus = GOLDEN;
+        opus[3] = 3;
+        assert_eq!(Announcement::parse(&opus).unwrap().format.codec, Codec::Opus);
+        opus[8..10].copy_from_slice(&44_100u16.to_be_bytes());
+        assert_eq!(Announcement::parse(&opus), Err(Reject::Value));
+    }
+
+    fn companion() -> impl Strategy<Value = Option<Companion>> {
+        prop::option::of(
+            (0u8..128, any::<u32>()).prop_map(|(payload_type, ssrc)| Companion { payload_type, ssrc }),
+        )
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read(payload_type in 0u8..128, channels in 1u16..=255, rate in RATES, frames: u16,
-                                   name in "\\PC{0,16}", map in "[0-9,+]{0,200}") {
-            let format = Format { payload_type, codec: Codec::L16, channels, rate, frames };
-            let announcement = Announcement { format, name: &name, map: &map };
+                                   codec in prop::sample::select(&[Codec::L16, Codec::L24, Codec::Opus][..]),
+                                   name in "\\PC{0,16}", map in "[0-9,+]{0,200}",
+                                   retransmission in companion(), parity in companion()) {
+            let rate = if codec == Codec::Opus { OPUS_RATE } else { rate };
+            let format = Format { payload_type, codec, channels, rate, frames };
+            let announcement = Announcement { format, name: &name, map: &map, retransmission, parity };
             let mut out = [0; 512];
             let length = announcement.write(&mut out).unwrap();
             prop_assert_eq!(length % 4, 0);

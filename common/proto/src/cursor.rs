@@ -60,6 +60,11 @@ impl<'a> Writer<'a> {
         self.length
     }
 
+    /// Octets that still fit.
+    pub(crate) fn room(&self) -> usize {
+        if self.overflow { 0 } else { self.buffer.len() - self.length }
+    }
+
     /// Fills with zeros up to a multiple of four octets.
     pub(crate) fn align(&mut self) {
         while !self.length.is_multiple_of(4) && !self.overflow {

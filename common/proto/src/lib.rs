@@ -10,9 +10,11 @@
 extern crate std;
 
 pub mod announce;
+pub mod parity;
 pub mod payload_type;
 pub mod pcm;
 pub mod playout;
+pub mod retransmission;
 pub mod rtcp;
 pub mod rtp;
 pub mod units;

@@ -8,6 +8,14 @@ pub const L16_STEREO: u8 = 10;
 pub const L16_MONO: u8 = 11;
 /// `L16` of any rate and channel count: our pair's dynamic type, described by the announcement.
 pub const L16_ANNOUNCED: u8 = 96;
+/// `L24` of any rate and channel count (RFC 3190), described by the announcement.
+pub const L24: u8 = 97;
+/// Opus (RFC 7587), described by the announcement.
+pub const OPUS: u8 = 98;
+/// Packets sent again on request ([`retransmission`](crate::retransmission)).
+pub const RETRANSMISSION: u8 = 99;
+/// Repair sent in advance ([`parity`](crate::parity)).
+pub const PARITY: u8 = 100;
 
 /// The payload type under which 16-bit PCM of this shape is sent.
 pub fn of_l16(rate: u32, channels: u16) -> u8 {

@@ -1,4 +1,9 @@
-//! RTCP compound packets: SR, RR, SDES (CNAME), BYE and APP (RFC 3550, section 6).
+//! RTCP compound packets: SR, RR, SDES (CNAME), BYE and APP (RFC 3550, section 6), and requests for lost packets
+//! (RFC 4585).
+
+mod feedback;
+
+pub use feedback::Lost;
 
 use crate::Reject;
 use crate::cursor::{Reader, Writer};
@@ -9,6 +14,7 @@ const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 const APPLICATION: u8 = 204;
+const TRANSPORT_FEEDBACK: u8 = 205;
 const CNAME: u8 = 1;
 
 /// Longest compound packet that [`Builder`] is asked to write here, in octets.
@@ -87,6 +93,15 @@ pub enum Packet<'a> {
         subtype: u8,
         /// The rest.
         body: &'a [u8],
+    },
+    /// A request to send lost packets again: the generic NACK (RFC 4585, 6.2.1).
+    Nack {
+        /// Who asks.
+        sender: u32,
+        /// The source whose packets were lost.
+        media: u32,
+        /// Which ones.
+        lost: Lost<'a>,
     },
     /// A well-formed packet of a type that is not used here.
     Other {
@@ -170,6 +185,9 @@ fn parse_packet<'a>(reader: &mut Reader<'a>) -> Result<Packet<'a>, Reject> {
             let mut name = [0; 4];
             name.copy_from_slice(body.take(4)?);
             Ok(Packet::Application { ssrc, name, subtype: count, body: body.0 })
+        }
+        TRANSPORT_FEEDBACK if count == feedback::GENERIC_NACK => {
+            Ok(Packet::Nack { sender: body.u32()?, media: body.u32()?, lost: Lost::parse(body.0)? })
         }
         packet_type => Ok(Packet::Other { packet_type }),
     }
