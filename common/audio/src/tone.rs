@@ -10,10 +10,11 @@ pub(crate) fn tone(frequency: f64, rate: u32, frames: usize) -> Vec<f32> {
 /// The tone in a recording, by least squares away from both ends.
 pub(crate) struct Fit {
     pub(crate) amplitude: f64,
-    /// Frames by which the tone is late, to the nearest half period.
-    pub(crate) delay: f64,
     /// What is not the tone, relative to it, in decibels.
     pub(crate) residual: f64,
+    /// In frames; whole ones are not known.
+    lag: f64,
+    period: f64,
 }
 
 impl Fit {
@@ -35,6 +36,11 @@ impl Fit {
         let noise: f64 = middle.clone().map(|n| left(n).powi(2)).sum::<f64>() / middle.len() as f64;
         let amplitude = a.hypot(b);
         let residual = 10.0 * (noise / (amplitude * amplitude / 2.0)).log10();
-        Self { amplitude, delay: -b.atan2(a) / step, residual }
+        Self { amplitude, residual, lag: -b.atan2(a) / step, period: TAU / step }
+    }
+
+    /// Frames by which the tone is later than `delay`, within half a period.
+    pub(crate) fn later_than(&self, delay: f64) -> f64 {
+        (self.lag - delay + self.period / 2.0).rem_euclid(self.period) - self.period / 2.0
     }
 }

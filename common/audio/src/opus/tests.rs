@@ -38,7 +38,8 @@ fn speech(frames: usize) -> Vec<f32> {
             let formants = [600.0 + 300.0 * (5.0 * t).sin(), 1200.0 + 500.0 * (7.0 * t).sin(), 2500.0];
             let voice = (1..=20).map(|k| {
                 let frequency = pitch * f64::from(k);
-                let gain: f64 = formants.iter().map(|f| (-((frequency - f) / 150.0).powi(2)).exp() + 0.02).sum();
+                let gain: f64 =
+                    formants.iter().map(|f| (-((frequency - f) / 150.0).powi(2)).exp() + 0.02).sum();
                 gain * (phase * f64::from(k)).sin()
             });
             (voice.sum::<f64>() * envelope * 0.1) as f32
@@ -120,7 +121,7 @@ fn a_lost_packet_is_made_up_from_what_came_before() {
     for _ in 0..200 {
         decoder.conceal(240, &mut out).unwrap();
     }
-    assert!(power(out[..240].iter().copied()) < 1e-3, "but not for ever");
+    assert!(power(out[..240].iter().copied()) / 240.0 < 1e-3, "but not for ever");
     assert_eq!(decoder.conceal(100, &mut out), None, "not a multiple of 2.5 ms");
     assert_eq!(decoder.conceal(240, &mut out[..100]), None);
 }
@@ -142,7 +143,9 @@ fn redundancy_is_better_than_a_guess() {
         for (redundant, to) in [(false, &mut guessed), (true, &mut recovered)] {
             let mut decoder = Decoder::new(1).unwrap();
             let mut out = vec![0.0; MAX_FRAMES];
-            packets[..lost].iter().for_each(|packet| drop(decoder.decode(packet, &mut out)));
+            for packet in &packets[..lost] {
+                decoder.decode(packet, &mut out).unwrap();
+            }
             let written = match redundant {
                 true => decoder.recover(&packets[lost + 1], 960, &mut out),
                 false => decoder.conceal(960, &mut out),

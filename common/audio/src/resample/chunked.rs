@@ -93,21 +93,21 @@ mod tests {
     #[test]
     fn tones_stay_clean_and_in_their_place() {
         for (frequency, clean) in [(997.0, -100.0), (10_000.0, -90.0)] {
-            let out = convert(&mut Chunked::new(1, 240, 44_100, 48_000), &tone(frequency, 44_100, 44_100), 128);
+            let mut chunked = Chunked::new(1, 240, 44_100, 48_000);
+            let out = convert(&mut chunked, &tone(frequency, 44_100, 44_100), 128);
             let fit = Fit::of(&out, frequency, 48_000);
             assert!((fit.amplitude - 0.5).abs() < 2e-4, "{frequency} Hz: amplitude {}", fit.amplitude);
             assert!(fit.residual < clean, "{frequency} Hz: residual {} dB", fit.residual);
+            let off = fit.later_than(chunked.delay() as f64);
+            assert!(off.abs() < 0.5, "{frequency} Hz: {off} frames off");
         }
-        let mut chunked = Chunked::new(1, 240, 44_100, 48_000);
-        let fit = Fit::of(&convert(&mut chunked, &tone(997.0, 44_100, 44_100), 128), 997.0, 48_000);
-        assert!((fit.delay - chunked.delay() as f64).abs() < 0.5, "{} frames late, not {}", fit.delay, chunked.delay());
     }
 
     #[test]
-    fn an_hour_is_as_long_as_an_hour() {
+    fn five_minutes_are_as_long_as_five_minutes() {
         let mut chunked = Chunked::new(1, 960, 44_100, 48_000);
         let (mut taken, mut given, mut out) = (0i64, 0i64, vec![0.0; 960]);
-        while taken < 3600 * 44_100 {
+        while taken < 300 * 44_100 {
             let frames = chunked.wanted();
             chunked.push(frames, |_| {});
             taken += frames as i64;
