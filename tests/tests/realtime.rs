@@ -94,7 +94,7 @@ fn start_sender(clients: &[Client]) -> Streaming {
     let request =
         capture::Request { source, rate: 44_100, channels: Some(4), wanted: 4, period: 128, repeat: false };
     let capture = capture::open(&request).unwrap();
-    let mut book = Book::new(packets, 4, "test".into(), None);
+    let mut book = Book::new(packets, (44_100, 4), "test".into(), None);
     let (routing, problems) = book.update(clients);
     assert!(problems.is_empty(), "{problems:?}");
     Streaming { sender: Sender::start(capture, routing, None).unwrap(), book }

@@ -3,6 +3,7 @@
 use super::Steered;
 
 /// Cuts a stream into chunks and resamples it where the rates differ. Allocates only when built.
+#[derive(Debug)]
 pub struct Chunked {
     /// `None` where the rates are equal: samples pass as they are.
     resampler: Option<Steered>,

@@ -12,6 +12,7 @@ const WINDOW: WindowFunction = WindowFunction::Hann2;
 const MAX_CORRECTION: f64 = 0.005;
 
 /// A resampler near a fixed ratio, whose speed follows a servo. Allocates only when built.
+#[derive(Debug)]
 pub struct Steered {
     inner: Async<f32>,
     channels: usize,
