@@ -5,7 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use proto::announce::{Announcement, MAX_NAME};
 use proto::playout::Playout;
-use proto::rtcp::{Blocks, Builder, Packet, packets};
+use proto::rtcp::{Blocks, Builder, Lost, Packet, packets};
+use proto::units::Sequence;
 
 fuzz_target!(|datagram: &[u8]| {
     check_body(datagram);
@@ -45,6 +46,7 @@ fn check_packet(packet: &Packet<'_>) {
             // Only padding may be added.
             assert_eq!(&read[..body.len()], body);
         }
+        Packet::Nack { lost, .. } => check_lost(lost),
         Packet::Description { cname, .. } => assert!(cname.len() <= 255),
         Packet::Bye { .. } | Packet::Other { .. } => {}
     }
@@ -62,6 +64,24 @@ fn check_blocks(blocks: Blocks<'_>) {
         };
         assert_eq!(blocks.next(), Some(block));
     }
+}
+
+/// A packet that came may name a number twice and in any order; the same numbers have to come back.
+fn check_lost(lost: Lost<'_>) {
+    let mut numbers: Vec<u16> = lost.sequences().map(|sequence| sequence.0).collect();
+    let mut octets = vec![0; 12 + 4 * numbers.len()];
+    let mut builder = Builder::new(&mut octets);
+    builder.nack(1, 2, numbers.iter().copied().map(Sequence));
+    let length = builder.finish().unwrap();
+    let Some(Ok(Packet::Nack { sender: 1, media: 2, lost })) = packets(&octets[..length]).next() else {
+        panic!("what was a NACK is none when it is written again")
+    };
+    let mut again: Vec<u16> = lost.sequences().map(|sequence| sequence.0).collect();
+    for numbers in [&mut numbers, &mut again] {
+        numbers.sort_unstable();
+        numbers.dedup();
+    }
+    assert_eq!(numbers, again);
 }
 
 fn check_body(body: &[u8]) {

@@ -134,7 +134,9 @@ impl Part<'_> {
                     frames,
                 };
                 let mut body = [0; 400];
-                let length = Announcement { format, name, map }.write(&mut body).unwrap_or(0);
+                let length = Announcement { format, name, map, retransmission: None, parity: None }
+                    .write(&mut body)
+                    .unwrap_or(0);
                 builder.application(0, announce::APP_NAME, 0, &body[..length]);
             }
             Self::Playout { latency_us, depth_us } => {
