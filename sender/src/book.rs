@@ -28,6 +28,7 @@ pub struct Active {
 /// Every client being sent to, and the identities of their encodings.
 pub struct Book {
     packets: Packets,
+    rate: u32,
     channels: u16,
     source: String,
     bind: Option<IpAddr>,
@@ -36,9 +37,9 @@ pub struct Book {
 }
 
 impl Book {
-    /// An empty book for a source with so many channels, sent from `bind` or from any address.
-    pub fn new(packets: Packets, channels: u16, source: String, bind: Option<IpAddr>) -> Self {
-        Self { packets, channels, source, bind, active: Vec::new(), next_id: 0 }
+    /// An empty book for a source of this rate and so many channels, sent from `bind` or from any address.
+    pub fn new(packets: Packets, (rate, channels): (u32, u16), source: String, bind: Option<IpAddr>) -> Self {
+        Self { packets, rate, channels, source, bind, active: Vec::new(), next_id: 0 }
     }
 
     /// Who is being sent to, in the list's order.
@@ -121,7 +122,7 @@ impl Book {
                 send::Client::new(active.client.name.clone(), active.address, active.counters.clone())
             })
             .collect();
-        Some(Encoding::new(id, spec, ssrc, Sequence(os::random::bits() as u16), clients))
+        Some(Encoding::new(id, spec, self.rate, ssrc, Sequence(os::random::bits() as u16), clients))
     }
 }
 
@@ -137,7 +138,7 @@ mod tests {
             client: vec!["x=127.0.0.1:9/0".into()],
             ..Settings::default()
         };
-        Book::new(Plan::new(&settings).unwrap().packets, 4, "the test".into(), None)
+        Book::new(Plan::new(&settings).unwrap().packets, (44_100, 4), "the test".into(), None)
     }
 
     fn clients(texts: &[&str]) -> Vec<Client> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use audio::send::{EncodingSpec, Wire};
+use audio::send::{Codec, EncodingSpec, Wire};
 use control::client::Client;
 use device::capture::{self, Capture, Source};
 
@@ -70,9 +70,11 @@ impl Packets {
         let default = if wire == Wire::Plain { DEFAULT_PLAIN_FRAMES } else { DEFAULT_FRAMES };
         let mut spec = EncodingSpec {
             wire,
+            codec: Codec::Pcm16,
             map: client.map.clone(),
             factor: client.trim.factor(),
             frames: self.frames.unwrap_or(default),
+            mtu: self.mtu,
         };
         let limit = if wire == Wire::Plain { LARGEST_DATAGRAM } else { usize::from(self.mtu) };
         while spec.packet_length() > limit && spec.frames > 1 {

@@ -45,7 +45,8 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     };
     list.listed = list.load()?;
     let mut display = Display::new(plan.json, false, plan.status_interval);
-    let mut book = Book::new(plan.packets, source.channels, source.description.clone(), plan.bind);
+    let shape = (source.rate, source.channels);
+    let mut book = Book::new(plan.packets, shape, source.description.clone(), plan.bind);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use audio::counters::{ClientCounters, ReceiveCounters};
 use audio::map::ChannelMap;
 use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
-use audio::send::{Client, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire};
+use audio::send::{
+    Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
+};
 use criterion::{Criterion, Throughput};
 use os::udp::{Inbox, Outbox, Socket};
 use proto::rtp;
@@ -51,12 +53,14 @@ impl Send {
         let addresses = listeners.iter().map(|socket| socket.local_addr().unwrap());
         let spec = |channel: u64| EncodingSpec {
             wire: Wire::Rtp,
+            codec: Codec::Pcm16,
             map: ChannelMap::new(vec![vec![channel as u16]]).unwrap(),
             factor: 1.0,
             frames: FRAMES,
+            mtu: 1200,
         };
         let encoding =
-            |n: u64, clients| Encoding::new(EncodingId(n), spec(n), n as u32, Sequence(0), clients);
+            |n: u64, clients| Encoding::new(EncodingId(n), spec(n), RATE, n as u32, Sequence(0), clients);
         let encodings = if shared {
             vec![encoding(0, addresses.map(client).collect())]
         } else {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use audio::counters::{ClientCounters, ReceiveCounters};
 use audio::receive::{Adapt, CHUNK, Config, Event, Output, Pace, PlaybackStamp, ReceivePipeline};
 use audio::send::{
-    Client, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Routing, SendPipeline, Wire,
+    Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Routing, SendPipeline, Wire,
 };
 use proto::units::{Mono, Position, RtpTime, Sequence, frames_to_nanos};
 use sim::agenda::Agenda;
@@ -35,6 +35,8 @@ pub enum Ear {
 pub struct Scenario {
     /// Length of the run in seconds.
     pub seconds: f64,
+    /// How the sound is coded.
+    pub codec: Codec,
     /// Frames in a packet.
     pub frames: u16,
     /// The sender's card, and the frames in its period.
@@ -61,6 +63,7 @@ impl Default for Scenario {
     fn default() -> Self {
         Self {
             seconds: 60.0,
+            codec: Codec::Pcm16,
             frames: 128,
             capture: (CardSpec::default(), 128),
             ear: Ear::File,
@@ -193,15 +196,17 @@ impl World {
         let mut random = Random::new(seed);
         let spec = EncodingSpec {
             wire: Wire::Rtp,
+            codec: scenario.codec,
             map: "0".parse().expect("a map"),
             factor: 1.0,
             frames: scenario.frames,
+            mtu: 1200,
         };
         let client_counters = Arc::<ClientCounters>::default();
         let client =
             Client::new("ear".into(), receiver_at(), client_counters.clone()).repaired(scenario.repair);
         let first = Sequence(random.bits() as u16);
-        let encoding = Encoding::new(EncodingId(1), spec, random.bits() as u32, first, vec![client]);
+        let encoding = Encoding::new(EncodingId(1), spec, RATE, random.bits() as u32, first, vec![client]);
         let mut send = SendPipeline::new(RATE, 1, RtpTime(random.bits() as u32), "sim@sender".into());
         send.replace(Box::new(Routing::new(vec![encoding], Vec::new())));
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use audio::counters::{ClientCounters, ReceiveCounters};
 use audio::receive::{CHUNK, Config, End, Event, Output, ReceivePipeline};
-use audio::send::{Client, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire};
+use audio::send::{
+    Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
+};
 use proto::units::{Mono, Position, RtpTime, Sequence, frames_to_nanos};
 use sim::card::{Card, CardSpec, Direction};
 use tests::sound::assert_same;
@@ -24,7 +26,7 @@ fn client_at(port: u16) -> SocketAddr {
 }
 
 fn spec(wire: Wire, map: &str, frames: u16) -> EncodingSpec {
-    EncodingSpec { wire, map: map.parse().unwrap(), factor: 1.0, frames }
+    EncodingSpec { wire, codec: Codec::Pcm16, map: map.parse().unwrap(), factor: 1.0, frames, mtu: 1200 }
 }
 
 fn encoding(id: u64, spec: EncodingSpec, ports: &[u16]) -> Encoding {
@@ -34,6 +36,7 @@ fn encoding(id: u64, spec: EncodingSpec, ports: &[u16]) -> Encoding {
     Encoding::new(
         EncodingId(id),
         spec,
+        RATE,
         0x5000 + id as u32,
         Sequence(65_500),
         ports.iter().map(client).collect(),

@@ -52,34 +52,7 @@ fn explore() {
         settle: 10.0,
         ..Scenario::default()
     };
-    show(
-        "T4 5.3",
-        &Scenario {
-            frames: 64,
-            capture: (card(0.0), 64),
-            ear: Ear::Card(card(50.0), 64),
-            latency: 5_400_000,
-            ..base.clone()
-        },
-    );
-    show(
-        "T11 100ppm",
-        &Scenario { ear: Ear::Card(card(100.0), 128), latency: 30 * MS, settle: 30.0, ..base.clone() },
-    );
-    show(
-        "T11 500ppm",
-        &Scenario {
-            ear: Ear::Card(card(500.0), 128),
-            capture: (card(-0.0), 128),
-            latency: 30 * MS,
-            settle: 30.0,
-            ..base.clone()
-        },
-    );
-    show(
-        "T11 1000ppm",
-        &Scenario { ear: Ear::Card(card(1000.0), 128), latency: 30 * MS, settle: 30.0, ..base.clone() },
-    );
+
     let lossy = |share| LinkSpec {
         loss: Loss::Random(share),
         delay: 1_500_000,
@@ -88,12 +61,32 @@ fn explore() {
         ..LinkSpec::default()
     };
     show(
+        "T4 5.25",
+        &Scenario {
+            frames: 64,
+            capture: (card(0.0), 64),
+            ear: Ear::Card(card(50.0), 64),
+            latency: 5_250_000,
+            ..base.clone()
+        },
+    );
+    show(
+        "T5 1%",
+        &Scenario {
+            frames: 64,
+            capture: (card(0.0), 64),
+            ear: Ear::Card(card(50.0), 64),
+            forward: vec![(0.0, LinkSpec { loss: Loss::Random(0.01), ..wired })],
+            latency: 9_500_000,
+            ..base.clone()
+        },
+    );
+    show(
         "T7 5% 20ms",
         &Scenario {
-            seconds: 300.0,
+            seconds: 1000.0,
             forward: vec![(0.0, lossy(0.05))],
             back: lossy(0.05),
-            ear: Ear::Card(card(0.0), 128),
             latency: 20 * MS,
             ..base.clone()
         },
@@ -101,10 +94,9 @@ fn explore() {
     show(
         "T7 10% 40ms",
         &Scenario {
-            seconds: 300.0,
+            seconds: 1000.0,
             forward: vec![(0.0, lossy(0.1))],
             back: lossy(0.1),
-            ear: Ear::Card(card(0.0), 128),
             latency: 40 * MS,
             ..base.clone()
         },
@@ -113,23 +105,97 @@ fn explore() {
     show(
         "T8 60ms",
         &Scenario {
-            seconds: 300.0,
+            seconds: 1000.0,
             forward: vec![(0.0, burst)],
             back: burst,
-            ear: Ear::Card(card(0.0), 128),
             latency: 60 * MS,
             ..base.clone()
         },
     );
     show(
-        "T8 blackout",
+        "T8 60ms 64",
         &Scenario {
-            blackouts: vec![(20.0, 20.03), (40.0, 40.03)],
-            forward: vec![(0.0, lossy(0.0))],
-            back: lossy(0.0),
-            ear: Ear::Card(card(0.0), 128),
+            seconds: 1000.0,
+            frames: 64,
+            capture: (card(0.0), 64),
+            forward: vec![(0.0, burst)],
+            back: burst,
             latency: 60 * MS,
             ..base.clone()
         },
     );
+    use audio::depth::Preset;
+    use audio::receive::Adapt;
+    let pareto = |scale| LinkSpec {
+        delay: MS,
+        jitter: Jitter::Pareto { scale, shape: 2.5, most: 100 * MS },
+        ..LinkSpec::default()
+    };
+    let adapt = |preset| Some(Adapt { preset, least: 0, most: 200 * MS });
+    for preset in [Preset::Live, Preset::Normal, Preset::Safe] {
+        show(
+            "T13 steady pareto 0.8",
+            &Scenario {
+                seconds: 300.0,
+                forward: vec![(0.0, pareto(800_000))],
+                back: wired,
+                ear: Ear::Card(card(20.0), 64),
+                adapt: adapt(preset),
+                ..base.clone()
+            },
+        );
+    }
+    show(
+        "T13 step",
+        &Scenario {
+            seconds: 120.0,
+            forward: vec![(0.0, pareto(800_000)), (40.0, pareto(3 * MS)), (80.0, pareto(800_000))],
+            back: wired,
+            ear: Ear::Card(card(20.0), 64),
+            adapt: adapt(Preset::Live),
+            ..base.clone()
+        },
+    );
+    show(
+        "stall",
+        &Scenario {
+            seconds: 120.0,
+            forward: vec![
+                (0.0, wired),
+                (
+                    60.0,
+                    LinkSpec {
+                        stalls: Some(Stalls { every: 1, shortest: 60 * MS, longest: 60 * MS }),
+                        ..wired
+                    },
+                ),
+                (60.01, wired),
+            ],
+            back: wired,
+            ear: Ear::Card(card(20.0), 64),
+            adapt: adapt(Preset::Normal),
+            ..base.clone()
+        },
+    );
+    let wifi = LinkSpec {
+        delay: MS,
+        jitter: Jitter::Pareto { scale: 800_000, shape: 2.5, most: 15 * MS },
+        in_order: true,
+        stalls: Some(Stalls { every: 1500 * MS, shortest: 20 * MS, longest: 80 * MS }),
+        ..LinkSpec::default()
+    };
+    for preset in [Preset::Live, Preset::Normal, Preset::Safe] {
+        show(
+            "wifi",
+            &Scenario {
+                seconds: 120.0,
+                forward: vec![(0.0, wifi)],
+                back: wifi,
+                ear: Ear::Card(card(20.0), 128),
+                adapt: adapt(preset),
+                settle: 20.0,
+                ..base.clone()
+            },
+        );
+    }
 }

@@ -12,6 +12,10 @@ pub(crate) enum Coding {
     Plain,
     /// 16-bit PCM, big-endian.
     L16,
+    /// 24-bit PCM, big-endian.
+    L24,
+    /// Opus.
+    Opus,
 }
 
 /// What an RTP header says that has to be known to rebuild other packets.
@@ -76,8 +80,8 @@ pub(crate) enum Inserted {
 pub(crate) enum Span<'a> {
     /// A packet that covers the cursor: `skip` frames of it lie before.
     Audio { slot: Slot, payload: &'a [u8], skip: u32 },
-    /// Nothing for this many frames, then audio.
-    Gap(u64),
+    /// Nothing for this many frames, then this payload.
+    Gap(u64, &'a [u8]),
     /// Nothing at all from here on.
     Empty,
 }
@@ -200,16 +204,14 @@ impl JitterBuffer {
                 continue;
             };
             if slot.position > cursor {
-                return Span::Gap(slot.position.since(cursor) as u64);
+                return Span::Gap(slot.position.since(cursor) as u64, self.payload(sequence, &slot));
             }
             // Everything before this packet had its time.
             self.lost += sequence - self.head;
             self.head = sequence;
             if slot.end() > cursor {
                 let skip = cursor.since(slot.position) as u32;
-                let start = self.index(sequence) * self.slot_size;
-                let payload = &self.octets[start..start + slot.length as usize];
-                return Span::Audio { slot, payload, skip };
+                return Span::Audio { slot, payload: self.payload(sequence, &slot), skip };
             }
             self.free(sequence);
             self.head = sequence + 1;
@@ -220,10 +222,13 @@ impl JitterBuffer {
 
     /// Label and payload of a packet that has come, even if it was played already.
     pub(crate) fn packet(&self, sequence: u64) -> Option<(Label, &[u8])> {
-        let index = self.index(sequence);
-        let slot = &self.slots[index];
+        let slot = &self.slots[self.index(sequence)];
         let known = slot.usage != Use::Void && slot.sequence == sequence;
-        known.then(|| (slot.label, &self.octets[index * self.slot_size..][..slot.length as usize]))
+        known.then(|| (slot.label, self.payload(sequence, slot)))
+    }
+
+    fn payload(&self, sequence: u64, slot: &Slot) -> &[u8] {
+        &self.octets[self.index(sequence) * self.slot_size..][..slot.length as usize]
     }
 
     fn make_room(&mut self, sequence: u64) {
@@ -303,9 +308,9 @@ mod tests {
         let mut buffer = JitterBuffer::new(8, 4);
         buffer.insert(&entry(5, &[]));
         buffer.insert(&entry(8, &[]));
-        assert_eq!(buffer.span(Position(60)), Span::Gap(20));
+        assert_eq!(buffer.span(Position(60)), Span::Gap(20, &[]));
         buffer.insert(&entry(7, &[]));
-        assert_eq!(buffer.span(Position(62)), Span::Gap(8));
+        assert_eq!(buffer.span(Position(62)), Span::Gap(8, &[]));
         assert_eq!(audio_at(&mut buffer, 72), Some((7, 2)));
         assert_eq!(buffer.take_lost(), 1);
         assert_eq!(audio_at(&mut buffer, 80), Some((8, 0)));
@@ -360,7 +365,7 @@ mod tests {
                         prop_assert_eq!(Some(slot.sequence), expected);
                         prop_assert_eq!(slot.sequence * 10 + u64::from(skip), cursor);
                     }
-                    Span::Gap(frames) => prop_assert_eq!(Some((cursor + frames) / 10), expected),
+                    Span::Gap(frames, _) => prop_assert_eq!(Some((cursor + frames) / 10), expected),
                     Span::Empty => prop_assert_eq!(expected, None),
                 }
                 cursor += step;

@@ -14,6 +14,7 @@ pub mod depth;
 pub mod drift;
 pub mod erasure;
 pub mod map;
+pub mod opus;
 pub mod receive;
 pub mod repair;
 pub mod resample;
@@ -24,3 +25,5 @@ mod fade;
 mod jitter;
 mod reception;
 mod timeline;
+#[cfg(test)]
+mod tone;

@@ -31,7 +31,7 @@ use crate::send;
 use crate::send::{Transmit, Wire};
 
 pub use event::{End, Event, Latency, StreamInfo, Text};
-pub use output::Output;
+pub use output::{Incoming, Output};
 pub use pace::{Due, Pace, PlaybackStamp};
 pub use player::Adapt;
 
@@ -289,6 +289,7 @@ impl ReceivePipeline {
             wire: Wire::Rtp,
             rate: announcement.format.rate,
             channels: announcement.format.channels,
+            codec: announcement.format.codec,
             name: Text::new(announcement.name),
             map: Text::new(announcement.map),
         };
@@ -309,7 +310,7 @@ impl ReceivePipeline {
         }
         let header = packet.header;
         let format = self.format_of(header.payload_type)?;
-        let frames = pcm::frames(packet.payload, format.channels)? as u32;
+        let frames = Coding::of(&format).frames(packet.payload, format.channels)?;
         self.continue_or_begin(at, source, &header, &format)?;
         let Some(stream) = &mut self.stream else { return Ok(()) };
         let (place, late) = stream.note(at, &header, frames);
@@ -325,7 +326,7 @@ impl ReceivePipeline {
     fn format_of(&self, payload_type: u8) -> Result<Format, Reject> {
         let announced = || self.announced.filter(|format| format.payload_type == payload_type);
         let format = payload_type::static_format(payload_type).or_else(announced);
-        format.filter(|format| format.codec == Codec::L16).ok_or(Reject::PayloadType)
+        format.ok_or(Reject::PayloadType)
     }
 
     /// A packet that was asked for. It says nothing of the path's delay.
@@ -361,13 +362,14 @@ impl ReceivePipeline {
             if payload_type != stream.format.payload_type {
                 continue;
             }
+            let coding = Coding::of(&stream.format);
             let position = stream.place(stream.wrapped(found.sequence), timestamp).position;
             let entry = Entry {
                 sequence: found.sequence,
                 position,
-                frames: pcm::frames(payload, stream.format.channels)? as u32,
+                frames: coding.frames(payload, stream.format.channels)?,
                 channels: stream.format.channels,
-                coding: Coding::L16,
+                coding,
                 label: Label { marker, payload_type, timestamp },
                 payload,
             };
@@ -389,9 +391,9 @@ impl ReceivePipeline {
         let entry = Entry {
             sequence: place.sequence,
             position: place.position,
-            frames: pcm::frames(payload, format.channels)? as u32,
+            frames: Coding::of(format).frames(payload, format.channels)?,
             channels: format.channels,
-            coding: Coding::L16,
+            coding: Coding::of(format),
             label: Label {
                 marker: header.marker,
                 payload_type: header.payload_type,
@@ -452,13 +454,15 @@ impl ReceivePipeline {
         self.repair.restart(first.sequence);
         self.stream = Some(Stream::new(at, format, header, first));
         self.counters.streams.add(1);
-        let Format { rate, channels, .. } = format;
+        let Format { rate, channels, codec, .. } = format;
         let known = self.info.filter(|info| {
-            (info.from, info.wire, info.rate, info.channels) == (source.address, source.wire, rate, channels)
+            (info.from, info.wire, info.rate, info.channels, info.codec)
+                == (source.address, source.wire, rate, channels, codec)
         });
         if known.is_none() {
             let (name, map) = (Text::new(""), Text::new(""));
-            let info = StreamInfo { from: source.address, wire: source.wire, rate, channels, name, map };
+            let info =
+                StreamInfo { from: source.address, wire: source.wire, rate, channels, codec, name, map };
             self.info = Some(info);
             self.tell(Event::Stream(info));
         }

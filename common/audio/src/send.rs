@@ -3,329 +3,33 @@
 //! Clients that hear the same thing share one [`Encoding`]: their packets are built once and sent to each. The
 //! control thread builds a new [`Routing`] when the list changes; the send thread swaps it in between two blocks, and
 //! encodings that stay keep their sequence numbers and half-filled packets.
+//!
+//! RTP times count frames of the encoding's own clock from one random origin: the captured rate for PCM, 48 kHz for
+//! Opus. They say when what a packet decodes to was captured. For Opus this takes into account both how long the
+//! resampler holds samples back and how far the encoder looks ahead
+//! ([`Encoder::lookahead`](crate::opus::Encoder::lookahead)), so that a receiver which plays what a decoder hands out
+//! at the packet's time is in time with those of PCM, and need not know how the encoder was set.
 
+mod encoding;
+mod mix;
+mod pack;
 mod repair;
+mod routing;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use proto::announce::{self, Announcement, Codec, Companion, Format};
-use proto::pcm::{self, ByteOrder};
+use proto::announce::{self, Announcement, Companion};
 use proto::playout::Playout;
-use proto::units::{self, Mono, Ntp, Position, RtpTime, Sequence};
+use proto::units::{self, Mono, Ntp, Position, RtpTime};
 use proto::{payload_type, playout, rtcp, rtp};
 
-use crate::counters::ClientCounters;
-use crate::map::ChannelMap;
 use crate::repair::advance::Spec;
 
+pub use encoding::{Client, Codec, Encoding, EncodingId, EncodingSpec, Wire};
 pub use repair::{Advance, Repair};
-use repair::{Keeper, Mender, ROOM, parity_ssrc, retransmission_ssrc};
+pub use routing::{Departure, Routing};
 
-/// What goes over the wire for a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Wire {
-    /// RTP with `L16` payloads (RFC 3550, RFC 3551), RTCP on the same port (RFC 5761).
-    Rtp,
-    /// Headerless signed 16-bit little-endian PCM.
-    Plain,
-}
-
-impl Wire {
-    /// Its name on command lines, in files and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rtp => "rtp",
-            Self::Plain => "plain",
-        }
-    }
-}
-
-/// What distinguishes one encoding from another. Equal specifications are encoded once.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EncodingSpec {
-    /// The wire format.
-    pub wire: Wire,
-    /// Which source channels.
-    pub map: ChannelMap,
-    /// Factor for each sample; negative inverts the polarity, zero mutes.
-    pub factor: f32,
-    /// Frames in a packet.
-    pub frames: u16,
-}
-
-impl EncodingSpec {
-    /// Octets of a full packet.
-    pub fn packet_length(&self) -> usize {
-        let header = if self.wire == Wire::Rtp { rtp::HEADER_LENGTH } else { 0 };
-        header + usize::from(self.frames) * usize::from(self.map.channels()) * pcm::BYTES_PER_SAMPLE
-    }
-}
-
-/// Identifies an encoding across changes of the routing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EncodingId(pub u64);
-
-/// One receiver of an encoding.
-#[derive(Debug)]
-pub struct Client {
-    /// Its name in the list, announced to it.
-    pub name: String,
-    /// Where its packets go.
-    pub address: SocketAddr,
-    /// What is known of it.
-    pub counters: Arc<ClientCounters>,
-    repair: Repair,
-    /// Built with the encoding; headerless PCM has none.
-    mender: Option<Mender>,
-    next_report: Mono,
-}
-
-impl Client {
-    /// A client that is due for its first report at once.
-    pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
-        let repair = Repair::default();
-        Self { name, address, counters, repair, mender: None, next_report: Mono(i64::MIN) }
-    }
-
-    /// The same client with another kind of repair than the default.
-    pub fn repaired(self, repair: Repair) -> Self {
-        Self { repair, ..self }
-    }
-}
-
-/// One stream of packets and those it goes to.
-#[derive(Debug)]
-pub struct Encoding {
-    id: EncodingId,
-    spec: EncodingSpec,
-    map_text: String,
-    ssrc: u32,
-    clients: Vec<Client>,
-    state: State,
-    keeper: Option<Keeper>,
-}
-
-/// What an encoding carries over when the routing is replaced.
-#[derive(Debug)]
-struct State {
-    started: bool,
-    sequence: Sequence,
-    packets: u32,
-    octets: u32,
-    /// Position of the first frame in `filling`.
-    position: Position,
-    filled: u16,
-    filling: Vec<u8>,
-    /// The last full packet; empty once it was polled.
-    ready: Vec<u8>,
-    peak: f32,
-    peak_frames: u32,
-}
-
-impl Encoding {
-    /// An encoding that starts with the next block. `ssrc` and `sequence` are to be random (RFC 3550, 5.1).
-    pub fn new(
-        id: EncodingId,
-        spec: EncodingSpec,
-        ssrc: u32,
-        sequence: Sequence,
-        mut clients: Vec<Client>,
-    ) -> Self {
-        let capacity = spec.packet_length();
-        let keeper = (spec.wire == Wire::Rtp).then(|| {
-            // At 48 kHz; what a lower rate needs less is not worth knowing the rate here.
-            let rate = 48_000 / u32::from(spec.frames.max(1));
-            Keeper::new(ssrc, sequence, capacity, rate, clients.iter().map(|client| client.repair))
-        });
-        for client in &mut clients {
-            client.mender = keeper.as_ref().map(|keeper| keeper.mender(client.repair, sequence));
-        }
-        let state = State {
-            started: false,
-            sequence,
-            packets: 0,
-            octets: 0,
-            position: Position(0),
-            filled: 0,
-            filling: Vec::with_capacity(capacity),
-            ready: Vec::with_capacity(capacity),
-            peak: 0.0,
-            peak_frames: 0,
-        };
-        Self { id, map_text: spec.map.to_string(), spec, ssrc, clients, state, keeper }
-    }
-
-    /// Its identity.
-    pub fn id(&self) -> EncodingId {
-        self.id
-    }
-
-    fn is_rtp(&self) -> bool {
-        self.spec.wire == Wire::Rtp
-    }
-
-    fn format(&self, rate: u32) -> Format {
-        let channels = self.spec.map.channels();
-        Format {
-            payload_type: payload_type::of_l16(rate, channels),
-            codec: Codec::L16,
-            channels,
-            rate,
-            frames: self.spec.frames,
-        }
-    }
-
-    fn handle_block(&mut self, position: Position, block: &[f32], shape: &Shape) {
-        let channels = usize::from(shape.channels);
-        let mut at = position;
-        let mut rest = block;
-        while !rest.is_empty() {
-            if self.state.filled == 0 {
-                self.state.position = at;
-                self.begin_packet(shape);
-            }
-            let room = usize::from(self.spec.frames - self.state.filled);
-            let (now, later) = rest.split_at(rest.len().min(room * channels));
-            self.append(now, channels);
-            at = at.advanced((now.len() / channels) as u64);
-            rest = later;
-            if self.state.filled == self.spec.frames {
-                self.complete_packet(shape);
-            }
-        }
-    }
-
-    fn begin_packet(&mut self, shape: &Shape) {
-        self.state.filling.clear();
-        if self.is_rtp() {
-            let header = rtp::Header {
-                marker: !self.state.started,
-                payload_type: self.format(shape.rate).payload_type,
-                sequence: self.state.sequence,
-                timestamp: RtpTime::at(shape.origin, self.state.position),
-                ssrc: self.ssrc,
-            };
-            self.state.filling.extend_from_slice(&header.to_bytes());
-        }
-    }
-
-    fn append(&mut self, block: &[f32], channels: usize) {
-        let order = if self.is_rtp() { ByteOrder::Big } else { ByteOrder::Little };
-        let outputs = self.spec.map.outputs();
-        let frames = block.len() / channels;
-        let state = &mut self.state;
-        let start = state.filling.len();
-        state.filling.resize(start + frames * outputs.len() * pcm::BYTES_PER_SAMPLE, 0);
-        let slots = state.filling[start..].as_chunks_mut().0;
-        let mut peak = state.peak;
-        for (output, sources) in outputs.iter().enumerate() {
-            let slots = slots.iter_mut().skip(output).step_by(outputs.len());
-            let mut write = |slot, sum: f32| {
-                let sample = sum * self.spec.factor;
-                peak = peak.max(sample.abs());
-                pcm::write_sample(sample, order, slot);
-            };
-            match sources[..] {
-                [only] if usize::from(only) < channels => {
-                    let source = block.iter().skip(usize::from(only)).step_by(channels);
-                    slots.zip(source).for_each(|(slot, sample)| write(slot, *sample));
-                }
-                _ => {
-                    for (slot, frame) in slots.zip(block.chunks_exact(channels)) {
-                        let source = |&channel: &u16| frame.get(usize::from(channel)).unwrap_or(&0.0);
-                        write(slot, sources.iter().map(source).sum());
-                    }
-                }
-            }
-        }
-        state.peak = peak;
-        state.filled += frames as u16;
-    }
-
-    /// Moves what is filled to `ready`; also for a last, shorter packet.
-    fn complete_packet(&mut self, shape: &Shape) {
-        let state = &mut self.state;
-        if state.filled == 0 {
-            return;
-        }
-        std::mem::swap(&mut state.filling, &mut state.ready);
-        if let Some(keeper) = &mut self.keeper {
-            let wants = |client: &Client, spec| client.mender.as_ref().is_some_and(|m| m.wants(spec));
-            keeper.note(&state.ready, |spec| self.clients.iter().any(|client| wants(client, spec)));
-        }
-        let header = if self.spec.wire == Wire::Rtp { rtp::HEADER_LENGTH } else { 0 };
-        let payload = state.ready.len() - header;
-        state.started = true;
-        state.sequence = state.sequence.next();
-        state.packets = state.packets.wrapping_add(1);
-        state.octets = state.octets.wrapping_add(payload as u32);
-        state.peak_frames += u32::from(state.filled);
-        state.filled = 0;
-        let meter_due = state.peak_frames >= shape.rate / 10;
-        for client in &self.clients {
-            client.counters.packets.add(1);
-            client.counters.octets.add(payload as u64);
-            if meter_due {
-                client.counters.level.set(state.peak);
-            }
-        }
-        if meter_due {
-            state.peak = 0.0;
-            state.peak_frames = 0;
-        }
-    }
-}
-
-/// A client that has left, to be told so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Departure {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// The stream that ends for it.
-    pub ssrc: u32,
-}
-
-/// All encodings, ordered by id, and the clients that a change leaves behind.
-#[derive(Debug, Default)]
-pub struct Routing {
-    encodings: Vec<Encoding>,
-    departures: Vec<Departure>,
-}
-
-impl Routing {
-    /// A routing of these encodings; `departures` are sent a BYE when it takes effect.
-    pub fn new(mut encodings: Vec<Encoding>, departures: Vec<Departure>) -> Self {
-        encodings.sort_by_key(Encoding::id);
-        Self { encodings, departures }
-    }
-
-    /// The largest block that every encoding turns into at most one packet, in frames.
-    fn max_block(&self) -> u16 {
-        self.encodings.iter().map(|e| e.spec.frames).min().unwrap_or(u16::MAX)
-    }
-
-    /// Takes over the state of encodings that `old` has too.
-    fn inherit(&mut self, old: &mut Routing) {
-        let mut former = old.encodings.iter_mut().peekable();
-        for encoding in &mut self.encodings {
-            while former.next_if(|f| f.id < encoding.id).is_some() {}
-            let Some(same) = former.next_if(|f| f.id == encoding.id) else { continue };
-            std::mem::swap(&mut encoding.state, &mut same.state);
-            if let (Some(keeper), Some(former)) = (&mut encoding.keeper, &mut same.keeper) {
-                keeper.inherit(former);
-            }
-            for client in &mut encoding.clients {
-                if let Some(known) = same.clients.iter_mut().find(|c| c.address == client.address) {
-                    client.next_report = known.next_report;
-                    if client.repair == known.repair {
-                        std::mem::swap(&mut client.mender, &mut known.mender);
-                    }
-                }
-            }
-        }
-    }
-}
+use repair::{Keeper, ROOM, parity_ssrc, retransmission_ssrc};
 
 /// What all encodings of a sender share.
 #[derive(Clone, Copy, Debug)]
@@ -414,7 +118,7 @@ impl SendPipeline {
 
     /// The largest block that [`handle_block`](Self::handle_block) takes, in frames.
     pub fn max_block(&self) -> usize {
-        usize::from(self.routing.max_block())
+        self.routing.max_block()
     }
 
     /// Says which wall-clock time (nanoseconds since 1970) a monotonic instant has.
@@ -456,8 +160,8 @@ impl SendPipeline {
         let arrival = self.ntp(at);
         let rate = self.shape.rate;
         for encoding in &mut self.routing.encodings {
+            let packet_time = encoding.packet_time(rate);
             let Some(client) = encoding.clients.iter_mut().find(|c| c.address == from) else { continue };
-            let packet_time = units::frames_to_nanos(encoding.spec.frames.into(), rate);
             for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
                 note_report(client, encoding.ssrc, packet_time, arrival, at, &packet);
             }
@@ -471,10 +175,11 @@ impl SendPipeline {
         clients.filter(|client| client.address == address).for_each(|client| client.counters.unsent.add(1));
     }
 
-    /// Completes half-filled packets. Poll until empty before the next block.
+    /// Completes half-filled packets of PCM, and forgets what is too little for one of Opus: the next block may have any
+    /// position. Poll until empty before it.
     pub fn flush(&mut self) {
         for encoding in &mut self.routing.encodings {
-            encoding.complete_packet(&self.shape);
+            encoding.flush(&self.shape);
         }
         self.encoding_cursor = 0;
     }
@@ -618,9 +323,10 @@ impl SendPipeline {
         let encoding = &self.routing.encodings[encoding];
         let info = self.stamp.map(|(position, at)| {
             let elapsed = units::nanos_to_frames(self.now.since(at), self.shape.rate);
+            let position = Position(position.0.saturating_add_signed(elapsed));
             rtcp::SenderInfo {
                 ntp: self.ntp(self.now),
-                rtp_time: RtpTime::at(self.shape.origin, Position(position.0.saturating_add_signed(elapsed))),
+                rtp_time: encoding.rtp_time(position, &self.shape),
                 packets: encoding.state.packets,
                 octets: encoding.state.octets,
             }
@@ -703,3 +409,6 @@ fn note_report(
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,14 @@
-//! Linear PCM payloads: `L16` (RFC 3551, 4.5.11: big-endian) and headerless PCM (little-endian, as the
-//! audioStreamUDP programs send it). Samples are `f32` with a scale of 2^15; 16-bit values convert without loss.
+//! Linear PCM payloads: `L16` (RFC 3551, 4.5.11: big-endian), `L24` (RFC 3190, 4: big-endian) and headerless PCM
+//! (16-bit little-endian, as the audioStreamUDP programs send it). Samples are `f32` with full scale at ±1; values of 16
+//! and of 24 bits convert without loss.
 
 use crate::Reject;
 
 /// Octets of one 16-bit sample.
 pub const BYTES_PER_SAMPLE: usize = 2;
+
+/// Octets of one 24-bit sample.
+pub const BYTES_PER_SAMPLE_24: usize = 3;
 
 /// Order of the two octets of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +38,28 @@ pub fn write_sample(value: f32, order: ByteOrder, out: &mut [u8; 2]) {
         ByteOrder::Big => value.to_be_bytes(),
         ByteOrder::Little => value.to_le_bytes(),
     };
+}
+
+/// Nearest 24-bit value of a sample, saturated at the ends of the range. Not-a-number becomes 0.
+pub fn quantise_24(sample: f32) -> i32 {
+    // Below 2^23, where the range ends, `f32` has room for the half.
+    let scaled = sample * 8_388_608.0;
+    ((scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32).clamp(-8_388_608, 8_388_607)
+}
+
+/// Writes one sample as three octets in network order.
+pub fn write_sample_24(value: f32, out: &mut [u8; 3]) {
+    let [_, high, middle, low] = quantise_24(value).to_be_bytes();
+    *out = [high, middle, low];
+}
+
+/// Decodes 24-bit samples from `payload` into `out` until either ends.
+pub fn decode_24(payload: &[u8], out: &mut [f32]) {
+    let (triples, _) = payload.as_chunks::<3>();
+    for ([high, middle, low], sample) in triples.iter().zip(out) {
+        // The value in the upper 24 bits, so that its sign is the word's.
+        *sample = i32::from_be_bytes([*high, *middle, *low, 0]) as f32 / 2_147_483_648.0;
+    }
 }
 
 /// Whole frames in a payload of interleaved 16-bit samples.
@@ -96,6 +122,26 @@ mod tests {
     }
 
     #[test]
+    fn golden_bytes_of_24_bits() {
+        for (value, octets) in [
+            (0x12_3456, [0x12, 0x34, 0x56]),
+            (-1, [0xff; 3]),
+            (8_388_607, [0x7f, 0xff, 0xff]),
+            (-8_388_608, [0x80, 0, 0]),
+        ] {
+            let mut out = [0; 3];
+            write_sample_24(value as f32 / 8_388_608.0, &mut out);
+            assert_eq!(out, octets);
+            let mut samples = [0.0];
+            decode_24(&out, &mut samples);
+            assert_eq!(samples, [value as f32 / 8_388_608.0]);
+        }
+        for (sample, value) in [(1.0, 8_388_607), (-7.0, -8_388_608), (f32::NAN, 0), (0.6 / 8_388_608.0, 1)] {
+            assert_eq!(quantise_24(sample), value);
+        }
+    }
+
+    #[test]
     fn frames_are_whole_or_refused() {
         assert_eq!(frames(&[0; 12], 3), Ok(2));
         assert_eq!(frames(&[0; 13], 3), Err(Reject::Length));
@@ -104,6 +150,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_24_bit_value_survives(value in -8_388_608i32..=8_388_607) {
+            prop_assert_eq!(quantise_24(value as f32 / 8_388_608.0), value);
+        }
+
         #[test]
         fn any_payload_decodes_within_bounds(payload in prop::collection::vec(any::<u8>(), 0..64), room in 0usize..40) {
             let mut out = std::vec![7.0; room];

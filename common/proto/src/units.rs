@@ -12,6 +12,17 @@ impl Position {
         Self(self.0.wrapping_add(frames))
     }
 
+    /// The position `frames` earlier; before position 0, the numbers wrap as RTP times do.
+    pub fn before(self, frames: u64) -> Self {
+        Self(self.0.wrapping_sub(frames))
+    }
+
+    /// The same instant counted by a clock of another rate, to the nearest frame. Both clocks begin at position 0.
+    pub fn at_rate(self, to: u32, from: u32) -> Self {
+        let from = u128::from(from.max(1));
+        Self(((u128::from(self.0) * u128::from(to) + from / 2) / from) as u64)
+    }
+
     /// Frames from `earlier` to `self`, negative where `self` is the earlier one.
     pub fn since(self, earlier: Self) -> i64 {
         self.0.wrapping_sub(earlier.0) as i64
@@ -203,6 +214,15 @@ mod tests {
             let nanos = frames_to_nanos(frames, 44_100);
             assert!((nanos_to_frames(nanos, 44_100) - frames).abs() <= 1);
         }
+    }
+
+    #[test]
+    fn clocks_of_two_rates_agree_after_years() {
+        assert_eq!(Position(441).at_rate(48_000, 44_100), Position(480));
+        assert_eq!(Position(1).at_rate(48_000, 44_100), Position(1));
+        let ten_years = 315_576_000;
+        assert_eq!(Position(ten_years * 44_100).at_rate(48_000, 44_100), Position(ten_years * 48_000));
+        assert_eq!(RtpTime::at(RtpTime(0), Position(3).before(5)), RtpTime(u32::MAX - 1));
     }
 
     proptest! {

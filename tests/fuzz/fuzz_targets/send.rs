@@ -8,8 +8,9 @@ use std::sync::Arc;
 use arbitrary::Arbitrary;
 use audio::counters::ClientCounters;
 use audio::map::ChannelMap;
+use audio::opus::{self, FrameTime};
 use audio::send::{
-    Client, Departure, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
+    Client, Codec, Departure, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
 };
 use fuzz::{Part, Rate, check_compound, compound, without_heap};
 use libfuzzer_sys::fuzz_target;
@@ -20,6 +21,7 @@ use proto::units::{Mono, RtpTime, Sequence};
 const MAX_STEPS: usize = 64;
 const ENCODINGS: usize = 4;
 const CLIENTS: u16 = 8;
+const MTU: u16 = 1200;
 
 #[derive(Arbitrary, Debug)]
 struct Script<'a> {
@@ -36,6 +38,7 @@ struct Spec {
     plain: bool,
     outputs: Vec<(u8, Option<u8>)>,
     factor: f32,
+    /// Ten bits of frames, six of codec.
     frames: u16,
 }
 
@@ -62,6 +65,7 @@ fuzz_target!(|script: Script| {
 
 struct Bench {
     pipeline: SendPipeline,
+    rate: u32,
     expected: Vec<Expected>,
     counters: Vec<Arc<ClientCounters>>,
     /// The frame that is captured again and again: each channel has a value of its own.
@@ -76,6 +80,7 @@ impl Bench {
         let cname = "0123456789abcdef@sender".into();
         Self {
             pipeline: SendPipeline::new(script.rate.get(), channels, RtpTime(script.origin), cname),
+            rate: script.rate.get(),
             expected: script.specs.iter().map(|spec| Expected::new(spec.build(), &captured)).collect(),
             counters: (0..CLIENTS).map(|_| Arc::default()).collect(),
             captured,
@@ -139,7 +144,7 @@ impl Bench {
             Client::new(index.to_string(), address(client), counters)
         });
         let (id, spec) = (EncodingId(index as u64), self.expected[index].spec.clone());
-        Encoding::new(id, spec, index as u32, Sequence(0xfff0), clients.collect())
+        Encoding::new(id, spec, self.rate, index as u32, Sequence(0xfff0), clients.collect())
     }
 
     fn transmit(&mut self) {
@@ -167,10 +172,21 @@ impl Spec {
         };
         let outputs: Vec<_> = self.outputs.iter().take(8).map(sources).collect();
         EncodingSpec {
+            codec: self.codec(),
             wire: if self.plain { Wire::Plain } else { Wire::Rtp },
             map: ChannelMap::new(outputs).unwrap_or_else(|_| "0".parse().unwrap()),
             factor: self.factor,
             frames: self.frames % 1024 + 1,
+            mtu: MTU,
+        }
+    }
+
+    fn codec(&self) -> Codec {
+        let bits = usize::from(self.frames >> 10);
+        match bits % 4 {
+            0 | 1 => Codec::Pcm16,
+            2 => Codec::Pcm24,
+            _ => Codec::Opus(opus::Spec { frame: FrameTime::ALL[bits >> 4], ..opus::Spec::default() }),
         }
     }
 }
@@ -187,11 +203,13 @@ struct Expected {
 impl Expected {
     fn new(spec: EncodingSpec, captured: &[f32]) -> Self {
         let order = if spec.wire == Wire::Rtp { ByteOrder::Big } else { ByteOrder::Little };
+        let wide = spec.codec() == Codec::Pcm24;
         let octets = |sources: &Vec<u16>| {
             let sum: f32 = sources.iter().filter_map(|&source| captured.get(usize::from(source))).sum();
-            let mut octets = [0; 2];
-            pcm::write_sample(sum * spec.factor, order, &mut octets);
-            octets
+            let (mut two, mut three) = ([0; 2], [0; 3]);
+            pcm::write_sample(sum * spec.factor, order, &mut two);
+            pcm::write_sample_24(sum * spec.factor, &mut three);
+            if wide { three.to_vec() } else { two.to_vec() }
         };
         let frame = spec.map.outputs().iter().flat_map(octets).collect();
         Self { spec, frame, next: None }
@@ -199,6 +217,10 @@ impl Expected {
 
     fn check(&mut self, octets: &[u8]) {
         let payload = if self.spec.wire == Wire::Rtp { self.check_header(octets) } else { octets };
+        if let Codec::Opus(_) = self.spec.codec() {
+            assert!(octets.len() <= usize::from(MTU));
+            return assert_eq!(opus::frames(payload), Some(self.spec.packet_frames().into()));
+        }
         assert!(!payload.is_empty() && payload.len() <= usize::from(self.spec.frames) * self.frame.len());
         let frames = payload.chunks(self.frame.len());
         frames.for_each(|frame| assert_eq!(frame, self.frame, "{:?}", self.spec));

@@ -1,30 +1,214 @@
-//! How a packet's octets become samples of an output.
+//! How a packet's octets become samples of an output. One channel goes to every output; of several, each to its own.
 
+use proto::announce::{Codec, Format};
 use proto::pcm::{self, ByteOrder};
+use proto::units::Position;
+use proto::{Reject, announce};
 
 use crate::jitter::{Coding, Slot};
+use crate::opus;
 
-/// Decodes a packet's frames from `skip` on. One channel goes to every output; of several, each to its own.
-pub(super) fn render(slot: &Slot, payload: &[u8], skip: usize, out: &mut [f32], channels: usize) {
-    let order = match slot.coding {
-        Coding::Plain => ByteOrder::Little,
-        Coding::L16 => ByteOrder::Big,
-    };
-    let source = usize::from(slot.channels);
-    let payload = payload.get(skip * source * pcm::BYTES_PER_SAMPLE..).unwrap_or(&[]);
-    if source == channels {
-        return pcm::decode(payload, order, out);
-    }
-    let frames = payload.chunks_exact(source * pcm::BYTES_PER_SAMPLE);
-    for (frame, octets) in out.chunks_exact_mut(channels).zip(frames) {
-        if source == 1 {
-            let mut sample = [0.0];
-            pcm::decode(octets, order, &mut sample);
-            frame.fill(sample[0]);
-        } else {
-            let (heard, rest) = frame.split_at_mut(source.min(channels));
-            pcm::decode(octets, order, heard);
-            rest.fill(0.0);
+/// The longest loss that Opus makes something up for, in packets.
+const MOST_CONCEALED: u32 = 4;
+
+impl Coding {
+    /// How a stream of this format is coded.
+    pub(super) fn of(format: &Format) -> Self {
+        match format.codec {
+            Codec::L16 => Self::L16,
+            Codec::L24 => Self::L24,
+            Codec::Opus => Self::Opus,
         }
     }
+
+    /// Frames in a payload.
+    ///
+    /// # Errors
+    /// [`Reject::Length`] where it is none of this kind.
+    pub(super) fn frames(self, payload: &[u8], channels: u16) -> Result<u32, Reject> {
+        let octets = match self {
+            Self::Plain | Self::L16 => pcm::BYTES_PER_SAMPLE,
+            Self::L24 => pcm::BYTES_PER_SAMPLE_24,
+            Self::Opus => return opus::frames(payload).map(|frames| frames as u32).ok_or(Reject::Length),
+        };
+        let frame = octets * usize::from(channels);
+        match payload.len().checked_rem(frame) {
+            Some(0) if !payload.is_empty() => Ok((payload.len() / frame) as u32),
+            _ => Err(Reject::Length),
+        }
+    }
+}
+
+/// Turns payloads into samples.
+pub(super) enum Decoder {
+    Pcm,
+    Opus(Box<Opus>),
+}
+
+/// A decoder of Opus and what it decoded last.
+pub(super) struct Opus {
+    inner: opus::Decoder,
+    channels: usize,
+    block: Vec<f32>,
+    start: Position,
+    frames: usize,
+    /// Packets in a row that were made up.
+    concealed: u32,
+}
+
+impl Decoder {
+    /// For streams of this codec and so many channels.
+    ///
+    /// # Errors
+    /// Where there is no memory for a decoder of Opus.
+    pub(super) fn new(codec: Codec, channels: u16) -> Result<Self, &'static str> {
+        if codec != Codec::Opus {
+            return Ok(Self::Pcm);
+        }
+        let inner = opus::Decoder::new(channels).map_err(|_| "there is no memory for a decoder of Opus")?;
+        let channels = usize::from(channels);
+        let block = vec![0.0; opus::MAX_FRAMES * channels];
+        Ok(Self::Opus(Box::new(Opus {
+            inner,
+            channels,
+            block,
+            start: Position(0),
+            frames: 0,
+            concealed: MOST_CONCEALED,
+        })))
+    }
+
+    /// Whether it decodes such a stream.
+    pub(super) fn fits(&self, format: &Format) -> bool {
+        match self {
+            Self::Pcm => format.codec != Codec::Opus,
+            Self::Opus(opus) => format.codec == Codec::Opus && usize::from(format.channels) == opus.channels,
+        }
+    }
+
+    /// Decodes a packet's frames from `skip` on.
+    pub(super) fn render(
+        &mut self,
+        slot: &Slot,
+        payload: &[u8],
+        skip: usize,
+        out: &mut [f32],
+        channels: usize,
+    ) {
+        match (self, slot.coding) {
+            (Self::Opus(opus), Coding::Opus) => opus.render(slot, payload, skip, out, channels),
+            (_, Coding::Plain) => render_pcm(slot, payload, skip, out, channels, &LITTLE_16),
+            (_, Coding::L16) => render_pcm(slot, payload, skip, out, channels, &BIG_16),
+            (_, Coding::L24) => render_pcm(slot, payload, skip, out, channels, &BIG_24),
+            (Self::Pcm, Coding::Opus) => out.fill(0.0),
+        }
+    }
+
+    /// Makes something up for what is missing from `cursor` on, if the codec can; `next` is how many frames are missing and
+    /// the payload after them, where it has come. Returns the frames written.
+    pub(super) fn conceal(
+        &mut self,
+        cursor: Position,
+        next: Option<(u64, &[u8])>,
+        out: &mut [f32],
+        channels: usize,
+    ) -> usize {
+        match self {
+            Self::Pcm => 0,
+            Self::Opus(opus) => opus.conceal(cursor, next, out, channels),
+        }
+    }
+}
+
+impl Opus {
+    fn render(&mut self, slot: &Slot, payload: &[u8], skip: usize, out: &mut [f32], channels: usize) {
+        if self.frames == 0 || self.start != slot.position || self.concealed > 0 {
+            let room = slot.frames as usize * self.channels;
+            let decoded = self.block.get_mut(..room).and_then(|block| self.inner.decode(payload, block));
+            (self.start, self.frames, self.concealed) = (slot.position, decoded.unwrap_or(0), 0);
+        }
+        self.copy(skip, out, channels);
+    }
+
+    fn conceal(
+        &mut self,
+        cursor: Position,
+        next: Option<(u64, &[u8])>,
+        out: &mut [f32],
+        channels: usize,
+    ) -> usize {
+        let end = self.start.advanced(self.frames as u64);
+        if self.frames == 0 || cursor < self.start || cursor > end {
+            return 0;
+        }
+        if cursor == end {
+            if self.concealed == MOST_CONCEALED {
+                return 0;
+            }
+            let frames = self.frames;
+            let told = next.filter(|(missing, next)| *missing == frames as u64 && opus::has_redundancy(next));
+            let made = match told {
+                Some((_, next)) => self.inner.recover(next, frames, &mut self.block),
+                None => self.inner.conceal(frames, &mut self.block),
+            };
+            if made.is_none() {
+                return 0;
+            }
+            self.start = end;
+            self.concealed += 1;
+        }
+        let skip = cursor.since(self.start) as usize;
+        let frames = (self.frames - skip).min(out.len() / channels);
+        self.copy(skip, &mut out[..frames * channels], channels);
+        frames
+    }
+
+    fn copy(&self, skip: usize, out: &mut [f32], channels: usize) {
+        let decoded = self.block[..self.frames * self.channels].get(skip * self.channels..).unwrap_or(&[]);
+        let mut frames = decoded.chunks_exact(self.channels);
+        for to in out.chunks_exact_mut(channels) {
+            match frames.next() {
+                Some(from) => spread(from, to),
+                None => to.fill(0.0),
+            }
+        }
+    }
+}
+
+/// A linear sample on the wire: its octets, and how a run of them is decoded.
+struct Linear {
+    octets: usize,
+    decode: fn(&[u8], &mut [f32]),
+}
+
+const LITTLE_16: Linear = Linear {
+    octets: pcm::BYTES_PER_SAMPLE,
+    decode: |payload, out| pcm::decode(payload, ByteOrder::Little, out),
+};
+const BIG_16: Linear = Linear {
+    octets: pcm::BYTES_PER_SAMPLE,
+    decode: |payload, out| pcm::decode(payload, ByteOrder::Big, out),
+};
+const BIG_24: Linear = Linear { octets: pcm::BYTES_PER_SAMPLE_24, decode: pcm::decode_24 };
+
+fn render_pcm(slot: &Slot, payload: &[u8], skip: usize, out: &mut [f32], channels: usize, linear: &Linear) {
+    let source = usize::from(slot.channels);
+    let payload = payload.get(skip * source * linear.octets..).unwrap_or(&[]);
+    if source == channels {
+        return (linear.decode)(payload, out);
+    }
+    let mut samples = [0.0; announce::MAX_CHANNELS as usize];
+    for (to, octets) in out.chunks_exact_mut(channels).zip(payload.chunks_exact(source * linear.octets)) {
+        (linear.decode)(octets, &mut samples[..source]);
+        spread(&samples[..source], to);
+    }
+}
+
+fn spread(from: &[f32], to: &mut [f32]) {
+    if let [only] = *from {
+        return to.fill(only);
+    }
+    let (heard, rest) = to.split_at_mut(from.len().min(to.len()));
+    heard.copy_from_slice(&from[..heard.len()]);
+    rest.fill(0.0);
 }

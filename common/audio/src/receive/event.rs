@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use proto::announce::Codec;
+
 use crate::depth::Reason;
 use crate::send::Wire;
 
@@ -43,6 +45,8 @@ pub struct StreamInfo {
     pub rate: u32,
     /// Channels.
     pub channels: u16,
+    /// How it is coded.
+    pub codec: Codec,
     /// This receiver's name in the sender's list; empty where unknown.
     pub name: Text<64>,
     /// The source channels behind each channel; empty where unknown.

@@ -1,16 +1,32 @@
 //! What the samples go to.
 
+use proto::announce::Codec;
 use proto::units::Mono;
 
 use super::CHUNK;
+use super::decode::Decoder;
 use crate::drift::Servo;
 use crate::fade::Fader;
 use crate::resample::Steered;
+
+/// What an output is to play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// Frames a second of the stream.
+    pub rate: u32,
+    /// Channels of the stream.
+    pub channels: u16,
+    /// How it is coded.
+    pub codec: Codec,
+}
 
 /// What the samples go to. Built by a thread that may allocate.
 pub struct Output {
     pub(super) channels: u16,
     pub(super) rate: u32,
+    /// Rate of the streams that it plays.
+    pub(super) stream_rate: u32,
+    pub(super) decoder: Decoder,
     pub(super) device: Option<DeviceOutput>,
 }
 
@@ -24,17 +40,32 @@ pub(super) struct DeviceOutput {
 impl Output {
     /// A file, a pipe or nothing: follows the stream's clock and gets exactly what came.
     pub fn stream_clocked(channels: u16, rate: u32) -> Self {
-        Self { channels, rate, device: None }
+        Self { channels, rate, stream_rate: rate, decoder: Decoder::Pcm, device: None }
     }
 
-    /// A device. With `steered`, a resampler keeps it on the stream's time.
+    /// A device for streams of its own rate. With `steered`, a resampler keeps it on the stream's time.
     pub fn device(channels: u16, rate: u32, steered: bool) -> Self {
         let device = DeviceOutput {
             fader: Fader::new(usize::from(channels)),
-            steering: steered.then(|| (Steered::new(channels, CHUNK), Servo::default())),
+            steering: steered.then(|| (Steered::new(channels, CHUNK, rate, rate), Servo::default())),
             last: None,
         };
-        Self { channels, rate, device: Some(device) }
+        Self { channels, rate, stream_rate: rate, decoder: Decoder::Pcm, device: Some(device) }
+    }
+
+    /// The same output for a stream of this kind; a device of another rate gets it resampled.
+    ///
+    /// # Errors
+    /// Where there is no memory for a decoder, or a file would have to be resampled.
+    pub fn playing(mut self, incoming: Incoming) -> Result<Self, &'static str> {
+        self.decoder = Decoder::new(incoming.codec, incoming.channels)?;
+        self.stream_rate = incoming.rate;
+        if incoming.rate != self.rate {
+            let device = self.device.as_mut().ok_or("a file has the rate of its stream")?;
+            let resampler = Steered::new(self.channels, CHUNK, incoming.rate, self.rate);
+            device.steering = Some((resampler, Servo::default()));
+        }
+        Ok(self)
     }
 
     /// Channels of an output frame.

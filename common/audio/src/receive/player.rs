@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proto::units::{self, Mono, Position};
 
 use super::CHUNK;
-use super::decode::render;
+use super::decode::Decoder;
 use super::output::{DeviceOutput, Output};
 use super::pace::Due;
 use super::stream::Stream;
@@ -212,7 +212,11 @@ impl Player {
         }
         let ready = (self.buffer.end().since(self.cursor) - kept).max(0) as usize;
         let frames = ready.min(out.len() / channels);
-        self.read(stream, &mut out[..frames * channels], channels, None);
+        // Taken out for the call, so that reading may borrow the rest.
+        if let Some(mut output) = self.output.take() {
+            self.read(stream, &mut out[..frames * channels], channels, &mut output.decoder, None);
+            self.output = Some(output);
+        }
         frames
     }
 
@@ -221,26 +225,18 @@ impl Player {
         if self.matching_output(stream, true).is_none() {
             return;
         }
-        // Taken out for the call, so that reading may borrow the rest.
         let Some(mut output) = self.output.take() else { return };
-        let channels = usize::from(output.channels);
         self.now = now;
-        if let Some(device) = &mut output.device {
-            self.play(stream, due, out, channels, device);
-        }
+        self.play(stream, due, out, &mut output);
         self.output = Some(output);
     }
 
-    fn play(
-        &mut self,
-        stream: &Stream,
-        due: Due,
-        out: &mut [f32],
-        channels: usize,
-        device: &mut DeviceOutput,
-    ) {
+    fn play(&mut self, stream: &Stream, due: Due, out: &mut [f32], output: &mut Output) {
+        let channels = usize::from(output.channels);
+        let decoder = &mut output.decoder;
+        let Some(device) = &mut output.device else { return };
         let at = due.at;
-        let delay = device.steering.as_ref().map_or(0, |(resampler, _)| resampler.delay()) as u64;
+        let delay = device.steering.as_ref().map_or(0.0, |(resampler, _)| resampler.delay()).round() as u64;
         let reach = units::frames_to_nanos((delay + CHUNK as u64) as i64, stream.format.rate);
         self.lead.note(self.now, at.since(self.now) + reach);
         if !self.aligned {
@@ -253,7 +249,7 @@ impl Player {
         let actual = at.since(arrival);
         self.latency_us.set((actual.max(0) / 1000) as u64);
         let Some((resampler, servo)) = &mut device.steering else {
-            return self.read(stream, out, channels, Some(&mut device.fader));
+            return self.read(stream, out, channels, decoder, Some(&mut device.fader));
         };
         let elapsed = device.last.map_or(0, |last| at.since(last)).clamp(0, 100_000_000);
         device.last = Some(at);
@@ -267,7 +263,8 @@ impl Player {
         let speed = known + servo.update(late as f64 / 1e9, elapsed as f64 / 1e9);
         self.counters.set_drift(speed);
         resampler.set_speed(speed + slew);
-        resampler.process(out, |input| self.read(stream, input, channels, Some(&mut device.fader)));
+        let fader = &mut device.fader;
+        resampler.process(out, |input| self.read(stream, input, channels, decoder, Some(fader)));
     }
 
     fn place(&mut self, cursor: Position, device: &mut DeviceOutput) {
@@ -304,33 +301,52 @@ impl Player {
     }
 
     /// Reads from the cursor on: audio where there is some; elsewhere concealment, or zeros without a fader.
-    fn read(&mut self, stream: &Stream, out: &mut [f32], channels: usize, mut fader: Option<&mut Fader>) {
+    fn read(
+        &mut self,
+        stream: &Stream,
+        out: &mut [f32],
+        channels: usize,
+        decoder: &mut Decoder,
+        mut fader: Option<&mut Fader>,
+    ) {
         let mut rest = out;
         while !rest.is_empty() {
             let room = rest.len() / channels;
-            let (frames, audio, holding) = match self.buffer.span(self.cursor) {
+            let cursor = self.cursor;
+            let holding = fader.is_some() && self.may_hold(stream);
+            // How far this goes, whether it sounds, and whether a packet brought it.
+            let (frames, sounds, brought, holding) = match self.buffer.span(cursor) {
                 Span::Audio { slot, payload, skip } => {
                     let frames = ((slot.frames - skip) as usize).min(room);
-                    render(&slot, payload, skip as usize, &mut rest[..frames * channels], channels);
+                    decoder.render(&slot, payload, skip as usize, &mut rest[..frames * channels], channels);
                     self.end_hold();
-                    (frames, true, false)
+                    (frames, true, true, false)
                 }
-                Span::Gap(frames) if self.held > 0 => {
+                Span::Gap(frames, _) if self.held > 0 => {
                     self.skip_held(stream, frames);
                     continue;
                 }
-                Span::Gap(frames) => (frames.min(room as u64) as usize, false, false),
-                Span::Empty => (room, false, fader.is_some() && self.may_hold(stream)),
+                Span::Gap(frames, next) => {
+                    let now = frames.min(room as u64) as usize;
+                    let made =
+                        decoder.conceal(cursor, Some((frames, next)), &mut rest[..now * channels], channels);
+                    if made > 0 { (made, true, false, false) } else { (now, false, false, false) }
+                }
+                Span::Empty if holding => (room, false, false, true),
+                Span::Empty => {
+                    let made = decoder.conceal(cursor, None, rest, channels);
+                    if made > 0 { (made, true, false, false) } else { (room, false, false, false) }
+                }
             };
             let (now, later) = rest.split_at_mut(frames * channels);
-            match (&mut fader, audio) {
+            match (&mut fader, sounds) {
                 (Some(fader), true) => fader.pass(now),
                 (Some(fader), false) => fader.conceal(now),
                 (None, true) => {}
                 (None, false) => now.fill(0.0),
             }
-            self.begun |= audio;
-            if !audio && self.begun && !stream.ended {
+            self.begun |= brought;
+            if !brought && self.begun && !stream.ended {
                 self.counters.concealed_frames.add(frames as u64);
             }
             self.meter(stream, now, channels);
@@ -388,7 +404,9 @@ impl Player {
     /// The output's channels, if it is of the kind asked for and runs at the stream's rate.
     fn matching_output(&self, stream: &Stream, device: bool) -> Option<usize> {
         let output = self.output.as_ref()?;
-        let fits = output.device.is_some() == device && output.rate == stream.format.rate;
+        let fits = output.device.is_some() == device
+            && output.stream_rate == stream.format.rate
+            && output.decoder.fits(&stream.format);
         fits.then_some(usize::from(output.channels))
     }
 }

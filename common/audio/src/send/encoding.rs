@@ -1,0 +1,315 @@
+//! One stream of packets: its shape, its numbers, and those it goes to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use proto::announce::{self, Format};
+use proto::units::{self, Mono, Position, RtpTime, Sequence};
+use proto::{payload_type, pcm, rtp};
+
+use super::Shape;
+use super::mix::Mix;
+use super::pack::Packer;
+use super::repair::{Keeper, Mender, Repair};
+use crate::counters::ClientCounters;
+use crate::map::ChannelMap;
+use crate::opus;
+
+/// What goes over the wire for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wire {
+    /// RTP (RFC 3550, RFC 3551), RTCP on the same port (RFC 5761).
+    Rtp,
+    /// Headerless signed 16-bit little-endian PCM.
+    Plain,
+}
+
+impl Wire {
+    /// Its name on command lines, in files and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rtp => "rtp",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Octets before a payload.
+    pub(super) fn header_length(self) -> usize {
+        if self == Self::Rtp { rtp::HEADER_LENGTH } else { 0 }
+    }
+}
+
+/// How samples become octets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// 16-bit linear PCM: `L16` (RFC 3551).
+    #[default]
+    Pcm16,
+    /// 24-bit linear PCM: `L24` (RFC 3190).
+    Pcm24,
+    /// Opus (RFC 7587).
+    Opus(opus::Spec),
+}
+
+impl Codec {
+    /// Its name on command lines, in files and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pcm16 => "pcm16",
+            Self::Pcm24 => "pcm24",
+            Self::Opus(_) => "opus",
+        }
+    }
+
+    /// Rate of its RTP clock, for sound that is captured at `rate`.
+    pub fn clock_rate(self, rate: u32) -> u32 {
+        if matches!(self, Self::Opus(_)) { opus::RATE } else { rate }
+    }
+}
+
+/// What distinguishes one encoding from another. Equal specifications are encoded once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodingSpec {
+    /// The wire format.
+    pub wire: Wire,
+    /// The codec. Headerless streams are [`Codec::Pcm16`], whatever stands here.
+    pub codec: Codec,
+    /// Which source channels.
+    pub map: ChannelMap,
+    /// Factor for each sample; negative inverts the polarity, zero mutes.
+    pub factor: f32,
+    /// Frames in a packet of PCM, at least 1. Those of Opus last as long as its own settings say.
+    pub frames: u16,
+    /// Most octets of a packet of Opus, whose length varies. Those of PCM are as long as they are.
+    pub mtu: u16,
+}
+
+impl EncodingSpec {
+    /// The codec that is used.
+    pub fn codec(&self) -> Codec {
+        if self.wire == Wire::Plain { Codec::Pcm16 } else { self.codec }
+    }
+
+    /// Frames in a packet, of the codec's own clock.
+    pub fn packet_frames(&self) -> u16 {
+        match self.codec() {
+            Codec::Opus(settings) => settings.frame.frames(),
+            Codec::Pcm16 | Codec::Pcm24 => self.frames,
+        }
+    }
+
+    /// Octets of a full packet; of Opus, at its bit rate.
+    pub fn packet_length(&self) -> usize {
+        let samples = usize::from(self.frames) * usize::from(self.map.channels());
+        let payload = match self.codec() {
+            Codec::Pcm16 => samples * pcm::BYTES_PER_SAMPLE,
+            Codec::Pcm24 => samples * pcm::BYTES_PER_SAMPLE_24,
+            Codec::Opus(settings) => settings.payload_length(self.map.channels()),
+        };
+        self.wire.header_length() + payload
+    }
+
+    /// Octets of the longest packet.
+    pub(super) fn longest_packet(&self) -> usize {
+        match self.codec() {
+            Codec::Opus(_) => usize::from(self.mtu).max(self.wire.header_length()),
+            Codec::Pcm16 | Codec::Pcm24 => self.packet_length(),
+        }
+    }
+
+    /// The largest block of frames, captured at `rate`, that becomes at most one packet.
+    fn max_block(&self, rate: u32) -> usize {
+        let clock = u64::from(self.codec().clock_rate(rate));
+        (u64::from(self.packet_frames()) * u64::from(rate) / clock.max(1)).max(1) as usize
+    }
+}
+
+/// Identifies an encoding across changes of the routing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EncodingId(pub u64);
+
+/// One receiver of an encoding.
+#[derive(Debug)]
+pub struct Client {
+    /// Its name in the list, announced to it.
+    pub name: String,
+    /// Where its packets go.
+    pub address: SocketAddr,
+    /// What is known of it.
+    pub counters: Arc<ClientCounters>,
+    pub(super) repair: Repair,
+    /// Built with the encoding; headerless PCM has none.
+    pub(super) mender: Option<Mender>,
+    pub(super) next_report: Mono,
+}
+
+impl Client {
+    /// A client that is due for its first report at once.
+    pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
+        let repair = Repair::default();
+        Self { name, address, counters, repair, mender: None, next_report: Mono(i64::MIN) }
+    }
+
+    /// The same client with another kind of repair than the default.
+    pub fn repaired(self, repair: Repair) -> Self {
+        Self { repair, ..self }
+    }
+}
+
+/// One stream of packets and those it goes to.
+#[derive(Debug)]
+pub struct Encoding {
+    pub(super) id: EncodingId,
+    spec: EncodingSpec,
+    pub(super) map_text: String,
+    pub(super) ssrc: u32,
+    /// Longest block that becomes at most one packet, in captured frames.
+    pub(super) max_block: usize,
+    pub(super) clients: Vec<Client>,
+    pub(super) state: State,
+    /// Headerless PCM has none.
+    pub(super) keeper: Option<Keeper>,
+}
+
+/// What an encoding carries over when the routing is replaced.
+#[derive(Debug)]
+pub(super) struct State {
+    started: bool,
+    sequence: Sequence,
+    pub(super) packets: u32,
+    pub(super) octets: u32,
+    packer: Packer,
+    /// The last full packet; empty once it was polled.
+    pub(super) ready: Vec<u8>,
+    peak: f32,
+    peak_frames: u32,
+}
+
+impl Encoding {
+    /// An encoding of sound captured at `rate` that starts with the next block. `ssrc` and `sequence` are to be random
+    /// (RFC 3550, 5.1).
+    pub fn new(
+        id: EncodingId,
+        spec: EncodingSpec,
+        rate: u32,
+        ssrc: u32,
+        sequence: Sequence,
+        mut clients: Vec<Client>,
+    ) -> Self {
+        let keeper = (spec.wire == Wire::Rtp).then(|| {
+            let packets = spec.codec().clock_rate(rate) / u32::from(spec.packet_frames().max(1));
+            let repairs = clients.iter().map(|client| client.repair);
+            Keeper::new(ssrc, sequence, spec.longest_packet(), packets, repairs)
+        });
+        for client in &mut clients {
+            client.mender = keeper.as_ref().map(|keeper| keeper.mender(client.repair, sequence));
+        }
+        let state = State {
+            started: false,
+            sequence,
+            packets: 0,
+            octets: 0,
+            packer: Packer::new(&spec, rate),
+            ready: Vec::with_capacity(spec.longest_packet()),
+            peak: 0.0,
+            peak_frames: 0,
+        };
+        let max_block = spec.max_block(rate);
+        Self { id, map_text: spec.map.to_string(), spec, ssrc, max_block, clients, state, keeper }
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> EncodingId {
+        self.id
+    }
+
+    pub(super) fn is_rtp(&self) -> bool {
+        self.spec.wire == Wire::Rtp
+    }
+
+    pub(super) fn format(&self, rate: u32) -> Format {
+        let channels = self.spec.map.channels();
+        let (codec, payload_type) = match self.spec.codec() {
+            Codec::Pcm16 => (announce::Codec::L16, payload_type::of_l16(rate, channels)),
+            Codec::Pcm24 => (announce::Codec::L24, payload_type::L24),
+            Codec::Opus(_) => (announce::Codec::Opus, payload_type::OPUS),
+        };
+        let rate = self.spec.codec().clock_rate(rate);
+        Format { payload_type, codec, channels, rate, frames: self.spec.packet_frames() }
+    }
+
+    /// How long a packet lasts, in nanoseconds.
+    pub(super) fn packet_time(&self, rate: u32) -> i64 {
+        units::frames_to_nanos(self.spec.packet_frames().into(), self.spec.codec().clock_rate(rate))
+    }
+
+    /// The RTP time of a captured frame.
+    pub(super) fn rtp_time(&self, position: Position, shape: &Shape) -> RtpTime {
+        let clock = self.spec.codec().clock_rate(shape.rate);
+        RtpTime::at(shape.origin, position.at_rate(clock, shape.rate))
+    }
+
+    pub(super) fn handle_block(&mut self, position: Position, block: &[f32], shape: &Shape) {
+        let captured = usize::from(shape.channels);
+        let mut at = position;
+        let mut rest = block;
+        while rest.len() >= captured {
+            let mix = Mix { map: &self.spec.map, factor: self.spec.factor, captured };
+            let frames = self.state.packer.wanted().min(rest.len() / captured);
+            let (now, later) = rest.split_at(frames * captured);
+            let peak = self.state.packer.append(at, now, &mix);
+            self.state.peak = self.state.peak.max(peak);
+            self.state.peak_frames += frames as u32;
+            at = at.advanced(frames as u64);
+            rest = later;
+            if self.state.packer.wanted() == 0 {
+                self.complete_packet(shape);
+            }
+        }
+    }
+
+    /// Completes what is half filled, where the codec can, and takes frames of any position next.
+    pub(super) fn flush(&mut self, shape: &Shape) {
+        self.complete_packet(shape);
+        self.state.packer.restart();
+    }
+
+    fn complete_packet(&mut self, shape: &Shape) {
+        let payload_type = self.format(shape.rate).payload_type;
+        let state = &mut self.state;
+        let Some(time) = state.packer.complete(&mut state.ready) else { return };
+        let length = self.spec.wire.header_length();
+        let (header, payload) = state.ready.split_at_mut(length);
+        if self.spec.wire == Wire::Rtp {
+            let fields = rtp::Header {
+                marker: !state.started,
+                payload_type,
+                sequence: state.sequence,
+                timestamp: RtpTime::at(shape.origin, time),
+                ssrc: self.ssrc,
+            };
+            header.copy_from_slice(&fields.to_bytes());
+        }
+        let octets = payload.len();
+        if let Some(keeper) = &mut self.keeper {
+            let wants = |client: &Client, spec| client.mender.as_ref().is_some_and(|m| m.wants(spec));
+            keeper.note(&state.ready, |spec| self.clients.iter().any(|client| wants(client, spec)));
+        }
+        state.started = true;
+        state.sequence = state.sequence.next();
+        state.packets = state.packets.wrapping_add(1);
+        state.octets = state.octets.wrapping_add(octets as u32);
+        let meter_due = state.peak_frames >= shape.rate / 10;
+        for client in &self.clients {
+            client.counters.packets.add(1);
+            client.counters.octets.add(octets as u64);
+            if meter_due {
+                client.counters.level.set(state.peak);
+            }
+        }
+        if meter_due {
+            state.peak = 0.0;
+            state.peak_frames = 0;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Who hears which encoding, and what a change of that leaves behind.
+
+use std::net::SocketAddr;
+
+use super::encoding::Encoding;
+
+/// A client that has left, to be told so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The stream that ends for it.
+    pub ssrc: u32,
+}
+
+/// All encodings, ordered by id, and the clients that a change leaves behind.
+#[derive(Debug, Default)]
+pub struct Routing {
+    pub(super) encodings: Vec<Encoding>,
+    pub(super) departures: Vec<Departure>,
+}
+
+impl Routing {
+    /// A routing of these encodings; `departures` are sent a BYE when it takes effect.
+    pub fn new(mut encodings: Vec<Encoding>, departures: Vec<Departure>) -> Self {
+        encodings.sort_by_key(Encoding::id);
+        Self { encodings, departures }
+    }
+
+    /// The largest block that every encoding turns into at most one packet, in frames.
+    pub(super) fn max_block(&self) -> usize {
+        self.encodings.iter().map(|e| e.max_block).min().unwrap_or(usize::from(u16::MAX))
+    }
+
+    /// Takes over the state of encodings that `old` has too.
+    pub(super) fn inherit(&mut self, old: &mut Routing) {
+        let mut former = old.encodings.iter_mut().peekable();
+        for encoding in &mut self.encodings {
+            while former.next_if(|f| f.id < encoding.id).is_some() {}
+            let Some(same) = former.next_if(|f| f.id == encoding.id) else { continue };
+            std::mem::swap(&mut encoding.state, &mut same.state);
+            if let (Some(keeper), Some(former)) = (&mut encoding.keeper, &mut same.keeper) {
+                keeper.inherit(former);
+            }
+            for client in &mut encoding.clients {
+                if let Some(known) = same.clients.iter_mut().find(|c| c.address == client.address) {
+                    client.next_report = known.next_report;
+                    if client.repair == known.repair {
+                        std::mem::swap(&mut client.mender, &mut known.mender);
+                    }
+                }
+            }
+        }
+    }
+}
