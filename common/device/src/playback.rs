@@ -14,8 +14,9 @@ use sim::card::CardSpec;
 
 use crate::capture::has_wav_ending;
 use crate::error::Error;
+use crate::keeper::Stream;
 use crate::system;
-use crate::virtual_card::{self, Running, parse_card};
+use crate::virtual_card::{self, parse_card};
 use crate::writer::{self, WavFile, Writer};
 
 /// What `--playback` names.
@@ -57,6 +58,11 @@ impl Sink {
     pub fn has_clock(&self) -> bool {
         matches!(self, Self::Device(_) | Self::Virtual(..))
     }
+
+    /// Whether it is a sound card, which may go away and come back.
+    pub fn is_device(&self) -> bool {
+        matches!(self, Self::Device(_))
+    }
 }
 
 /// What a device took, and when it is heard.
@@ -83,7 +89,7 @@ pub struct PlaybackCounters {
     pub xruns: Counter,
     /// Device latency in microseconds, from the callback to the DAC, as the system reports it.
     pub latency_us: Counter,
-    /// The device has failed and takes nothing more.
+    /// The file or pipe has failed and takes nothing more.
     pub failed: AtomicBool,
 }
 
@@ -181,15 +187,6 @@ enum Kind {
     Writer(Writer),
 }
 
-/// Keeps a playback alive; dropping it stops the playback, and a file is completed.
-#[must_use]
-pub enum Stream {
-    /// A sound card's stream.
-    System(system::Stream),
-    /// A thread that keeps time or writes.
-    Thread(Running),
-}
-
 /// Finds the sink and checks that it can be had as asked.
 ///
 /// # Errors
@@ -222,13 +219,13 @@ impl Playback {
     /// The audio system's refusal.
     pub fn start(self, drain: Drain) -> Result<Stream, Error> {
         match self.kind {
-            Kind::System(opening) => Ok(Stream::System(opening.start_playback(drain)?)),
+            Kind::System(opening) => opening.start_playback(drain),
             Kind::Virtual { card, file, period } => {
                 let running =
                     virtual_card::start_playback(card, file, self.rate, self.channels, period, drain)?;
-                Ok(Stream::Thread(running))
+                Ok(Stream::thread(running))
             }
-            Kind::Writer(writer) => Ok(Stream::Thread(writer::start(writer, drain)?)),
+            Kind::Writer(writer) => Ok(Stream::thread(writer::start(writer, drain)?)),
         }
     }
 }

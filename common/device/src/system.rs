@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use audio::counters::Counter;
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{BufferSize, ErrorKind, HostId, SampleFormat, StreamConfig, SupportedStreamConfigRange};
 use os::clock;
+use proto::units::frames_to_nanos;
 use serde::Serialize;
 
-use crate::capture::{CaptureCounters, Feeder};
+use crate::capture::Feeder;
 use crate::convert::CardSample;
 use crate::error::Error;
-use crate::playback::{Drain, PlaybackCounters};
+use crate::keeper::Stream;
+use crate::playback::Drain;
+use crate::watch::Signs;
 
 /// Rates that are looked for in a device's list, in Hz.
 const COMMON_RATES: [u32; 6] = [44_100, 48_000, 88_200, 96_000, 176_400, 192_000];
@@ -162,11 +166,6 @@ pub(crate) struct Opening {
     format: SampleFormat,
 }
 
-/// Keeps a card's stream running.
-pub struct Stream {
-    _inner: cpal::Stream,
-}
-
 impl Opening {
     pub(crate) fn capture(
         name: &str,
@@ -186,22 +185,26 @@ impl Opening {
             let enough = offered.clone().filter(|channels| *channels >= wanted.max(own)).min();
             enough.or(offered.max()).unwrap_or(wanted)
         };
-        Self::new(device, &configs, rate, channels, period)
+        Self::new(device, &configs, Direction::Capture, rate, channels, period)
     }
 
     pub(crate) fn playback(name: &str, rate: u32, channels: u16, period: u32) -> Result<Self, Error> {
         let device = find(name, Direction::Playback)?;
         let configs = Direction::Playback.configs(&device);
-        Self::new(device, &configs, rate, channels, period)
+        Self::new(device, &configs, Direction::Playback, rate, channels, period)
     }
 
     fn new(
         device: cpal::Device,
         configs: &[SupportedStreamConfigRange],
+        direction: Direction,
         rate: u32,
         channels: u16,
         period: u32,
     ) -> Result<Self, Error> {
+        if configs.is_empty() {
+            return Err(Error::Unavailable { device: name_of(&device), direction: direction.name() });
+        }
         let fits = |format: &SampleFormat| {
             configs.iter().any(|range| {
                 range.channels() == channels && range.contains_rate(rate) && range.sample_format() == *format
@@ -240,37 +243,47 @@ impl Opening {
     }
 
     fn build_capture<T: CardSample>(self, mut feeder: Feeder) -> Result<Stream, Error> {
-        let errors = feeder.counters();
+        let (signs, errors) = (Arc::new(Signs::default()), feeder.counters());
+        let flow = signs.clone();
         let callback = move |block: &[T], info: &cpal::InputCallbackInfo| {
+            flow.note_callback();
             let stamp = info.timestamp();
             let age = stamp.callback.saturating_duration_since(stamp.capture);
             feeder.feed(block, clock::now().plus(-nanos(age)), T::to_f32);
         };
-        let on_error = move |error: cpal::Error| note_capture_error(&errors, error.kind());
+        let noted = signs.clone();
+        let on_error = move |error: cpal::Error| note(&noted, &errors.xruns, error.kind());
         let stream = self.device.build_input_stream(self.config, callback, on_error, Some(TIMEOUT));
-        self.play(stream)
+        self.play(stream, signs)
     }
 
     fn build_playback<T: CardSample>(self, mut drain: Drain) -> Result<Stream, Error> {
-        let counters = drain.counters();
-        let errors = drain.counters();
+        let (signs, counters, errors) = (Arc::new(Signs::default()), drain.counters(), drain.counters());
+        let flow = signs.clone();
         let callback = move |block: &mut [T], info: &cpal::OutputCallbackInfo| {
+            flow.note_callback();
             let stamp = info.timestamp();
             let ahead = nanos(stamp.playback.saturating_duration_since(stamp.callback));
             counters.latency_us.set((ahead / 1000) as u64);
             drain.fill(block, clock::now().plus(ahead), T::from_f32);
         };
-        let on_error = move |error: cpal::Error| note_playback_error(&errors, error.kind());
+        let noted = signs.clone();
+        let on_error = move |error: cpal::Error| note(&noted, &errors.xruns, error.kind());
         let stream = self.device.build_output_stream(self.config, callback, on_error, Some(TIMEOUT));
-        self.play(stream)
+        self.play(stream, signs)
     }
 
-    fn play(&self, stream: Result<cpal::Stream, cpal::Error>) -> Result<Stream, Error> {
+    fn play(&self, stream: Result<cpal::Stream, cpal::Error>, signs: Arc<Signs>) -> Result<Stream, Error> {
         let refused =
             |error: cpal::Error| Error::Refused { device: name_of(&self.device), reason: error.to_string() };
         let stream = stream.map_err(refused)?;
         stream.play().map_err(refused)?;
-        Ok(Stream { _inner: stream })
+        let frames = match self.config.buffer_size {
+            BufferSize::Fixed(frames) => frames,
+            BufferSize::Default => 0,
+        };
+        let period = frames_to_nanos(i64::from(frames), self.config.sample_rate);
+        Ok(Stream::card(stream, signs, period))
     }
 }
 
@@ -278,34 +291,20 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(0)
 }
 
-/// Error callbacks may come thousands of times a second: they only count.
-fn note_capture_error(counters: &Arc<CaptureCounters>, kind: ErrorKind) {
-    match severity(kind) {
-        Severity::Xrun => counters.xruns.add(1),
-        Severity::Fatal => counters.failed.store(true, std::sync::atomic::Ordering::Release),
-        Severity::Nothing => {}
-    }
-}
-
-fn note_playback_error(counters: &Arc<PlaybackCounters>, kind: ErrorKind) {
-    match severity(kind) {
-        Severity::Xrun => counters.xruns.add(1),
-        Severity::Fatal => counters.failed.store(true, std::sync::atomic::Ordering::Release),
-        Severity::Nothing => {}
-    }
-}
-
-enum Severity {
-    Nothing,
-    Xrun,
-    Fatal,
-}
-
-fn severity(kind: ErrorKind) -> Severity {
+fn note(signs: &Signs, xruns: &Counter, kind: ErrorKind) {
     match kind {
-        ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => Severity::Nothing,
-        ErrorKind::DeviceNotAvailable | ErrorKind::StreamInvalidated => Severity::Fatal,
-        _ => Severity::Xrun,
+        // The stream lives on.
+        ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => {}
+        ErrorKind::Xrun => {
+            xruns.add(1);
+            signs.note_error();
+        }
+        // What ALSA cannot name is repeated for ever.
+        ErrorKind::DeviceNotAvailable
+        | ErrorKind::HostUnavailable
+        | ErrorKind::StreamInvalidated
+        | ErrorKind::BackendError => signs.note_gone(),
+        _ => signs.note_error(),
     }
 }
 
@@ -321,7 +320,7 @@ fn offered(configs: &[SupportedStreamConfigRange]) -> String {
     let channels = match (channels.first(), channels.last()) {
         (Some(least), Some(most)) if least != most => format!("{least} to {most} channels"),
         (Some(only), _) => format!("{only} channels"),
-        _ => "no channels in this direction".into(),
+        _ => "no channels".into(),
     };
     if rates.is_empty() { channels } else { format!("{} with {channels}", rates.join(", ")) }
 }
