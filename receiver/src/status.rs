@@ -46,7 +46,12 @@ fn trouble(receiver: &Receiver) -> String {
         (receiver.counters.overflowed.get(), "overflowed"),
         (playback.map_or(0, |playback| playback.xruns.get()), "xruns"),
     ];
-    counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("  {count} {what}")).collect()
+    let counts: String = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("  {count} {what}"))
+        .collect();
+    if receiver.lost() { counts + "  the output is gone" } else { counts }
 }
 
 /// The same for programs.
@@ -82,6 +87,8 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
             "callbacks": playback.callbacks.get(),
             "missing_frames": playback.missing.get(),
             "xruns": playback.xruns.get(),
+            "rebuilt": receiver.rebuilt(),
+            "lost": receiver.lost(),
             "device_latency_ms": playback.latency_us.get() as f64 / 1e3,
         })),
     })

@@ -49,6 +49,9 @@ fn source_line(source: &Source, sender: &Sender) -> String {
             line += &format!(", {count} {what}");
         }
     }
+    if sender.lost() {
+        line += ", the device is gone";
+    }
     line
 }
 
@@ -96,6 +99,8 @@ pub(crate) fn value(kind: &str, source: &Source, sender: &Sender, active: &[Acti
             "frames": sender.capture.frames.get(),
             "dropped_frames": sender.capture.dropped.get(),
             "xruns": sender.capture.xruns.get(),
+            "rebuilt": sender.rebuilt(),
+            "lost": sender.lost(),
         },
         "datagrams": sender.counters.datagrams.get(),
         "unsent": sender.counters.unsent.get(),

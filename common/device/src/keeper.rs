@@ -80,6 +80,20 @@ pub enum News<F> {
     Refused(Error),
 }
 
+impl<F> News<F> {
+    /// Takes the feed out.
+    pub fn split(self) -> (News<()>, Option<F>) {
+        match self {
+            Self::Opened { feed, description, rebuilt } => {
+                (News::Opened { feed: (), description, rebuilt }, Some(feed))
+            }
+            Self::Lost(reason) => (News::Lost(reason), None),
+            Self::Back => (News::Back, None),
+            Self::Refused(error) => (News::Refused(error), None),
+        }
+    }
+}
+
 struct Order<F> {
     open: Open<F>,
     /// It is a device, which may come back.
