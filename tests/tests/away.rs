@@ -85,15 +85,19 @@ impl Pair {
 }
 
 /// Ends the server `restarts` times, by turns as it likes to be ended and as it does not, and starts it again, at once and
-/// after a while. `listen` waits for sound and says how long that took, from the server's return.
-fn restart(
+/// after a while. `listen` waits for sound and says how long that took, from the server's return. Its ear is ended after
+/// the server: JACK takes it badly when clients die first, and one that is left over from a server that was killed takes
+/// the next server's signals away from a client of the same name.
+fn restart<E>(
     server: &mut Server,
     pair: &mut Pair,
-    mut listen: impl FnMut(&Server) -> Duration,
+    mut listen: impl FnMut(&Server) -> (Duration, E),
 ) -> Vec<Duration> {
     let mut times = Vec::new();
+    let mut ear = None;
     for round in 0..restarts() {
         server.end(if round % 2 == 0 { libc::SIGTERM } else { libc::SIGKILL });
+        drop(ear.take());
         pair.wait_for("device_lost");
         if round % 4 > 1 {
             // By then the attempts come at their slowest.
@@ -102,7 +106,8 @@ fn restart(
             }
         }
         server.restart();
-        let time = listen(server);
+        let (time, listening) = listen(server);
+        ear = Some(listening);
         pair.wait_for("device_back");
         let grown = pair.check();
         println!("  restart {round}: sound after {} ms; memory +{grown:?} KiB", time.as_millis());
@@ -130,7 +135,8 @@ fn pulse_comes_back() {
     let times = restart(&mut server, &mut pair, |server| {
         let up = Instant::now();
         let ear = PulseEar::start(server, &tone);
-        ear.heard.recv_timeout(PATIENCE).expect("there is sound").duration_since(up)
+        let heard = ear.heard.recv_timeout(PATIENCE).expect("there is sound");
+        (heard.duration_since(up), ear)
     });
     report("PulseAudio", &times);
     pair.finish(times.len());
@@ -205,13 +211,10 @@ fn jack_comes_back() {
         Err(reason) => return skip(&reason),
     };
     let ids = [pair.sender.id(), pair.receiver.id()];
-    let mut ears = Vec::new();
     let times = restart(&mut server, &mut pair, |server| {
         let mut ear = jack_ear(server, ids);
         let time = ear.wait_for("heard")["ms"].as_f64().expect("it is a number");
-        // Ended with the server: JACK takes it badly when clients die before it.
-        ears.push(ear);
-        Duration::from_secs_f64(time / 1e3)
+        (Duration::from_secs_f64(time / 1e3), ear)
     });
     report("JACK", &times);
     pair.finish(times.len());
