@@ -18,7 +18,8 @@ Examples:
 
 A file or pipe follows the stream's clock and gets every sample as it was sent. A sound card follows its own clock, and
 the stream is resampled to it (--drift off leaves it alone).
-Exit status: 0 ended as asked, 1 it failed while running, 2 it could not start as asked.";
+Exit status: 0 ended as asked, 1 a file or pipe failed while running, 2 it could not start as asked.
+A sound card that goes away while running is tried until it is back.";
 
 /// The program, for its command line.
 pub const PROGRAM: Program = Program {

@@ -126,8 +126,13 @@ impl Receiver {
         self.playback = Some(counters.clone());
         let (request, waker) = (request.clone(), self.waker.clone());
         let device = request.sink.is_device();
+        let mut again = false;
         let open: Open<Box<Feed>> = Box::new(move || {
-            let opened = playback::open(&request)?;
+            let opened = if std::mem::replace(&mut again, true) {
+                playback::reopen(&request)?
+            } else {
+                playback::open(&request)?
+            };
             let description = opened.description.clone();
             let (drain, feed) = connect(&request, steered, counters.clone(), waker.clone());
             Ok(Started { stream: opened.start(drain)?, feed: Box::new(feed), description })

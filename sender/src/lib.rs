@@ -228,7 +228,7 @@ fn opener(capture: Capture, counters: Arc<CaptureCounters>, waker: Waker) -> Ope
     let request = capture.request().clone();
     let mut found = Some(capture);
     Box::new(move || {
-        let capture = found.take().map_or_else(|| capture::open(&request), Ok)?;
+        let capture = found.take().map_or_else(|| capture::reopen(&request), Ok)?;
         let (rate, channels) = (capture.rate, capture.channels);
         let (samples_in, samples) = HeapRb::new(sample_ring(rate, channels)).split();
         let (stamps_in, stamps) = HeapRb::new(STAMP_RING).split();

@@ -15,7 +15,7 @@ use sim::card::CardSpec;
 use crate::error::Error;
 use crate::keeper::Stream;
 use crate::reader::{self, Reader};
-use crate::system;
+use crate::system::{self, Look};
 use crate::virtual_card::{self, parse_card};
 
 /// What `--capture` names.
@@ -215,6 +215,18 @@ enum Kind {
 /// # Errors
 /// Every reason that can be known before sound flows; see [`Error`].
 pub fn open(request: &Request) -> Result<Capture, Error> {
+    open_by(request, Look::Around)
+}
+
+/// The same for a sound card that went away, again and again; other devices are left alone.
+///
+/// # Errors
+/// As for [`open`], without the names of other devices.
+pub fn reopen(request: &Request) -> Result<Capture, Error> {
+    open_by(request, Look::Ahead)
+}
+
+fn open_by(request: &Request, look: Look) -> Result<Capture, Error> {
     let (rate, period) = (request.rate, request.period);
     let channels = request.channels.unwrap_or(request.wanted).max(1);
     let found = |description, channels, length, kind| {
@@ -227,7 +239,8 @@ pub fn open(request: &Request) -> Result<Capture, Error> {
     let steady = CardSpec::default();
     match &request.source {
         Source::Device(name) => {
-            let opening = system::Opening::capture(name, rate, channels, request.channels.is_some(), period)?;
+            let opening =
+                system::Opening::capture(name, rate, channels, request.channels.is_some(), period, look)?;
             found(opening.description(), opening.channels(), None, Kind::System(opening))
         }
         Source::Wav(path) => {

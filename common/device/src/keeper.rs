@@ -1,8 +1,9 @@
 //! A thread that keeps a device's stream going: it opens the stream, watches it, and builds it anew when it fails.
 //!
 //! Opening and closing wait for the audio system, and a sound server that hangs has them wait for as long as it does.
-//! They happen on this thread alone, one after the other: most devices, and JACK's library as a whole, have to be closed
-//! before they can be opened again.
+//! They happen on this thread alone, one after the other: most devices have to be closed before they can be opened again,
+//! and so has JACK's library, whose state belongs to the server that it first met. A JACK client that was left open would
+//! take the signals of the next one of its name.
 
 use std::any::Any;
 use std::mem::{Discriminant, discriminant};

@@ -15,7 +15,7 @@ use sim::card::CardSpec;
 use crate::capture::has_wav_ending;
 use crate::error::Error;
 use crate::keeper::Stream;
-use crate::system;
+use crate::system::{self, Look};
 use crate::virtual_card::{self, parse_card};
 use crate::writer::{self, WavFile, Writer};
 
@@ -192,10 +192,22 @@ enum Kind {
 /// # Errors
 /// Every reason that can be known before sound flows; see [`Error`].
 pub fn open(request: &Request) -> Result<Playback, Error> {
+    open_by(request, Look::Around)
+}
+
+/// The same for a sound card that went away, again and again; other devices are left alone.
+///
+/// # Errors
+/// As for [`open`], without the names of other devices.
+pub fn reopen(request: &Request) -> Result<Playback, Error> {
+    open_by(request, Look::Ahead)
+}
+
+fn open_by(request: &Request, look: Look) -> Result<Playback, Error> {
     let Request { rate, channels, period, .. } = *request;
     let (description, kind) = match &request.sink {
         Sink::Device(name) => {
-            let opening = system::Opening::playback(name, rate, channels, period)?;
+            let opening = system::Opening::playback(name, rate, channels, period, look)?;
             (opening.description(), Kind::System(opening))
         }
         Sink::Wav(path) => {

@@ -47,7 +47,7 @@ pub struct Listed {
 
 /// Every device of every audio system on this machine that can be opened.
 pub fn list() -> Vec<Listed> {
-    hosts().iter().flat_map(list_host).collect()
+    hosts(host_ids()).flat_map(|host| list_host(&host)).collect()
 }
 
 /// The list as people read it, or as JSON.
@@ -108,13 +108,18 @@ fn name_of(device: &cpal::Device) -> String {
     device.description().map_or_else(|_| device.to_string(), |description| description.name().to_string())
 }
 
-fn hosts() -> Vec<cpal::Host> {
+/// Hosts are made as they are asked for: JACK's has clients made in the server to look around.
+fn hosts(ids: Vec<HostId>) -> impl Iterator<Item = cpal::Host> {
+    ids.into_iter().filter_map(|id| cpal::host_from_id(id).ok())
+}
+
+fn host_ids() -> Vec<HostId> {
     silence_alsa();
     let mut ids = cpal::available_hosts();
     // The system's own host first; JACK answers only where a server runs.
     ids.sort_by_key(|id| id.name() == "JACK");
     ids.retain(|id| id.name() != "JACK" || jack_server_runs());
-    ids.into_iter().filter_map(|id: HostId| cpal::host_from_id(id).ok()).collect()
+    ids
 }
 
 /// ALSA writes to standard error whenever a device that it knows of cannot be opened; trying them is how a list is made.
@@ -159,6 +164,15 @@ impl Direction {
     }
 }
 
+/// How to look for a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// For the first time: an error names the devices that there are, and for that each has to be opened.
+    Around,
+    /// For one that went away, again and again: the others are left alone.
+    Ahead,
+}
+
 /// A device with the format it will be opened in.
 pub(crate) struct Opening {
     device: cpal::Device,
@@ -173,8 +187,9 @@ impl Opening {
         wanted: u16,
         exact: bool,
         period: u32,
+        look: Look,
     ) -> Result<Self, Error> {
-        let device = find(name, Direction::Capture)?;
+        let device = find(name, Direction::Capture, look)?;
         let configs = Direction::Capture.configs(&device);
         let offered = configs.iter().filter(|range| range.contains_rate(rate)).map(|range| range.channels());
         let channels = if exact {
@@ -188,8 +203,14 @@ impl Opening {
         Self::new(device, &configs, Direction::Capture, rate, channels, period)
     }
 
-    pub(crate) fn playback(name: &str, rate: u32, channels: u16, period: u32) -> Result<Self, Error> {
-        let device = find(name, Direction::Playback)?;
+    pub(crate) fn playback(
+        name: &str,
+        rate: u32,
+        channels: u16,
+        period: u32,
+        look: Look,
+    ) -> Result<Self, Error> {
+        let device = find(name, Direction::Playback, look)?;
         let configs = Direction::Playback.configs(&device);
         Self::new(device, &configs, Direction::Playback, rate, channels, period)
     }
@@ -326,11 +347,16 @@ fn offered(configs: &[SupportedStreamConfigRange]) -> String {
 }
 
 /// By id, by name, by the whole of a name without regard to case, or by a part that fits one device only.
-fn find(name: &str, direction: Direction) -> Result<cpal::Device, Error> {
+fn find(name: &str, direction: Direction, look: Look) -> Result<cpal::Device, Error> {
     let host_name = name.split(':').next().unwrap_or("");
     let mut candidates = Vec::new();
-    for host in hosts() {
-        let is_host = host.id().name().eq_ignore_ascii_case(host_name);
+    let mut ids = host_ids();
+    let is_named = |id: &HostId| id.name().eq_ignore_ascii_case(host_name);
+    if ids.iter().any(is_named) {
+        ids.retain(is_named);
+    }
+    for host in hosts(ids) {
+        let is_host = is_named(&host.id());
         let named_default = name.eq_ignore_ascii_case("default") || (is_host && !name.contains(':'));
         let default = match direction {
             Direction::Capture => host.default_input_device(),
@@ -359,7 +385,7 @@ fn find(name: &str, direction: Direction) -> Result<cpal::Device, Error> {
     match fitting[..] {
         [(_, device)] => Ok(device.clone()),
         [] => {
-            let all = candidates.iter().filter(|(_, device)| usable(device));
+            let all = candidates.iter().filter(|(_, device)| look == Look::Around && usable(device));
             let known = all.map(|(name, device)| labelled(name, device)).collect();
             Err(Error::UnknownDevice { name: name.into(), direction: direction.name(), known })
         }

@@ -1,4 +1,12 @@
 //! When a device's stream has to be built anew, decided in virtual time.
+//!
+//! | what happens | what a stream sees |
+//! | --- | --- |
+//! | PulseAudio ends, behind ALSA | every call fails with an I/O error, a hundred thousand times a second, for ever |
+//! | PulseAudio starts a stream, or starts it again after an xrun | the same for up to six milliseconds |
+//! | PulseAudio or JACK hangs | callbacks stop, and whoever opens or closes a stream waits |
+//! | JACK ends, is killed, or changes its rate | it is told so at once |
+//! | a card is unplugged | ALSA says so |
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
