@@ -10,7 +10,7 @@ Examples:
   Play to the system's default sound card, 30 ms after the sender:
       receiver --listen 0.0.0.0:57001 --playback default
   One speaker on a Raspberry Pi's headphone socket, on a nervous WLAN:
-      receiver --playback plughw:Headphones --channels 2 --latency 120ms
+      receiver --playback plughw:Headphones --channels 2 --buffer normal
   Record what comes, exactly, and end with the stream:
       receiver --listen 0.0.0.0:57001 --playback take.wav --exit-after-stream
   Into another program:
@@ -18,7 +18,8 @@ Examples:
 
 A file or pipe follows the stream's clock and gets every sample as it was sent. A sound card follows its own clock, and
 the stream is resampled to it (--drift off leaves it alone).
-Exit status: 0 ended as asked, 1 it failed while running, 2 it could not start as asked.";
+Exit status: 0 ended as asked, 1 a file or pipe failed while running, 2 it could not start as asked.
+A sound card that goes away while running is tried until it is back.";
 
 /// The program, for its command line.
 pub const PROGRAM: Program = Program {
@@ -45,6 +46,16 @@ pub struct Settings {
     /// From sending, as the earliest arrivals show it, to the DAC; the card's buffers included, like 30ms [default: 30ms]
     #[arg(long, value_name = "TIME")]
     pub latency: Option<Span>,
+    /// Keep the latency, or adapt it to the network when a sound card plays; the latency is then the first one.
+    /// Speakers that are to play together need `fixed` [default: fixed]
+    #[arg(long)]
+    pub buffer: Option<BufferChoice>,
+    /// Least latency of a buffer that adapts [default: what the sound card needs]
+    #[arg(long, value_name = "TIME")]
+    pub latency_min: Option<Span>,
+    /// Most latency of a buffer that adapts [default: 250ms]
+    #[arg(long, value_name = "TIME")]
+    pub latency_max: Option<Span>,
     /// Wire format [default: auto]
     #[arg(long)]
     pub wire: Option<WireChoice>,
@@ -81,6 +92,20 @@ pub enum WireChoice {
     Rtp,
     /// Headerless signed 16-bit little-endian PCM
     Plain,
+}
+
+/// What to do about packets that come late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum BufferChoice {
+    /// Keep the latency, whatever comes
+    Fixed,
+    /// As short as can be: 1 packet in 100 may be late
+    Live,
+    /// 1 packet in 1000 may be late
+    Normal,
+    /// 1 packet in 10 000 may be late, and slow to come down
+    Safe,
 }
 
 /// What to do about clocks that differ.

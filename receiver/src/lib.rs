@@ -4,10 +4,10 @@
 //!
 //! ```text
 //!  socket ──► receive thread ──samples──► playback callback, or writer thread
-//!              │   ▲   ▲ ◄──────stamps, wake-up──────┘
-//!              │   │   └──feeds (a ring and its output)── control thread
-//!              │   └──────────────────────────────────────────┘
-//!              └──events, retired feeds──► control thread
+//!              │   ▲   ▲ ◄──────stamps, wake-up──────┘          ▲
+//!              │   │   └──feeds (a ring and its output)── control thread ──orders──► device thread
+//!              │   └──────────────────────────────────────────┘  ▲ ▲                  │
+//!              └──events, retired feeds──────────────────────────┘ └──news, feeds─────┘
 //! ```
 //!
 //! | thread | priority | does |
@@ -15,7 +15,8 @@
 //! | receive | real-time | jitter buffer, decoding, concealment, resampling, reports |
 //! | playback | the audio system's; real-time for virtual cards | copies a block out of the ring |
 //! | write | ordinary; files and pipes only | writes what is in the ring |
-//! | control (the caller's) | ordinary | opens outputs, display; allocates and frees for the others |
+//! | device | ordinary | opens, watches and closes outputs; opens a sound card again that went away |
+//! | control (the caller's) | ordinary | decides on outputs, display; hands feeds on and frees them |
 
 #![forbid(unsafe_code)]
 
@@ -31,8 +32,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use audio::counters::ReceiveCounters;
-use audio::receive::{CHUNK, Config, Event, Output, Pace, ReceivePipeline};
-use device::playback::{self, Drain, PlaybackCounters, Stream};
+use audio::receive::{CHUNK, Config, Event, Incoming, Output, Pace, ReceivePipeline};
+use device::keeper::{Keeper, News, Open, Started};
+use device::playback::{self, Drain, PlaybackCounters};
 use os::udp::{Inbox, Socket};
 use os::wait::Waker;
 use ringbuf::traits::{Consumer, Producer, Split};
@@ -66,13 +68,11 @@ pub struct Receiver {
     waker: Waker,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    output: Option<Playing>,
-}
-
-/// An output that plays.
-struct Playing {
-    counters: Arc<PlaybackCounters>,
-    _stream: Stream,
+    /// `None` once finished.
+    keeper: Option<Keeper<Box<Feed>>>,
+    playback: Option<Arc<PlaybackCounters>>,
+    rebuilt: u64,
+    lost: bool,
 }
 
 impl Receiver {
@@ -112,56 +112,98 @@ impl Receiver {
             waker,
             stop,
             thread,
-            output: None,
+            keeper: Some(Keeper::start().map_err(|error| error.to_string())?),
+            playback: None,
+            rebuilt: 0,
+            lost: false,
         })
     }
 
-    /// Plays to another output from now on. Returns its description.
+    /// Has another output opened, to be played to from then on; the one before is closed at once. What becomes of it is
+    /// told by [`poll_output`](Self::poll_output). `incoming` is the stream that it is for, where that is known; a device
+    /// that does not take its rate is opened at another, and the stream is resampled.
+    pub fn order(&mut self, request: &playback::Request, incoming: Option<Incoming>, steered: bool) {
+        let counters = Arc::new(PlaybackCounters::default());
+        self.playback = Some(counters.clone());
+        let (request, waker) = (request.clone(), self.waker.clone());
+        let device = request.sink.is_device();
+        let mut again = false;
+        let open: Open<Box<Feed>> = Box::new(move || {
+            let open = if std::mem::replace(&mut again, true) { playback::reopen } else { playback::open };
+            let (request, opened) = open_at_any_rate(&request, open)?;
+            let description = opened.description.clone();
+            let (drain, feed) = connect(&request, incoming, steered, counters.clone(), waker.clone())?;
+            Ok(Started { stream: opened.start(drain)?, feed: Box::new(feed), description })
+        });
+        if let Some(keeper) = &mut self.keeper {
+            keeper.order(open, device);
+        }
+    }
+
+    /// Plays to another output from now on, and waits until it does. Returns its description.
     ///
     /// # Errors
     /// What is wrong with the output; the one before is closed all the same.
-    pub fn play_to(&mut self, request: &playback::Request, steered: bool) -> Result<String, device::Error> {
-        let has_clock = request.sink.has_clock();
-        // A device can often be opened once only.
-        self.output = None;
-        let opened = playback::open(request)?;
-        let description = opened.description.clone();
-        let channels = usize::from(request.channels);
-        let ring = sample_ring(has_clock, request.rate, request.period) * channels;
-        let (samples, samples_out) = HeapRb::new(ring).split();
-        let (stamps_in, stamps) = HeapRb::new(STAMP_RING).split();
-        let counters = Arc::new(PlaybackCounters::default());
-        let drain =
-            Drain::new(samples_out, stamps_in, counters.clone(), self.waker.clone(), request.channels);
-        let output = if has_clock {
-            Output::device(request.channels, request.rate, steered)
-        } else {
-            Output::stream_clocked(request.channels, request.rate)
-        };
-        let feed = Feed {
-            output: Some(Box::new(output)),
-            samples,
-            stamps,
-            channels,
-            rate: request.rate,
-            has_clock,
-            pace: Pace::new(request.rate),
-        };
-        let stream = opened.start(drain)?;
-        self.output = Some(Playing { counters, _stream: stream });
-        let mut feed = Box::new(feed);
+    pub fn play_to(
+        &mut self,
+        request: &playback::Request,
+        incoming: Option<Incoming>,
+        steered: bool,
+    ) -> Result<String, device::Error> {
+        self.order(request, incoming, steered);
+        loop {
+            let news = self.keeper.as_ref().and_then(Keeper::wait);
+            let news = news.ok_or_else(|| std::io::Error::other("the device thread has ended"))?;
+            match self.take(news) {
+                News::Opened { description, .. } => return Ok(description),
+                News::Refused(error) => return Err(error),
+                News::Lost(_) | News::Back => {}
+            }
+        }
+    }
+
+    /// What became of an output, if there is news. Feeds are handed on here: to be called often.
+    pub fn poll_output(&mut self) -> Option<News<()>> {
+        let news = self.keeper.as_ref()?.poll()?;
+        Some(self.take(news))
+    }
+
+    fn take(&mut self, news: News<Box<Feed>>) -> News<()> {
+        let (news, feed) = news.split();
+        if let Some(feed) = feed {
+            self.hand_on(feed);
+        }
+        match news {
+            News::Opened { rebuilt, .. } => self.rebuilt += u64::from(rebuilt),
+            News::Lost(_) => self.lost = true,
+            News::Back => self.lost = false,
+            News::Refused(_) => {}
+        }
+        news
+    }
+
+    fn hand_on(&mut self, mut feed: Box<Feed>) {
         while let Err(refused) = self.feeds.try_push(feed) {
             feed = refused;
             self.collect();
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         self.waker.wake();
-        Ok(description)
     }
 
     /// What the playback counts, once there is one.
     pub fn playback(&self) -> Option<&PlaybackCounters> {
-        self.output.as_ref().map(|playing| &*playing.counters)
+        self.playback.as_deref()
+    }
+
+    /// Times that a sound card's stream was built anew.
+    pub fn rebuilt(&self) -> u64 {
+        self.rebuilt
+    }
+
+    /// The sound card is gone.
+    pub fn lost(&self) -> bool {
+        self.lost
     }
 
     /// The next thing the receive thread has to tell.
@@ -182,7 +224,7 @@ impl Receiver {
             // A panic there has been printed already.
             let _ = thread.join();
         }
-        self.output = None;
+        self.keeper = None;
     }
 }
 
@@ -190,4 +232,56 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+type Opener = fn(&playback::Request) -> Result<playback::Playback, device::Error>;
+
+/// Opens at the rate that was asked for, or, where a device does not take it, at the first usual one that it does.
+fn open_at_any_rate(
+    request: &playback::Request,
+    open: Opener,
+) -> Result<(playback::Request, playback::Playback), device::Error> {
+    let refusal = match open(request) {
+        Ok(opened) => return Ok((request.clone(), opened)),
+        Err(error @ device::Error::UnsupportedFormat { .. }) if request.sink.is_device() => error,
+        Err(error) => return Err(error),
+    };
+    let others = [48_000, 44_100, 96_000, 88_200, 192_000].into_iter().filter(|rate| *rate != request.rate);
+    let mut others = others.map(|rate| playback::Request { rate, ..request.clone() });
+    let taken = others.find_map(|other| open(&other).ok().map(|opened| (other, opened)));
+    taken.ok_or(refusal)
+}
+
+/// The rings of an output: the device's end and the receive thread's.
+fn connect(
+    request: &playback::Request,
+    incoming: Option<Incoming>,
+    steered: bool,
+    counters: Arc<PlaybackCounters>,
+    waker: Waker,
+) -> Result<(Drain, Feed), device::Error> {
+    let has_clock = request.sink.has_clock();
+    let channels = usize::from(request.channels);
+    let ring = sample_ring(has_clock, request.rate, request.period) * channels;
+    let (samples, samples_out) = HeapRb::new(ring).split();
+    let (stamps_in, stamps) = HeapRb::new(STAMP_RING).split();
+    let output = if has_clock {
+        Output::device(request.channels, request.rate, steered)
+    } else {
+        Output::stream_clocked(request.channels, request.rate)
+    };
+    let output = match incoming {
+        Some(incoming) => output.playing(incoming).map_err(std::io::Error::other)?,
+        None => output,
+    };
+    let feed = Feed {
+        output: Some(Box::new(output)),
+        samples,
+        stamps,
+        channels,
+        rate: request.rate,
+        has_clock,
+        pace: Pace::new(request.rate),
+    };
+    Ok((Drain::new(samples_out, stamps_in, counters, waker, request.channels), feed))
 }

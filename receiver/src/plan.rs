@@ -4,13 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use audio::receive::Config;
+use audio::depth::Preset;
+use audio::receive::{Adapt, Config};
 use audio::send::Wire;
 use device::playback::Sink;
 use os::udp::Socket;
 use proto::units;
 
-use crate::args::{DriftChoice, Settings, WireChoice};
+use crate::args::{BufferChoice, DriftChoice, Settings, WireChoice};
 
 /// What the receiver will do.
 pub struct Plan {
@@ -45,6 +46,8 @@ pub struct OutputPlan {
 
 const DEFAULT_PORT: u16 = 57_001;
 const DEFAULT_LATENCY: i64 = 30_000_000;
+/// Most latency of a buffer that adapts, unless something else is said.
+const DEFAULT_MOST: i64 = 250_000_000;
 const MAX_LATENCY: i64 = 10_000_000_000;
 
 impl OutputPlan {
@@ -104,7 +107,7 @@ impl Plan {
             pipeline: Config {
                 wire,
                 latency,
-                adapt: None,
+                adapt: adapt(settings, latency)?,
                 plain_rate: rate,
                 plain_channels: settings.plain_channels.unwrap_or(1),
                 cname: format!("{:016x}@receiver", os::random::bits()),
@@ -122,6 +125,30 @@ impl Plan {
             status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
         })
     }
+}
+
+/// How the latency adapts, if it does.
+fn adapt(settings: &Settings, latency: i64) -> Result<Option<Adapt>, String> {
+    let preset = match settings.buffer {
+        None | Some(BufferChoice::Fixed) if settings.latency_min.or(settings.latency_max).is_some() => {
+            return Err(
+                "--latency-min and --latency-max need a --buffer that adapts: live, normal or safe".into()
+            );
+        }
+        None | Some(BufferChoice::Fixed) => return Ok(None),
+        Some(BufferChoice::Live) => Preset::Live,
+        Some(BufferChoice::Normal) => Preset::Normal,
+        Some(BufferChoice::Safe) => Preset::Safe,
+    };
+    let least = settings.latency_min.map_or(0, |span| span.nanos);
+    let most = settings.latency_max.map_or(DEFAULT_MOST.max(latency), |span| span.nanos);
+    if most > MAX_LATENCY || least > latency || latency > most {
+        return Err(
+            "--latency-min is at most --latency, and that is at most --latency-max, which is at most 10s"
+                .into(),
+        );
+    }
+    Ok(Some(Adapt { preset, least, most }))
 }
 
 /// A card holds two periods and the ring before it one or two more: an eighth of the latency for each leaves half of
@@ -206,6 +233,11 @@ mod tests {
         let span = |text: &str| Some(text.parse().unwrap());
         for (settings, words) in [
             (Settings { latency: span("11s"), ..fresh() }, "--latency"),
+            (Settings { latency_max: span("90ms"), ..fresh() }, "--buffer"),
+            (
+                Settings { latency_max: span("9ms"), buffer: Some(BufferChoice::Live), ..fresh() },
+                "--latency-max",
+            ),
             (Settings { rate: Some(1), ..fresh() }, "--rate"),
             (Settings { channels: Some(0), ..fresh() }, "--channels"),
             (Settings { plain_channels: Some(300), ..fresh() }, "--plain-channels"),

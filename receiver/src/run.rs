@@ -4,11 +4,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use audio::depth::Reason;
-use audio::receive::{End, Event, Latency, StreamInfo};
+use audio::receive::{End, Event, Incoming, Latency, StreamInfo};
 use control::cli::Outcome;
 use control::display::Display;
 use control::signals::Signals;
+use device::keeper::News;
 use device::playback::{Request, Sink};
+use proto::announce::Codec;
 use serde_json::json;
 
 use crate::Receiver;
@@ -36,7 +38,8 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     let mut session = Session {
         output: plan.output,
         exit_after_stream: plan.exit_after_stream,
-        opened: None,
+        ordered: None,
+        description: String::new(),
         outputs: 0,
         stream: None,
         last_stream: None,
@@ -46,7 +49,10 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     };
     // A device's faults show at once, not when the first stream comes.
     if session.output.sink.has_clock() {
-        session.open(&mut receiver, None, &mut display).map_err(|error| format!("--playback: {error}"))?;
+        let (request, incoming) = session.request(None);
+        let opened = receiver.play_to(&request, incoming, session.output.steered);
+        let description = opened.map_err(|error| format!("--playback: {error}"))?;
+        session.tell_opened(description, &mut display);
     }
     let text = format!("listening on {listen}, latency {:.1} ms", latency as f64 / 1e6);
     display.event(
@@ -63,7 +69,10 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
 struct Session {
     output: OutputPlan,
     exit_after_stream: bool,
-    opened: Option<Opened>,
+    /// The output that was ordered last.
+    ordered: Option<(Request, Option<Incoming>)>,
+    /// For people.
+    description: String,
     /// Outputs opened so far: each file has a name of its own.
     outputs: u32,
     stream: Option<StreamInfo>,
@@ -73,11 +82,6 @@ struct Session {
     ending: Option<Instant>,
     raised: u64,
     told_priority: bool,
-}
-
-struct Opened {
-    rate: u32,
-    channels: u16,
 }
 
 impl Session {
@@ -93,6 +97,9 @@ impl Session {
                             .warn(&format!("another sender ({from}) sends to this port and is not played"));
                     }
                 }
+            }
+            while let Some(news) = receiver.poll_output() {
+                self.heed(news, display);
             }
             if self.ending.is_some_and(|limit| drained(receiver) || Instant::now() > limit) {
                 return Outcome::Done;
@@ -126,30 +133,48 @@ impl Session {
             format!(" (channels {})", stream.map.as_str())
         };
         let text = format!(
-            "playing {name}from {}: {}, {} channels{map}, {} Hz",
+            "playing {name}from {}: {}, {}, {} channels{map}, {} Hz",
             stream.from,
             stream.wire.name(),
+            stream.codec.name(),
             stream.channels,
             stream.rate
         );
         display.event(&text, "stream", stream_value(&stream));
-        let channels = self.output.channels(Some(stream.channels));
-        let fits = self.opened.as_ref().is_some_and(|o| (o.rate, o.channels) == (stream.rate, channels));
-        if fits {
-            return;
-        }
-        if let Err(error) = self.open(receiver, Some(&stream), display) {
-            display.warn(&format!("the stream is not played: {error}"));
+        if !self.fits(&stream) {
+            self.open(receiver, &stream, display);
         }
     }
 
-    fn open(
-        &mut self,
-        receiver: &mut Receiver,
-        stream: Option<&StreamInfo>,
-        display: &mut Display,
-    ) -> Result<(), device::Error> {
-        self.opened = None;
+    /// Whether what was ordered last plays this stream.
+    fn fits(&self, stream: &StreamInfo) -> bool {
+        let Some((request, incoming)) = &self.ordered else { return false };
+        let channels = self.output.channels(Some(stream.channels));
+        let codec = incoming.map_or(Codec::L16, |incoming| incoming.codec);
+        // PCM of any width takes one decoder.
+        let decoded = match incoming.filter(|incoming| incoming.codec == Codec::Opus) {
+            Some(incoming) => (codec, incoming.channels) == (stream.codec, stream.channels),
+            None => stream.codec != Codec::Opus,
+        };
+        decoded && (request.rate, request.channels) == (stream.rate, channels)
+    }
+
+    /// A sound card may take its time, or be gone: it is ordered, and what becomes of it is heard later.
+    fn open(&mut self, receiver: &mut Receiver, stream: &StreamInfo, display: &mut Display) {
+        let (request, incoming) = self.request(Some(stream));
+        if request.sink.is_device() {
+            return receiver.order(&request, incoming, self.output.steered);
+        }
+        match receiver.play_to(&request, incoming, self.output.steered) {
+            Ok(description) => self.tell_opened(description, display),
+            Err(error) => {
+                self.ordered = None;
+                display.warn(&format!("the stream is not played: {error}"));
+            }
+        }
+    }
+
+    fn request(&mut self, stream: Option<&StreamInfo>) -> (Request, Option<Incoming>) {
         self.outputs += 1;
         let request = Request {
             sink: self.output.sink(self.outputs),
@@ -157,13 +182,38 @@ impl Session {
             channels: self.output.channels(stream.map(|stream| stream.channels)),
             period: self.output.period,
         };
-        let description = receiver.play_to(&request, self.output.steered)?;
-        self.opened = Some(Opened { rate: request.rate, channels: request.channels });
+        let incoming =
+            stream.map(|&StreamInfo { rate, channels, codec, .. }| Incoming { rate, channels, codec });
+        self.ordered = Some((request.clone(), incoming));
+        (request, incoming)
+    }
+
+    fn heed(&mut self, news: News<()>, display: &mut Display) {
+        match news {
+            News::Opened { rebuilt: true, .. } => {}
+            News::Opened { description, .. } => self.tell_opened(description, display),
+            News::Lost(reason) => {
+                let text = format!("{} is gone: {reason}; it is tried until it is back", self.description);
+                let details = json!({ "name": self.description, "reason": reason.name() });
+                display.event(&text, "device_lost", details);
+            }
+            News::Back => {
+                let text = format!("{} is back", self.description);
+                display.event(&text, "device_back", json!({ "name": self.description }));
+            }
+            News::Refused(error) => {
+                display.warn(&format!("there is no sound until this changes: {error}"));
+            }
+        }
+    }
+
+    fn tell_opened(&mut self, description: String, display: &mut Display) {
+        let Some((request, _)) = &self.ordered else { return };
         let text = format!("output {description}: {} channels, {} Hz", request.channels, request.rate);
         let details = json!({ "name": description, "channels": request.channels, "rate": request.rate,
             "period": request.sink.has_clock().then_some(request.period) });
         display.event(&text, "output", details);
-        Ok(())
+        self.description = description;
     }
 
     fn end(&mut self, end: End, display: &mut Display) {
@@ -209,8 +259,10 @@ impl Session {
         receiver.finish();
         let counters = &receiver.counters;
         let text = format!(
-            "received {} packets: {} lost, {} late, {} duplicates; played {} frames, {} of them concealed",
+            "received {} packets ({} asked for again, {} rebuilt): {} lost, {} late, {} duplicates; played {} frames, {} of them concealed",
             counters.packets.get(),
+            counters.retransmitted.get(),
+            counters.rebuilt.get(),
             counters.lost.get(),
             counters.late.get(),
             counters.duplicates.get(),

@@ -18,12 +18,12 @@ pub(crate) fn line(receiver: &Receiver, stream: Option<&StreamInfo>) -> String {
     let lost = counters.lost.get();
     let name = if stream.name.as_str().is_empty() { "stream" } else { stream.name.as_str() };
     let depth = counters.depth.get() as f64 * 1e3 / f64::from(stream.rate);
+    let repaired = counters.retransmitted.get() + counters.rebuilt.get();
     let loss = 100.0 * lost as f64 / (packets + lost).max(1) as f64;
     format!(
-        "{name} from {}  {}  {packets} packets  loss {loss:.1} % ({lost} lost, {} late)  latency {:.1} ms  depth {depth:.1} ms{}{}",
+        "{name} from {}  {}  {packets} packets, {repaired} repaired  loss {loss:.1} % ({lost})  latency {:.1} ms  depth {depth:.1} ms{}{}",
         stream.from,
         meter(counters.level.dbfs(), 12),
-        counters.late.get(),
         receiver.thread_counters.latency_us.get() as f64 / 1e3,
         drift(receiver),
         trouble(receiver),
@@ -46,7 +46,12 @@ fn trouble(receiver: &Receiver) -> String {
         (receiver.counters.overflowed.get(), "overflowed"),
         (playback.map_or(0, |playback| playback.xruns.get()), "xruns"),
     ];
-    counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("  {count} {what}")).collect()
+    let counts: String = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("  {count} {what}"))
+        .collect();
+    if receiver.lost() { counts + "  the output is gone" } else { counts }
 }
 
 /// The same for programs.
@@ -63,6 +68,9 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
         "octets": counters.octets.get(),
         "lost": counters.lost.get(),
         "late": counters.late.get(),
+        "requested": counters.requested.get(),
+        "retransmitted": counters.retransmitted.get(),
+        "rebuilt": counters.rebuilt.get(),
         "duplicates": counters.duplicates.get(),
         "overflowed": counters.overflowed.get(),
         "frames": counters.frames.get(),
@@ -82,6 +90,8 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
             "callbacks": playback.callbacks.get(),
             "missing_frames": playback.missing.get(),
             "xruns": playback.xruns.get(),
+            "rebuilt": receiver.rebuilt(),
+            "lost": receiver.lost(),
             "device_latency_ms": playback.latency_us.get() as f64 / 1e3,
         })),
     })
@@ -91,6 +101,7 @@ pub(crate) fn stream_value(stream: &StreamInfo) -> Value {
     json!({
         "from": stream.from.to_string(),
         "name": stream.name.as_str(),
+        "codec": stream.codec.name(),
         "channels": stream.channels,
         "map": stream.map.as_str(),
         "rate": stream.rate,

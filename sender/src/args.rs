@@ -20,7 +20,8 @@ Examples:
       sox talk.flac -t raw -e signed -b 16 -r 44100 -c 2 - | sender --capture - --channels 2 --client a=10.0.0.2:57001/0,1
 
 Channels count from 0; `,` separates output channels, `+` sums channels into one.
-Exit status: 0 the stream ended as asked, 1 it failed while running, 2 it could not start as asked.";
+Exit status: 0 the stream ended as asked, 1 a file or pipe failed while running, 2 it could not start as asked.
+A sound card that goes away while running is tried until it is back.";
 
 /// The program, for its command line.
 pub const PROGRAM: Program = Program {

@@ -4,16 +4,18 @@
 //!
 //! ```text
 //!  capture callback ──samples, stamps──► send thread ──► sockets
-//!        │                                 ▲    │
-//!        └──────────wake-up────────────────┘    │
-//!  control thread ──────routings────────────────┤
-//!        ▲──────────────retired routings────────┘
+//!        │                                 ▲ ▲  │
+//!        └──────────wake-up────────────────┘ │  │
+//!  control thread ──routings, feeds (rings)──┘  │
+//!        ▲ ▲────────retired routings and feeds──┘
+//!        └─news, feeds── device thread
 //! ```
 //!
 //! | thread | priority | does |
 //! | --- | --- | --- |
 //! | capture | the audio system's; real-time for files and test signals | copies a block into the rings |
 //! | send | real-time | map, encode, send, read reports |
+//! | device | ordinary | opens, watches and closes the source; opens a sound card again that went away |
 //! | control (the caller's) | ordinary | lists, files, display; allocates and frees for the others |
 
 #![forbid(unsafe_code)]
@@ -23,6 +25,7 @@ pub mod book;
 pub mod plan;
 pub mod run;
 
+mod course;
 mod send_loop;
 mod status;
 
@@ -32,14 +35,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use audio::send::{Routing, SendPipeline};
-use device::capture::{Capture, CaptureCounters, Feeder, Stream};
+use device::capture::{self, Capture, CaptureCounters, Feeder};
+use device::keeper::{Keeper, News, Open, Started};
 use os::udp::{Inbox, Socket};
+use os::wait::Waker;
 use proto::units::RtpTime;
 use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
+use course::Course;
 pub use send_loop::SendCounters;
-use send_loop::{Post, SendLoop};
+use send_loop::{Feed, Post, SendLoop};
 
 /// Samples between capture and send thread: half a second, so that a stall of the machine loses nothing.
 fn sample_ring(rate: u32, channels: u16) -> usize {
@@ -47,6 +53,8 @@ fn sample_ring(rate: u32, channels: u16) -> usize {
 }
 /// Stamps for as many blocks, at the smallest period.
 const STAMP_RING: usize = 4096;
+/// Rings on their way.
+const FEED_RING: usize = 2;
 /// Routings on their way: more than a person can make between two blocks.
 const ROUTING_RING: usize = 4;
 /// Frames the send thread takes at a time.
@@ -60,9 +68,14 @@ pub struct Sender {
     pub counters: Arc<SendCounters>,
     routings: HeapProd<Box<Routing>>,
     retired: HeapCons<Box<Routing>>,
+    feeds: HeapProd<Box<Feed>>,
+    retired_feeds: HeapCons<Box<Feed>>,
+    waker: Waker,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    _stream: Stream,
+    keeper: Keeper<Box<Feed>>,
+    rebuilt: u64,
+    lost: bool,
 }
 
 impl Sender {
@@ -72,8 +85,8 @@ impl Sender {
     /// One line: a socket, a thread or the device was refused.
     pub fn start(capture: Capture, routing: Box<Routing>, bind: Option<IpAddr>) -> Result<Self, String> {
         let (rate, channels) = (capture.rate, capture.channels);
-        let (samples_in, samples) = HeapRb::new(sample_ring(rate, channels)).split();
-        let (stamps_in, stamps) = HeapRb::new(STAMP_RING).split();
+        let (feeds_in, feeds) = HeapRb::new(FEED_RING).split();
+        let (retired_feeds, retired_feeds_out) = HeapRb::new(FEED_RING).split();
         let (mut routings_in, routings) = HeapRb::new(ROUTING_RING).split();
         let (retired, retired_out) = HeapRb::new(ROUTING_RING).split();
         let (waker, wakeup) = os::wait::pair().map_err(|error| format!("no wake-up: {error}"))?;
@@ -86,8 +99,10 @@ impl Sender {
         let origin = RtpTime(os::random::bits() as u32);
         let send = SendLoop {
             pipeline: SendPipeline::new(rate, channels, origin, cname()),
-            samples,
-            stamps,
+            feeds,
+            retired_feeds,
+            feed: None,
+            course: Course::default(),
             routings,
             retired,
             post: Post::new(&sockets),
@@ -103,20 +118,73 @@ impl Sender {
         };
         let thread = std::thread::Builder::new().name("send".into()).spawn(move || send.run());
         let thread = Some(thread.map_err(|error| format!("no thread: {error}"))?);
-        let feeder = Feeder::new(samples_in, stamps_in, capture_counters.clone(), waker, channels, rate);
-        let stream = capture.start(feeder).map_err(|error| {
-            stop.store(true, Ordering::Release);
-            format!("--capture: {error}")
-        })?;
-        Ok(Self {
+        let mut keeper = Keeper::start().map_err(|error| error.to_string())?;
+        let device = capture.request().source.is_device();
+        keeper.order(opener(capture, capture_counters.clone(), waker.clone()), device);
+        let mut sender = Self {
             capture: capture_counters,
             counters,
             routings: routings_in,
             retired: retired_out,
+            feeds: feeds_in,
+            retired_feeds: retired_feeds_out,
+            waker,
             stop,
             thread,
-            _stream: stream,
-        })
+            keeper,
+            rebuilt: 0,
+            lost: false,
+        };
+        match sender.keeper.wait() {
+            Some(News::Refused(error)) => Err(format!("--capture: {error}")),
+            Some(news) => {
+                sender.take(news);
+                Ok(sender)
+            }
+            None => Err("the device thread has ended".into()),
+        }
+    }
+
+    /// What became of a sound card, if there is news. Rings are handed on here: to be called often.
+    pub fn poll_capture(&mut self) -> Option<News<()>> {
+        let news = self.keeper.poll()?;
+        Some(self.take(news))
+    }
+
+    fn take(&mut self, news: News<Box<Feed>>) -> News<()> {
+        let (news, feed) = news.split();
+        if let Some(feed) = feed {
+            self.hand_on(feed);
+        }
+        match news {
+            News::Opened { rebuilt, .. } => self.rebuilt += u64::from(rebuilt),
+            News::Lost(_) => self.lost = true,
+            News::Back => self.lost = false,
+            News::Refused(_) => {}
+        }
+        news
+    }
+
+    fn hand_on(&mut self, mut feed: Box<Feed>) {
+        while let Err(refused) = self.feeds.try_push(feed) {
+            if self.ended() {
+                return;
+            }
+            feed = refused;
+            self.collect();
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        self.waker.wake();
+    }
+
+    /// Times that the sound card's stream was built anew.
+    pub fn rebuilt(&self) -> u64 {
+        self.rebuilt
+    }
+
+    /// The sound card is gone.
+    pub fn lost(&self) -> bool {
+        self.lost
     }
 
     /// Hands a new routing over. `Err` gives it back while earlier ones are still on their way.
@@ -131,6 +199,7 @@ impl Sender {
     /// Frees what the send thread has given back.
     pub fn collect(&mut self) {
         self.retired.pop_iter().for_each(drop);
+        self.retired_feeds.pop_iter().for_each(drop);
     }
 
     /// Whether the send thread has ended by itself: the source came to its end or failed.
@@ -152,6 +221,22 @@ impl Drop for Sender {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Opens what was found, and later the same again, each time with rings of its own.
+fn opener(capture: Capture, counters: Arc<CaptureCounters>, waker: Waker) -> Open<Box<Feed>> {
+    let request = capture.request().clone();
+    let mut found = Some(capture);
+    Box::new(move || {
+        let capture = found.take().map_or_else(|| capture::reopen(&request), Ok)?;
+        let (rate, channels) = (capture.rate, capture.channels);
+        let (samples_in, samples) = HeapRb::new(sample_ring(rate, channels)).split();
+        let (stamps_in, stamps) = HeapRb::new(STAMP_RING).split();
+        let feeder = Feeder::new(samples_in, stamps_in, counters.clone(), waker.clone(), channels, rate);
+        let description = capture.description.clone();
+        let feed = Box::new(Feed { samples, stamps });
+        Ok(Started { stream: capture.start(feeder)?, feed, description })
+    })
 }
 
 /// One socket for each address family that the machine has, or the one that was asked for.

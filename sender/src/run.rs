@@ -9,6 +9,7 @@ use control::cli::Outcome;
 use control::client::Client;
 use control::display::Display;
 use control::signals::Signals;
+use device::keeper::News;
 use serde_json::json;
 
 use crate::Sender;
@@ -77,6 +78,9 @@ fn attend(
             waiting = sender.route(routing).err();
         }
         sender.collect();
+        while let Some(news) = sender.poll_capture() {
+            heed(&news, source, display);
+        }
         if !told && sender.counters.datagrams.get() > 0 {
             told = true;
             if !sender.counters.realtime.load(Ordering::Acquire) {
@@ -94,6 +98,19 @@ fn attend(
         return Outcome::Failed;
     }
     Outcome::Done
+}
+
+fn heed(news: &News<()>, source: &Source, display: &mut Display) {
+    let name = &source.description;
+    match news {
+        News::Opened { .. } => {}
+        News::Lost(reason) => {
+            let text = format!("{name} is gone: {reason}; it is tried until it is back");
+            display.event(&text, "device_lost", json!({ "name": name, "reason": reason.name() }));
+        }
+        News::Back => display.event(&format!("{name} is back"), "device_back", json!({ "name": name })),
+        News::Refused(error) => display.warn(&format!("there is no sound until this changes: {error}")),
+    }
 }
 
 fn introduce(source: &Source, book: &Book, display: &mut Display) {

@@ -15,6 +15,8 @@ use proto::units::frames_to_nanos;
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 
+use crate::course::Course;
+
 /// Longest sleep: how soon the thread sees a new routing or a request to stop while no sound comes.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
@@ -31,11 +33,19 @@ pub struct SendCounters {
     pub realtime: AtomicBool,
 }
 
+/// The rings that a capture's stream fills. Built and freed by the control thread and the device thread.
+pub(crate) struct Feed {
+    pub(crate) samples: HeapCons<f32>,
+    pub(crate) stamps: HeapCons<CaptureStamp>,
+}
+
 /// Everything the thread owns.
 pub(crate) struct SendLoop {
     pub(crate) pipeline: SendPipeline,
-    pub(crate) samples: HeapCons<f32>,
-    pub(crate) stamps: HeapCons<CaptureStamp>,
+    pub(crate) feeds: HeapCons<Box<Feed>>,
+    pub(crate) retired_feeds: HeapProd<Box<Feed>>,
+    pub(crate) feed: Option<Box<Feed>>,
+    pub(crate) course: Course,
     pub(crate) routings: HeapCons<Box<Routing>>,
     pub(crate) retired: HeapProd<Box<Routing>>,
     pub(crate) sockets: Vec<Socket>,
@@ -122,10 +132,11 @@ impl SendLoop {
     }
 
     fn step(&mut self, readable: bool) -> bool {
-        // Seen before the rings are emptied: what was captured before the end is sent.
-        let ending = self.stop.load(Ordering::Acquire)
-            || self.capture.finished.load(Ordering::Acquire)
-            || self.capture.failed.load(Ordering::Acquire);
+        // Seen before the rings are emptied: what was captured before the end is sent. A short file may be at its end
+        // before its rings are here.
+        let over =
+            self.capture.finished.load(Ordering::Acquire) || self.capture.failed.load(Ordering::Acquire);
+        let ending = self.stop.load(Ordering::Acquire) || (over && self.feed.is_some());
         self.take_routing();
         if readable {
             self.receive();
@@ -134,6 +145,7 @@ impl SendLoop {
         self.pipeline.set_wall_clock(now, clock::unix_nanos());
         self.pipeline.handle_timeout(now);
         self.take_blocks();
+        self.take_feed();
         if ending {
             self.pipeline.finish();
         }
@@ -154,6 +166,20 @@ impl SendLoop {
         }
     }
 
+    /// Nothing more comes from the rings at hand once there are others: they are empty by now.
+    fn take_feed(&mut self) {
+        if self.retired_feeds.is_full() {
+            return;
+        }
+        let Some(feed) = self.feeds.try_pop() else { return };
+        if let Some(old) = self.feed.replace(feed) {
+            self.course.renew();
+            // There was room.
+            let _ = self.retired_feeds.try_push(old);
+        }
+        self.take_blocks();
+    }
+
     fn receive(&mut self) {
         let pipeline = &mut self.pipeline;
         for socket in &self.sockets {
@@ -162,22 +188,26 @@ impl SendLoop {
     }
 
     fn take_blocks(&mut self) {
-        while let Some(stamp) = self.stamps.try_pop() {
+        // Taken out for the call, so that the rest may be borrowed.
+        let Some(mut feed) = self.feed.take() else { return };
+        while let Some(stamp) = feed.stamps.try_pop() {
+            let stamp = self.course.place(stamp, self.rate);
             if stamp.position != self.pipeline.position() {
                 self.pipeline.flush();
                 self.transmit();
             }
-            self.take_block(stamp);
+            self.take_block(&mut feed.samples, stamp);
         }
+        self.feed = Some(feed);
     }
 
-    fn take_block(&mut self, stamp: CaptureStamp) {
+    fn take_block(&mut self, samples: &mut HeapCons<f32>, stamp: CaptureStamp) {
         let mut done = 0;
         while done < stamp.frames {
             let frames = (self.block.len() / self.channels).min(self.pipeline.max_block());
             let frames = frames.min((stamp.frames - done) as usize);
             let block = &mut self.block[..frames * self.channels];
-            self.samples.pop_slice(block);
+            samples.pop_slice(block);
             let at = stamp.at.plus(frames_to_nanos(i64::from(done), self.rate));
             self.pipeline.handle_block(stamp.position.advanced(u64::from(done)), at, block);
             self.transmit();

@@ -49,6 +49,9 @@ fn source_line(source: &Source, sender: &Sender) -> String {
             line += &format!(", {count} {what}");
         }
     }
+    if sender.lost() {
+        line += ", the device is gone";
+    }
     line
 }
 
@@ -67,9 +70,10 @@ fn client_line(active: &Active) -> String {
         line += &format!("  no report for {seconds} s");
     } else if silence.is_some() {
         line += &format!(
-            "  loss {:.1} % ({})  rtt {:.1} ms  latency {:.1} ms",
+            "  loss {:.1} % ({}, {} after repair)  rtt {:.1} ms  latency {:.1} ms",
             counters.fraction_lost.get() as f64 / 2.56,
             counters.lost.get(),
+            counters.unrepaired.get(),
             counters.round_trip_us.get() as f64 / 1e3,
             counters.latency_us.get() as f64 / 1e3,
         );
@@ -96,6 +100,8 @@ pub(crate) fn value(kind: &str, source: &Source, sender: &Sender, active: &[Acti
             "frames": sender.capture.frames.get(),
             "dropped_frames": sender.capture.dropped.get(),
             "xruns": sender.capture.xruns.get(),
+            "rebuilt": sender.rebuilt(),
+            "lost": sender.lost(),
         },
         "datagrams": sender.counters.datagrams.get(),
         "unsent": sender.counters.unsent.get(),
@@ -121,6 +127,11 @@ fn client_value(active: &Active) -> Value {
         "level_dbfs": level.is_finite().then_some(level),
         "loss": reported.then(|| counters.fraction_lost.get() as f64 / 256.0),
         "lost": reported.then(|| counters.lost.get()),
+        "unrepaired": reported.then(|| counters.unrepaired.get()),
+        "asked": counters.asked.get(),
+        "resent": counters.resent.get(),
+        "refused": counters.refused.get(),
+        "parity": counters.parity.get(),
         "round_trip_ms": reported.then(|| counters.round_trip_us.get() as f64 / 1e3),
         "latency_ms": reported.then(|| counters.latency_us.get() as f64 / 1e3),
     })

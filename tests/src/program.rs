@@ -142,6 +142,14 @@ impl Program {
         self.child.id()
     }
 
+    /// Memory that it holds, in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        number.unwrap_or_else(|| panic!("nothing is known of its memory: {status}"))
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).expect("process ids are small");

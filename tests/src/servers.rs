@@ -75,10 +75,52 @@ fn server_name() -> String {
 pub struct Server {
     /// Where its programs run.
     pub place: Place,
+    kind: Kind,
     child: Child,
     log: PathBuf,
+}
+
+/// Which server, and what it is started with.
+enum Kind {
+    Pulse { script: PathBuf, socket: PathBuf },
+    Jack { name: String, rate: u32, period: u32 },
+}
+
+impl Kind {
+    fn command(&self, place: &Place, log: &Path) -> Command {
+        match self {
+            Self::Pulse { script, .. } => {
+                let mut command = place.command("chrt");
+                command.args(scheduling("50")).arg("pulseaudio").arg("-n").arg("-F").arg(script);
+                command.args([
+                    "--daemonize=no",
+                    "--exit-idle-time=-1",
+                    "--use-pid-file=no",
+                    "--disable-shm=yes",
+                ]);
+                command.args(["--realtime=no", "--high-priority=no", "--log-level=debug"]);
+                command.arg(format!("--log-target=file:{}", log.display()));
+                command
+            }
+            Self::Jack { name, rate, period } => {
+                let mut command = place.command("jackd");
+                command.args(["-n", name, "--no-mlock", "-p", "256"]);
+                // Above the programs' own threads, so that JACK's callbacks in them are too.
+                command.args(if may_be_realtime() { &["-R", "-P", "70"][..] } else { &["-r"] });
+                command.args(["-d", "dummy", "-C", "2", "-P", "2"]);
+                command.args(["-r", &rate.to_string(), "-p", &period.to_string()]);
+                command
+            }
+        }
+    }
+
     /// Words in the log that tell of lost sound.
-    marks: &'static [&'static str],
+    fn marks(&self) -> &'static [&'static str] {
+        match self {
+            Self::Pulse { .. } => &["underrun", "overrun"],
+            Self::Jack { .. } => &["XRun"],
+        }
+    }
 }
 
 impl Server {
@@ -102,14 +144,7 @@ impl Server {
         place.set("PULSE_RUNTIME_PATH", run);
         place.set("PULSE_STATE_PATH", place.path().join("state"));
         place.set("PULSE_SERVER", address);
-        let log = place.path().join("pulse.log");
-        let mut command = place.command("chrt");
-        command.args(scheduling("50")).arg("pulseaudio").arg("-n").arg("-F").arg(&script);
-        command.args(["--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]);
-        command.args(["--realtime=no", "--high-priority=no", "--log-level=debug"]);
-        command.arg(format!("--log-target=file:{}", log.display()));
-        let mut server = Self::start(place, command, log, &["underrun", "overrun"])?;
-        server.await_socket(&socket)?;
+        let server = Self::start(place, Kind::Pulse { script, socket }, "pulse.log")?;
         server.check_capture(sinks[0])?;
         Ok(server)
     }
@@ -124,39 +159,65 @@ impl Server {
         let name = server_name();
         place.set("JACK_DEFAULT_SERVER", &name);
         place.set("JACK_NO_AUDIO_RESERVATION", "1");
-        let log = place.path().join("jack.log");
-        let mut command = place.command("jackd");
-        command.args(["-n", &name, "--no-mlock", "-p", "256"]);
-        // Above the programs' own threads, so that JACK's callbacks in them are too.
-        command.args(if may_be_realtime() { &["-R", "-P", "70"][..] } else { &["-r"] });
-        command.args(["-d", "dummy", "-C", "2", "-P", "2"]);
-        command.args(["-r", &rate.to_string(), "-p", &period.to_string()]);
-        let mut server = Self::start(place, command, log, &["XRun"])?;
-        let mut wait = server.place.command("jack_wait");
-        wait.args(["-s", &name, "-w", "-t", &PATIENCE.as_secs().to_string()]);
-        let waited = wait.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        match waited {
-            Ok(status) if status.success() && server.runs() => Ok(server),
-            _ => Err(format!("jackd does not start: {}", server.logged())),
+        Self::start(place, Kind::Jack { name, rate, period }, "jack.log")
+    }
+
+    fn start(place: Place, kind: Kind, log: &str) -> Result<Self, String> {
+        let log = place.path().join(log);
+        let child = launch(&place, &kind, &log)?;
+        let mut server = Self { place, kind, child, log };
+        server.await_ready()?;
+        Ok(server)
+    }
+
+    /// Ends the server by this signal, and waits until it has ended.
+    pub fn end(&mut self, signal: i32) {
+        self.signal(signal);
+        let _ = self.child.wait();
+    }
+
+    /// Sends a signal to the server, which has not ended.
+    pub fn signal(&mut self, signal: i32) {
+        if let (true, Ok(id)) = (self.runs(), i32::try_from(self.child.id())) {
+            // SAFETY: takes no pointers; the child has not been waited for, so the id is still its own.
+            unsafe { libc::kill(id, signal) };
         }
     }
 
-    fn start(
-        place: Place,
-        mut command: Command,
-        log: PathBuf,
-        marks: &'static [&'static str],
-    ) -> Result<Self, String> {
-        let file = std::fs::File::create(&log).map_err(|error| format!("no log: {error}"))?;
-        let copy = file.try_clone().map_err(|error| format!("no log: {error}"))?;
-        let child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn();
-        let child = child.map_err(|error| format!("{command:?} does not start: {error}"))?;
-        Ok(Self { place, child, log, marks })
+    /// Starts a server that was ended again, as it was. JACK is not waited for: a client knows better when it is there.
+    pub fn restart(&mut self) {
+        self.child = launch(&self.place, &self.kind, &self.log).expect("it has started before");
+        if let Kind::Pulse { .. } = self.kind {
+            self.await_ready().expect("it has started before");
+        }
+    }
+
+    /// Starts a JACK server that was ended again, at another rate.
+    pub fn restart_at(&mut self, hertz: u32) {
+        if let Kind::Jack { rate, .. } = &mut self.kind {
+            *rate = hertz;
+        }
+        self.restart();
+    }
+
+    fn await_ready(&mut self) -> Result<(), String> {
+        match &self.kind {
+            Kind::Pulse { socket, .. } => self.await_socket(&socket.clone()),
+            Kind::Jack { name, .. } => {
+                let mut wait = self.place.command("jack_wait");
+                wait.args(["-s", name, "-w", "-t", &PATIENCE.as_secs().to_string()]);
+                let waited = wait.stdout(Stdio::null()).stderr(Stdio::null()).status();
+                match waited {
+                    Ok(status) if status.success() && self.runs() => Ok(()),
+                    _ => Err(format!("jackd does not start: {}", self.logged())),
+                }
+            }
+        }
     }
 
     /// How many times the server's log tells of lost sound, up to now.
     pub fn xruns(&self) -> usize {
-        let tells = |line: &&str| self.marks.iter().any(|mark| line.contains(mark));
+        let tells = |line: &&str| self.kind.marks().iter().any(|mark| line.contains(mark));
         self.logged().lines().filter(tells).count()
     }
 
@@ -198,10 +259,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let (true, Ok(id)) = (self.runs(), i32::try_from(self.child.id())) {
-            // SAFETY: takes no pointers; the child has not been waited for, so the id is still its own.
-            unsafe { libc::kill(id, libc::SIGTERM) };
-        }
+        self.signal(libc::SIGTERM);
         let deadline = Instant::now() + PATIENCE;
         while self.runs() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
@@ -209,6 +267,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn launch(place: &Place, kind: &Kind, log: &Path) -> Result<Child, String> {
+    let file = std::fs::File::create(log).map_err(|error| format!("no log: {error}"))?;
+    let copy = file.try_clone().map_err(|error| format!("no log: {error}"))?;
+    let mut command = kind.command(place, log);
+    let child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn();
+    child.map_err(|error| format!("{command:?} does not start: {error}"))
 }
 
 fn require(programs: &[&str]) -> Result<(), String> {

@@ -74,9 +74,14 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
         ssrc: 1,
     };
     let mut receiver = Receiver::start(socket, config).unwrap();
-    let sink: Sink = sink.parse().unwrap();
-    receiver.play_to(&playback::Request { sink, rate: 44_100, channels: 2, period: 128 }, steered).unwrap();
+    play(&mut receiver, sink, steered);
     (receiver, address)
+}
+
+fn play(receiver: &mut Receiver, sink: &str, steered: bool) {
+    let sink: Sink = sink.parse().unwrap();
+    let request = playback::Request { sink, rate: 44_100, channels: 2, period: 128 };
+    receiver.play_to(&request, None, steered).unwrap();
 }
 
 struct Streaming {
@@ -181,7 +186,7 @@ fn steady_streams_allocate_nothing() {
 #[test]
 fn changes_loss_and_strangers_allocate_nothing() {
     let _alone = ONE_AT_A_TIME.lock().unwrap();
-    let (receiver, address) = start_receiver("virtual:xrun=0.5", true);
+    let (mut receiver, address) = start_receiver("virtual:xrun=0.5", true);
     let (other, other_at) = start_receiver("null", false);
     let mut streaming = start_sender(&[client(format!("a={address}/0"))]);
     wait_for("sound", || receiver.counters.frames.get() > 44_100);
@@ -203,6 +208,8 @@ fn changes_loss_and_strangers_allocate_nothing() {
                 stranger.send_to(&[garbage; 50], address).unwrap();
             }
             wait_for("the change to be heard", || receiver.counters.frames.get() > before + 8_820);
+            // As for a device that went away and came back.
+            play(&mut receiver, "virtual:xrun=0.5", true);
         }
     });
     assert_eq!(found, 0);

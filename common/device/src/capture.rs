@@ -13,9 +13,10 @@ use ringbuf::traits::{Observer, Producer};
 use sim::card::CardSpec;
 
 use crate::error::Error;
+use crate::keeper::Stream;
 use crate::reader::{self, Reader};
+use crate::system::{self, Look};
 use crate::virtual_card::{self, parse_card};
-use crate::{system, virtual_card::Running};
 
 /// What `--capture` names.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,13 @@ impl FromStr for Source {
             _ if has_wav_ending(text) => Ok(Self::Wav(text.into())),
             _ => Ok(Self::Device(text.into())),
         }
+    }
+}
+
+impl Source {
+    /// Whether it is a sound card, which may go away and come back.
+    pub fn is_device(&self) -> bool {
+        matches!(self, Self::Device(_))
     }
 }
 
@@ -99,7 +107,7 @@ pub struct CaptureCounters {
     pub xruns: Counter,
     /// The source has come to its end.
     pub finished: AtomicBool,
-    /// The device has failed and will bring nothing more.
+    /// The file, pipe or model has failed and will bring nothing more.
     pub failed: AtomicBool,
 }
 
@@ -193,6 +201,7 @@ pub struct Capture {
     pub channels: u16,
     /// Frames in all, where the source has an end.
     pub length: Option<u64>,
+    request: Request,
     kind: Kind,
 }
 
@@ -201,31 +210,38 @@ enum Kind {
     Paced { reader: Box<dyn Reader>, card: CardSpec, period: u32 },
 }
 
-/// Keeps a capture alive; dropping it stops the capture.
-#[must_use]
-pub enum Stream {
-    /// A sound card's stream.
-    System(system::Stream),
-    /// A thread that keeps time.
-    Thread(Running),
-}
-
 /// Finds the source and checks that it can be had as asked.
 ///
 /// # Errors
 /// Every reason that can be known before sound flows; see [`Error`].
 pub fn open(request: &Request) -> Result<Capture, Error> {
+    open_by(request, Look::Around)
+}
+
+/// The same for a sound card that went away, again and again; other devices are left alone.
+///
+/// # Errors
+/// As for [`open`], without the names of other devices.
+pub fn reopen(request: &Request) -> Result<Capture, Error> {
+    open_by(request, Look::Ahead)
+}
+
+fn open_by(request: &Request, look: Look) -> Result<Capture, Error> {
     let (rate, period) = (request.rate, request.period);
     let channels = request.channels.unwrap_or(request.wanted).max(1);
+    let found = |description, channels, length, kind| {
+        let request = Request { channels: Some(channels), ..request.clone() };
+        Ok(Capture { description, rate, channels, length, request, kind })
+    };
     let paced = |description: String, channels, length, reader: Box<dyn Reader>, card| {
-        Ok(Capture { description, rate, channels, length, kind: Kind::Paced { reader, card, period } })
+        found(description, channels, length, Kind::Paced { reader, card, period })
     };
     let steady = CardSpec::default();
     match &request.source {
         Source::Device(name) => {
-            let opening = system::Opening::capture(name, rate, channels, request.channels.is_some(), period)?;
-            let (description, channels) = (opening.description(), opening.channels());
-            Ok(Capture { description, rate, channels, length: None, kind: Kind::System(opening) })
+            let opening =
+                system::Opening::capture(name, rate, channels, request.channels.is_some(), period, look)?;
+            found(opening.description(), opening.channels(), None, Kind::System(opening))
         }
         Source::Wav(path) => {
             let wav = reader::Wav::open(path, rate, request.repeat)?;
@@ -251,21 +267,23 @@ pub fn open(request: &Request) -> Result<Capture, Error> {
 }
 
 impl Capture {
+    /// How to have the same again, with as many channels.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
     /// Starts feeding.
     ///
     /// # Errors
     /// The audio system's refusal.
     pub fn start(self, feeder: Feeder) -> Result<Stream, Error> {
         match self.kind {
-            Kind::System(opening) => Ok(Stream::System(opening.start_capture(feeder)?)),
-            Kind::Paced { reader, card, period } => Ok(Stream::Thread(virtual_card::start_capture(
-                reader,
-                card,
-                self.rate,
-                self.channels,
-                period,
-                feeder,
-            )?)),
+            Kind::System(opening) => opening.start_capture(feeder),
+            Kind::Paced { reader, card, period } => {
+                let (rate, channels) = (self.rate, self.channels);
+                let running = virtual_card::start_capture(reader, card, rate, channels, period, feeder)?;
+                Ok(Stream::thread(running))
+            }
         }
     }
 }

@@ -38,6 +38,16 @@ pub enum Error {
         /// What it takes.
         offered: String,
     },
+    /// The device offers nothing in this direction.
+    #[error(
+        "`{device}` cannot be opened for {direction}: it has no channels for that, or its sound server does not run"
+    )]
+    Unavailable {
+        /// Which device.
+        device: String,
+        /// `capture` or `playback`.
+        direction: &'static str,
+    },
     /// The audio system refused.
     #[error("`{device}`: {reason}")]
     Refused {
@@ -78,6 +88,11 @@ fn this_machine(names: &[String]) -> String {
 impl Error {
     pub(crate) fn file(path: &std::path::Path, reason: impl ToString) -> Self {
         Self::File { path: path.into(), reason: reason.to_string() }
+    }
+
+    /// Whether there is no such device at present; else it is there, and will not do what is asked.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::UnknownDevice { .. } | Self::Unavailable { .. })
     }
 
     pub(crate) fn description(text: &str, reason: impl ToString) -> Self {

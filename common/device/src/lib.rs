@@ -2,18 +2,20 @@
 //!
 //! A capture feeds a ring of samples and a ring of stamps; a playback drains a ring and stamps what it took. Sound
 //! cards do so from their callbacks, files and test signals from a thread that keeps a virtual card's time. The rings
-//! belong to the programs.
+//! belong to the programs. A card's stream that fails is built anew, with rings of its own, by the [`keeper`].
 
 #![forbid(unsafe_code)]
 
 pub mod capture;
 pub mod error;
+pub mod keeper;
 pub mod playback;
 pub mod system;
 
 mod convert;
 mod reader;
 mod virtual_card;
+mod watch;
 mod writer;
 
 pub use error::Error;

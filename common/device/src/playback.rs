@@ -15,8 +15,9 @@ use sim::card::CardSpec;
 
 use crate::capture::has_wav_ending;
 use crate::error::Error;
-use crate::system;
-use crate::virtual_card::{self, Running, parse_card};
+use crate::keeper::Stream;
+use crate::system::{self, Look};
+use crate::virtual_card::{self, parse_card};
 use crate::writer::{self, WavFile, Writer};
 
 /// What `--playback` names.
@@ -58,6 +59,11 @@ impl Sink {
     pub fn has_clock(&self) -> bool {
         matches!(self, Self::Device(_) | Self::Virtual(..))
     }
+
+    /// Whether it is a sound card, which may go away and come back.
+    pub fn is_device(&self) -> bool {
+        matches!(self, Self::Device(_))
+    }
 }
 
 /// What a playback counts.
@@ -71,7 +77,7 @@ pub struct PlaybackCounters {
     pub xruns: Counter,
     /// Device latency in microseconds, from the callback to the DAC, as the system reports it.
     pub latency_us: Counter,
-    /// The device has failed and takes nothing more.
+    /// The file or pipe has failed and takes nothing more.
     pub failed: AtomicBool,
 }
 
@@ -169,24 +175,27 @@ enum Kind {
     Writer(Writer),
 }
 
-/// Keeps a playback alive; dropping it stops the playback, and a file is completed.
-#[must_use]
-pub enum Stream {
-    /// A sound card's stream.
-    System(system::Stream),
-    /// A thread that keeps time or writes.
-    Thread(Running),
-}
-
 /// Finds the sink and checks that it can be had as asked.
 ///
 /// # Errors
 /// Every reason that can be known before sound flows; see [`Error`].
 pub fn open(request: &Request) -> Result<Playback, Error> {
+    open_by(request, Look::Around)
+}
+
+/// The same for a sound card that went away, again and again; other devices are left alone.
+///
+/// # Errors
+/// As for [`open`], without the names of other devices.
+pub fn reopen(request: &Request) -> Result<Playback, Error> {
+    open_by(request, Look::Ahead)
+}
+
+fn open_by(request: &Request, look: Look) -> Result<Playback, Error> {
     let Request { rate, channels, period, .. } = *request;
     let (description, kind) = match &request.sink {
         Sink::Device(name) => {
-            let opening = system::Opening::playback(name, rate, channels, period)?;
+            let opening = system::Opening::playback(name, rate, channels, period, look)?;
             (opening.description(), Kind::System(opening))
         }
         Sink::Wav(path) => {
@@ -210,13 +219,13 @@ impl Playback {
     /// The audio system's refusal.
     pub fn start(self, drain: Drain) -> Result<Stream, Error> {
         match self.kind {
-            Kind::System(opening) => Ok(Stream::System(opening.start_playback(drain)?)),
+            Kind::System(opening) => opening.start_playback(drain),
             Kind::Virtual { card, file, period } => {
                 let running =
                     virtual_card::start_playback(card, file, self.rate, self.channels, period, drain)?;
-                Ok(Stream::Thread(running))
+                Ok(Stream::thread(running))
             }
-            Kind::Writer(writer) => Ok(Stream::Thread(writer::start(writer, drain)?)),
+            Kind::Writer(writer) => Ok(Stream::thread(writer::start(writer, drain)?)),
         }
     }
 }

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use audio::counters::Counter;
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{BufferSize, ErrorKind, HostId, SampleFormat, StreamConfig, SupportedStreamConfigRange};
 use os::clock;
+use proto::units::frames_to_nanos;
 use serde::Serialize;
 
-use crate::capture::{CaptureCounters, Feeder};
+use crate::capture::Feeder;
 use crate::convert::CardSample;
 use crate::error::Error;
-use crate::playback::{Drain, PlaybackCounters};
+use crate::keeper::Stream;
+use crate::playback::Drain;
+use crate::watch::Signs;
 
 /// Rates that are looked for in a device's list, in Hz.
 const COMMON_RATES: [u32; 6] = [44_100, 48_000, 88_200, 96_000, 176_400, 192_000];
@@ -43,7 +47,7 @@ pub struct Listed {
 
 /// Every device of every audio system on this machine that can be opened.
 pub fn list() -> Vec<Listed> {
-    hosts().iter().flat_map(list_host).collect()
+    hosts(host_ids()).flat_map(|host| list_host(&host)).collect()
 }
 
 /// The list as people read it, or as JSON.
@@ -104,13 +108,18 @@ fn name_of(device: &cpal::Device) -> String {
     device.description().map_or_else(|_| device.to_string(), |description| description.name().to_string())
 }
 
-fn hosts() -> Vec<cpal::Host> {
+/// Hosts are made as they are asked for: JACK's has clients made in the server to look around.
+fn hosts(ids: Vec<HostId>) -> impl Iterator<Item = cpal::Host> {
+    ids.into_iter().filter_map(|id| cpal::host_from_id(id).ok())
+}
+
+fn host_ids() -> Vec<HostId> {
     silence_alsa();
     let mut ids = cpal::available_hosts();
     // The system's own host first; JACK answers only where a server runs.
     ids.sort_by_key(|id| id.name() == "JACK");
     ids.retain(|id| id.name() != "JACK" || jack_server_runs());
-    ids.into_iter().filter_map(|id: HostId| cpal::host_from_id(id).ok()).collect()
+    ids
 }
 
 /// ALSA writes to standard error whenever a device that it knows of cannot be opened; trying them is how a list is made.
@@ -155,16 +164,20 @@ impl Direction {
     }
 }
 
+/// How to look for a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// For the first time: an error names the devices that there are, and for that each has to be opened.
+    Around,
+    /// For one that went away, again and again: the others are left alone.
+    Ahead,
+}
+
 /// A device with the format it will be opened in.
 pub(crate) struct Opening {
     device: cpal::Device,
     config: StreamConfig,
     format: SampleFormat,
-}
-
-/// Keeps a card's stream running.
-pub struct Stream {
-    _inner: cpal::Stream,
 }
 
 impl Opening {
@@ -174,8 +187,9 @@ impl Opening {
         wanted: u16,
         exact: bool,
         period: u32,
+        look: Look,
     ) -> Result<Self, Error> {
-        let device = find(name, Direction::Capture)?;
+        let device = find(name, Direction::Capture, look)?;
         let configs = Direction::Capture.configs(&device);
         let offered = configs.iter().filter(|range| range.contains_rate(rate)).map(|range| range.channels());
         let channels = if exact {
@@ -186,22 +200,32 @@ impl Opening {
             let enough = offered.clone().filter(|channels| *channels >= wanted.max(own)).min();
             enough.or(offered.max()).unwrap_or(wanted)
         };
-        Self::new(device, &configs, rate, channels, period)
+        Self::new(device, &configs, Direction::Capture, rate, channels, period)
     }
 
-    pub(crate) fn playback(name: &str, rate: u32, channels: u16, period: u32) -> Result<Self, Error> {
-        let device = find(name, Direction::Playback)?;
+    pub(crate) fn playback(
+        name: &str,
+        rate: u32,
+        channels: u16,
+        period: u32,
+        look: Look,
+    ) -> Result<Self, Error> {
+        let device = find(name, Direction::Playback, look)?;
         let configs = Direction::Playback.configs(&device);
-        Self::new(device, &configs, rate, channels, period)
+        Self::new(device, &configs, Direction::Playback, rate, channels, period)
     }
 
     fn new(
         device: cpal::Device,
         configs: &[SupportedStreamConfigRange],
+        direction: Direction,
         rate: u32,
         channels: u16,
         period: u32,
     ) -> Result<Self, Error> {
+        if configs.is_empty() {
+            return Err(Error::Unavailable { device: name_of(&device), direction: direction.name() });
+        }
         let fits = |format: &SampleFormat| {
             configs.iter().any(|range| {
                 range.channels() == channels && range.contains_rate(rate) && range.sample_format() == *format
@@ -240,37 +264,47 @@ impl Opening {
     }
 
     fn build_capture<T: CardSample>(self, mut feeder: Feeder) -> Result<Stream, Error> {
-        let errors = feeder.counters();
+        let (signs, errors) = (Arc::new(Signs::default()), feeder.counters());
+        let flow = signs.clone();
         let callback = move |block: &[T], info: &cpal::InputCallbackInfo| {
+            flow.note_callback();
             let stamp = info.timestamp();
             let age = stamp.callback.saturating_duration_since(stamp.capture);
             feeder.feed(block, clock::now().plus(-nanos(age)), T::to_f32);
         };
-        let on_error = move |error: cpal::Error| note_capture_error(&errors, error.kind());
+        let noted = signs.clone();
+        let on_error = move |error: cpal::Error| note(&noted, &errors.xruns, error.kind());
         let stream = self.device.build_input_stream(self.config, callback, on_error, Some(TIMEOUT));
-        self.play(stream)
+        self.play(stream, signs)
     }
 
     fn build_playback<T: CardSample>(self, mut drain: Drain) -> Result<Stream, Error> {
-        let counters = drain.counters();
-        let errors = drain.counters();
+        let (signs, counters, errors) = (Arc::new(Signs::default()), drain.counters(), drain.counters());
+        let flow = signs.clone();
         let callback = move |block: &mut [T], info: &cpal::OutputCallbackInfo| {
+            flow.note_callback();
             let stamp = info.timestamp();
             let ahead = nanos(stamp.playback.saturating_duration_since(stamp.callback));
             counters.latency_us.set((ahead / 1000) as u64);
             drain.fill(block, clock::now().plus(ahead), T::from_f32);
         };
-        let on_error = move |error: cpal::Error| note_playback_error(&errors, error.kind());
+        let noted = signs.clone();
+        let on_error = move |error: cpal::Error| note(&noted, &errors.xruns, error.kind());
         let stream = self.device.build_output_stream(self.config, callback, on_error, Some(TIMEOUT));
-        self.play(stream)
+        self.play(stream, signs)
     }
 
-    fn play(&self, stream: Result<cpal::Stream, cpal::Error>) -> Result<Stream, Error> {
+    fn play(&self, stream: Result<cpal::Stream, cpal::Error>, signs: Arc<Signs>) -> Result<Stream, Error> {
         let refused =
             |error: cpal::Error| Error::Refused { device: name_of(&self.device), reason: error.to_string() };
         let stream = stream.map_err(refused)?;
         stream.play().map_err(refused)?;
-        Ok(Stream { _inner: stream })
+        let frames = match self.config.buffer_size {
+            BufferSize::Fixed(frames) => frames,
+            BufferSize::Default => 0,
+        };
+        let period = frames_to_nanos(i64::from(frames), self.config.sample_rate);
+        Ok(Stream::card(stream, signs, period))
     }
 }
 
@@ -278,34 +312,20 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(0)
 }
 
-/// Error callbacks may come thousands of times a second: they only count.
-fn note_capture_error(counters: &Arc<CaptureCounters>, kind: ErrorKind) {
-    match severity(kind) {
-        Severity::Xrun => counters.xruns.add(1),
-        Severity::Fatal => counters.failed.store(true, std::sync::atomic::Ordering::Release),
-        Severity::Nothing => {}
-    }
-}
-
-fn note_playback_error(counters: &Arc<PlaybackCounters>, kind: ErrorKind) {
-    match severity(kind) {
-        Severity::Xrun => counters.xruns.add(1),
-        Severity::Fatal => counters.failed.store(true, std::sync::atomic::Ordering::Release),
-        Severity::Nothing => {}
-    }
-}
-
-enum Severity {
-    Nothing,
-    Xrun,
-    Fatal,
-}
-
-fn severity(kind: ErrorKind) -> Severity {
+fn note(signs: &Signs, xruns: &Counter, kind: ErrorKind) {
     match kind {
-        ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => Severity::Nothing,
-        ErrorKind::DeviceNotAvailable | ErrorKind::StreamInvalidated => Severity::Fatal,
-        _ => Severity::Xrun,
+        // The stream lives on.
+        ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => {}
+        ErrorKind::DeviceNotAvailable | ErrorKind::HostUnavailable | ErrorKind::StreamInvalidated => {
+            signs.note_gone();
+        }
+        ErrorKind::Xrun => {
+            xruns.add(1);
+            signs.note_error();
+        }
+        // Some pass: whenever ALSA starts a stream of PulseAudio's, its calls fail until the server has answered, a
+        // hundred thousand times a second.
+        _ => signs.note_error(),
     }
 }
 
@@ -321,17 +341,22 @@ fn offered(configs: &[SupportedStreamConfigRange]) -> String {
     let channels = match (channels.first(), channels.last()) {
         (Some(least), Some(most)) if least != most => format!("{least} to {most} channels"),
         (Some(only), _) => format!("{only} channels"),
-        _ => "no channels in this direction".into(),
+        _ => "no channels".into(),
     };
     if rates.is_empty() { channels } else { format!("{} with {channels}", rates.join(", ")) }
 }
 
 /// By id, by name, by the whole of a name without regard to case, or by a part that fits one device only.
-fn find(name: &str, direction: Direction) -> Result<cpal::Device, Error> {
+fn find(name: &str, direction: Direction, look: Look) -> Result<cpal::Device, Error> {
     let host_name = name.split(':').next().unwrap_or("");
     let mut candidates = Vec::new();
-    for host in hosts() {
-        let is_host = host.id().name().eq_ignore_ascii_case(host_name);
+    let mut ids = host_ids();
+    let is_named = |id: &HostId| id.name().eq_ignore_ascii_case(host_name);
+    if ids.iter().any(is_named) {
+        ids.retain(is_named);
+    }
+    for host in hosts(ids) {
+        let is_host = is_named(&host.id());
         let named_default = name.eq_ignore_ascii_case("default") || (is_host && !name.contains(':'));
         let default = match direction {
             Direction::Capture => host.default_input_device(),
@@ -360,7 +385,7 @@ fn find(name: &str, direction: Direction) -> Result<cpal::Device, Error> {
     match fitting[..] {
         [(_, device)] => Ok(device.clone()),
         [] => {
-            let all = candidates.iter().filter(|(_, device)| usable(device));
+            let all = candidates.iter().filter(|(_, device)| look == Look::Around && usable(device));
             let known = all.map(|(name, device)| labelled(name, device)).collect();
             Err(Error::UnknownDevice { name: name.into(), direction: direction.name(), known })
         }

@@ -23,7 +23,7 @@ const STALLED: i64 = 200_000_000;
 pub(crate) const FILE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A thread that is stopped and joined when this is dropped.
-pub struct Running {
+pub(crate) struct Running {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     /// A thread that may wait for a pipe for ever is left behind after this time.

@@ -40,6 +40,15 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::L16 => "L16",
+            Self::L24 => "L24",
+            Self::Opus => "Opus",
+        }
+    }
+
     fn from_wire(value: u8) -> Result<Self, Reject> {
         match value {
             1 => Ok(Self::L16),

@@ -1,0 +1,91 @@
+//! One course of positions through all the streams of a device that went away and came back.
+
+use device::capture::CaptureStamp;
+use proto::units::{Mono, Position, frames_to_nanos, nanos_to_frames};
+
+/// Numbers captured blocks in true time: between two streams, the position goes on as time does, so that what receivers
+/// have made of it holds.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    /// Added to the positions of the stream at hand, which count from zero.
+    offset: u64,
+    /// Position and time of the frame after the last block.
+    next: Option<(Position, Mono)>,
+    joined: bool,
+}
+
+impl Course {
+    /// What comes from now on is of another stream.
+    pub(crate) fn renew(&mut self) {
+        self.joined = false;
+    }
+
+    /// The stamp with its position on the course; `rate` in frames a second.
+    pub(crate) fn place(&mut self, stamp: CaptureStamp, rate: u32) -> CaptureStamp {
+        if !std::mem::replace(&mut self.joined, true)
+            && let Some((position, at)) = self.next
+        {
+            let missed = nanos_to_frames(stamp.at.since(at), rate).max(0);
+            self.offset = position.advanced(missed as u64).0.wrapping_sub(stamp.position.0);
+        }
+        let position = Position(stamp.position.0.wrapping_add(self.offset));
+        let end = stamp.at.plus(frames_to_nanos(i64::from(stamp.frames), rate));
+        self.next = Some((position.advanced(u64::from(stamp.frames)), end));
+        CaptureStamp { position, ..stamp }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: u32 = 48_000;
+    const MS: i64 = 1_000_000;
+
+    fn place(course: &mut Course, position: u64, frames: u32, at: i64) -> u64 {
+        let stamp = CaptureStamp { position: Position(position), frames, at: Mono(at) };
+        let placed = course.place(stamp, RATE);
+        assert_eq!((placed.frames, placed.at), (frames, Mono(at)));
+        placed.position.0
+    }
+
+    #[test]
+    fn one_stream_keeps_its_own_positions() {
+        let mut course = Course::default();
+        assert_eq!(place(&mut course, 0, 480, 7 * MS), 0);
+        // What a full ring left out, and a clock that jitters.
+        assert_eq!(place(&mut course, 960, 480, 30 * MS), 960);
+        assert_eq!(place(&mut course, 1440, 480, 36 * MS), 1440);
+    }
+
+    #[test]
+    fn the_next_stream_goes_on_in_true_time() {
+        let mut course = Course::default();
+        assert_eq!(place(&mut course, 0, 480, 0), 0);
+        course.renew();
+        // Frame 480 was due at 10 ms; a second later, 48000 frames have gone by.
+        assert_eq!(place(&mut course, 0, 480, 1010 * MS), 48_480);
+        assert_eq!(place(&mut course, 480, 480, 1020 * MS), 48_960);
+        course.renew();
+        // A stream whose first block found no room.
+        assert_eq!(place(&mut course, 480, 480, 2030 * MS), 97_440);
+        assert_eq!(place(&mut course, 960, 480, 2040 * MS), 97_920);
+    }
+
+    #[test]
+    fn positions_never_go_back() {
+        let mut course = Course::default();
+        assert_eq!(place(&mut course, 0, 480, 100 * MS), 0);
+        course.renew();
+        // The new stream says that it captured this before the old one ended.
+        assert_eq!(place(&mut course, 0, 480, 50 * MS), 480);
+        assert_eq!(place(&mut course, 480, 480, 60 * MS), 960);
+    }
+
+    #[test]
+    fn a_first_stream_that_was_never_heard_leaves_nothing() {
+        let mut course = Course::default();
+        course.renew();
+        assert_eq!(place(&mut course, 0, 480, 5000 * MS), 0);
+    }
+}

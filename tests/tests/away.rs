@@ -1,0 +1,283 @@
+//! Devices that go away and come back: sound servers are ended, stopped and started again under a running pair of programs.
+//!
+//! `RESTARTS=10 cargo test -p tests --test away -- --nocapture` is the long form.
+
+use std::io::Read;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tests::program::{Program, skip};
+use tests::servers::{Place, Server};
+use tests::sound::Sound;
+
+const RATE: u32 = 44_100;
+/// Sound is there again this soon after the server is.
+const WITHIN: Duration = Duration::from_secs(2);
+/// Memory that all further restarts may take after the first, in KiB.
+const GROWTH: u64 = 1024;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One test at a time: each would disturb the other's timing.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn restarts() -> usize {
+    std::env::var("RESTARTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
+/// A sender and the receiver that it sends to.
+struct Pair {
+    sender: Program,
+    receiver: Program,
+    /// Memory of both after the first restart, in KiB.
+    resident: Option<[u64; 2]>,
+}
+
+impl Pair {
+    fn start(place: &Place, capture: &[&str], playback: &[&str]) -> Self {
+        let often = ["--status-interval", "100ms"];
+        let listen = ["--listen", "127.0.0.1:0", "--latency", "60ms"];
+        let mut receiver = place.program("receiver", &[playback, &listen, &often].concat());
+        let listening = receiver.wait_for("listening");
+        let client = format!("a={}/0,1", listening["address"].as_str().expect("it says its address"));
+        let sender = place.program("sender", &[capture, &["--client", &client], &often].concat());
+        let mut pair = Self { sender, receiver, resident: None };
+        pair.sender.wait_for("source");
+        // Sound, not only its announcement.
+        pair.receiver.wait_until("status", |status| status["frames"].as_u64() > Some(0));
+        pair
+    }
+
+    fn both(&mut self) -> [&mut Program; 2] {
+        [&mut self.sender, &mut self.receiver]
+    }
+
+    fn wait_for(&mut self, kind: &str) {
+        for program in self.both() {
+            program.wait_for(kind);
+        }
+    }
+
+    /// Nothing has ended, and memory does not grow; how much it has grown since the first restart, in KiB.
+    fn check(&mut self) -> [i64; 2] {
+        assert!(!self.sender.has_ended() && !self.receiver.has_ended());
+        let resident = [self.sender.resident(), self.receiver.resident()];
+        let first = *self.resident.get_or_insert(resident);
+        for (now, first) in resident.iter().zip(first) {
+            assert!(*now < first + GROWTH, "memory has grown from {first} to {now} KiB");
+        }
+        [resident[0] as i64 - first[0] as i64, resident[1] as i64 - first[1] as i64]
+    }
+
+    /// Both end as asked, and have counted so many streams that were built anew, or more.
+    fn finish(self, rebuilt: usize) {
+        for (program, counts) in [(self.sender, "source"), (self.receiver, "playback")] {
+            let ended = program.interrupt();
+            assert!(ended.status.success(), "{}", ended.stderr);
+            let counted = ended.last("summary")[counts]["rebuilt"].as_u64();
+            assert!(counted >= Some(rebuilt as u64), "{counted:?}");
+        }
+    }
+}
+
+/// Ends the server `restarts` times, by turns as it likes to be ended and as it does not, and starts it again, at once and
+/// after a while. `listen` waits for sound and says how long that took, from the server's return. Its ear is ended after
+/// the server: JACK takes it badly when clients die first, and one that is left over from a server that was killed takes
+/// the next server's signals away from a client of the same name.
+fn restart<E>(
+    server: &mut Server,
+    pair: &mut Pair,
+    mut listen: impl FnMut(&Server) -> (Duration, E),
+) -> Vec<Duration> {
+    let mut times = Vec::new();
+    let mut ear = None;
+    for round in 0..restarts() {
+        server.end(if round % 2 == 0 { libc::SIGTERM } else { libc::SIGKILL });
+        drop(ear.take());
+        pair.wait_for("device_lost");
+        if round % 4 > 1 {
+            // By then the attempts come at their slowest.
+            for _ in 0..20 {
+                pair.receiver.wait_for("status");
+            }
+        }
+        server.restart();
+        let (time, listening) = listen(server);
+        ear = Some(listening);
+        pair.wait_for("device_back");
+        let grown = pair.check();
+        println!("  restart {round}: sound after {} ms; memory +{grown:?} KiB", time.as_millis());
+        assert!(time < WITHIN, "{time:?}");
+        times.push(time);
+    }
+    times
+}
+
+#[test]
+fn pulse_comes_back() {
+    let _alone = alone();
+    let mut server = match Server::pulse(&["stage", "hall"]) {
+        Ok(server) => server,
+        Err(reason) => return skip(&reason),
+    };
+    let tone = server.place.path().join("tone.wav");
+    let frames = RATE as usize * 60;
+    let sample = |index: usize| ((index / 2) as f64 * 0.05).sin() * 16_000.0 + 1.0;
+    let samples = (0..frames * 2).map(|index| sample(index) as i16).collect();
+    Sound { channels: 2, rate: RATE, samples }.write(&tone);
+    let capture = ["--capture", "stage_mon", "--period", "441"];
+    let playback = ["--playback", "hall", "--period", "441"];
+    let mut pair = Pair::start(&server.place, &capture, &playback);
+    let times = restart(&mut server, &mut pair, |server| {
+        let up = Instant::now();
+        let ear = PulseEar::start(server, &tone);
+        let heard = ear.heard.recv_timeout(PATIENCE).expect("there is sound");
+        (heard.duration_since(up), ear)
+    });
+    report("PulseAudio", &times);
+    pair.finish(times.len());
+}
+
+/// `aplay` plays into the sender's source, `arecord` records what the receiver plays.
+struct PulseEar {
+    children: [Child; 2],
+    heard: Receiver<Instant>,
+}
+
+impl PulseEar {
+    fn start(server: &Server, tone: &std::path::Path) -> Self {
+        let mut recorder = server.place.command("arecord");
+        recorder.args(["-q", "-D", "hall_mon", "-t", "raw", "-f", "S16_LE", "-c", "2", "-r", "44100"]);
+        recorder
+            .args(["--period-size=441", "--buffer-size=22050"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut recorder = recorder.spawn().expect("arecord starts");
+        let mut player = server.place.command("aplay");
+        player.args(["-q", "-D", "stage"]).arg(tone).stderr(Stdio::null());
+        let player = player.spawn().expect("aplay starts");
+        let mut stdout = recorder.stdout.take().expect("it is piped");
+        let (sender, heard) = channel();
+        std::thread::spawn(move || {
+            let mut octets = [0; 441 * 4];
+            while stdout.read_exact(&mut octets).is_ok() {
+                let mut samples = octets.as_chunks().0.iter().map(|two| i16::from_le_bytes(*two));
+                if samples.any(|sample| sample.unsigned_abs() > 300) {
+                    let _ = sender.send(Instant::now());
+                    return;
+                }
+            }
+        });
+        Self { children: [recorder, player], heard }
+    }
+}
+
+impl Drop for PulseEar {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+const JACK_PERIOD: &str = "256";
+
+fn jack() -> Result<(Server, Pair), String> {
+    let server = Server::jack(RATE, 256)?;
+    let capture = ["--capture", "jack", "--period", JACK_PERIOD, "--channels", "2"];
+    let playback = ["--playback", "jack", "--period", JACK_PERIOD];
+    let pair = Pair::start(&server.place, &capture, &playback);
+    Ok((server, pair))
+}
+
+/// A client that plays to the sender and listens to the receiver.
+fn jack_ear(server: &Server, pair: [u32; 2]) -> Program {
+    let mut command = server.place.command(env!("CARGO_BIN_EXE_jack_ear"));
+    command.arg(format!("cpal_client_{}_in:in_0", pair[0]));
+    command.arg(format!("cpal_client_{}_out:out_0", pair[1]));
+    Program::spawn(command)
+}
+
+#[test]
+fn jack_comes_back() {
+    let _alone = alone();
+    let (mut server, mut pair) = match jack() {
+        Ok(both) => both,
+        Err(reason) => return skip(&reason),
+    };
+    let ids = [pair.sender.id(), pair.receiver.id()];
+    let times = restart(&mut server, &mut pair, |server| {
+        let mut ear = jack_ear(server, ids);
+        let time = ear.wait_for("heard")["ms"].as_f64().expect("it is a number");
+        (Duration::from_secs_f64(time / 1e3), ear)
+    });
+    report("JACK", &times);
+    pair.finish(times.len());
+}
+
+#[test]
+fn jack_comes_back_at_another_rate() {
+    let _alone = alone();
+    let (mut server, mut pair) = match jack() {
+        Ok(both) => both,
+        Err(reason) => return skip(&reason),
+    };
+    server.end(libc::SIGTERM);
+    pair.wait_for("device_lost");
+    server.restart_at(48_000);
+    for program in pair.both() {
+        let warning = program.wait_for("warning");
+        let words = warning["message"].as_str().expect("it is text");
+        assert!(words.contains("does not take 44100 Hz") && words.contains("it takes 48000 Hz"), "{words}");
+        // Several attempts later, nothing more has been said.
+        let before = program.said.len();
+        for _ in 0..20 {
+            program.wait_for("status");
+        }
+        assert!(program.said[before..].iter().all(|said| said["type"] != "warning"), "{:?}", program.said);
+    }
+    server.end(libc::SIGTERM);
+    server.restart_at(RATE);
+    pair.wait_for("device_back");
+    pair.check();
+    pair.finish(1);
+}
+
+/// A server that hangs answers nobody: the programs see that their device has stopped, and can still be ended.
+#[test]
+fn servers_that_hang_hold_nobody() {
+    let _alone = alone();
+    let servers: [fn() -> Result<(Server, Pair), String>; 2] = [jack, || {
+        let server = Server::pulse(&["stage", "hall"])?;
+        let capture = ["--capture", "stage_mon", "--period", "441"];
+        let pair = Pair::start(&server.place, &capture, &["--playback", "hall", "--period", "441"]);
+        Ok((server, pair))
+    }];
+    for start in servers {
+        let (mut server, mut pair) = match start() {
+            Ok(both) => both,
+            Err(reason) => return skip(&reason),
+        };
+        server.signal(libc::SIGSTOP);
+        for program in pair.both() {
+            assert_eq!(program.wait_for("device_lost")["reason"], "stopped");
+        }
+        server.signal(libc::SIGCONT);
+        pair.wait_for("device_back");
+        server.signal(libc::SIGSTOP);
+        pair.wait_for("device_lost");
+        pair.check();
+        pair.finish(1);
+        server.signal(libc::SIGCONT);
+    }
+}
+
+fn report(what: &str, times: &[Duration]) {
+    let times: Vec<_> = times.iter().map(Duration::as_millis).collect();
+    println!("{what}: {} restarts, sound after {times:?} ms", times.len());
+}
