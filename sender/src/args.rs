@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use control::cli::Program;
+use control::codec::{Application, BitRate, RateControl};
 use control::config::Span;
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +55,25 @@ pub struct Settings {
     /// Codec of clients that do not name one [default: pcm16]
     #[arg(long)]
     pub codec: Option<CodecName>,
-    /// Frames in a packet, 32 to 1024 [default: 128; 1024 for headerless PCM]
+    /// How long a packet of Opus lasts: 2.5ms, 5ms, 10ms or 20ms [default: 5ms]
+    #[arg(long, value_name = "TIME")]
+    pub opus_frame: Option<Span>,
+    /// Bit/s of Opus, all channels of a client together, like 96k [default: 96k for each channel]
+    #[arg(long, value_name = "RATE")]
+    pub opus_bitrate: Option<BitRate>,
+    /// Effort of Opus's encoder, 0 to 10 [default: 5]
+    #[arg(long, value_name = "N")]
+    pub opus_complexity: Option<u8>,
+    /// What Opus is tuned for [default: lowdelay]
+    #[arg(long)]
+    pub opus_application: Option<Application>,
+    /// How Opus keeps its bit rate [default: cvbr]
+    #[arg(long)]
+    pub opus_rate_control: Option<RateControl>,
+    /// Loss in percent that Opus prepares for, where it codes speech in 10 or 20 ms [default: 0]
+    #[arg(long, value_name = "PERCENT")]
+    pub opus_loss: Option<u8>,
+    /// Frames in a packet of PCM, 32 to 1024 [default: 128; 1024 for headerless PCM]
     #[arg(long, value_name = "N")]
     pub frames: Option<u16>,
     /// Most octets of a datagram's payload, 576 to 1472; packets shrink to fit [default: 1200]
@@ -73,6 +92,9 @@ pub struct Settings {
     #[arg(long = "loop")]
     #[serde(rename = "loop")]
     pub repeat: bool,
+    /// Write an SDP file for each RTP client into this folder, for ffmpeg, VLC or GStreamer
+    #[arg(long, value_name = "FOLDER")]
+    pub sdp: Option<PathBuf>,
     /// Local address to send from
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
@@ -88,7 +110,7 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum WireName {
-    /// RTP with L16 payloads
+    /// RTP, with RTCP on the same port
     Rtp,
     /// Headerless signed 16-bit little-endian PCM
     Plain,
@@ -100,6 +122,10 @@ pub enum WireName {
 pub enum CodecName {
     /// 16-bit linear PCM
     Pcm16,
+    /// 24-bit linear PCM
+    Pcm24,
+    /// Opus
+    Opus,
 }
 
 #[cfg(test)]
@@ -117,6 +143,8 @@ mod tests {
             capture = "tone"
             client = ["a=127.0.0.1:5000/0"]
             wire = "plain"
+            opus-bitrate = "64k"
+            opus-application = "voip"
             loop = true
             status-interval = "500ms"
         "#;
@@ -125,6 +153,8 @@ mod tests {
         let settings: Settings = control::config::load(&folder).unwrap();
         std::fs::remove_file(&folder).unwrap();
         assert_eq!((settings.wire, settings.repeat), (Some(WireName::Plain), true));
+        assert_eq!(settings.opus_bitrate, Some(BitRate(64_000)));
+        assert_eq!(settings.opus_application, Some(Application::Voip));
         assert_eq!(settings.status_interval.unwrap().nanos, 500_000_000);
     }
 }

@@ -93,7 +93,7 @@ impl Book {
                 twin.client.name
             ));
         }
-        let spec = self.packets.spec(client);
+        let spec = self.packets.spec(client)?;
         let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
         let same = self.active.iter().chain(admitted).find(|other| other.spec == spec);

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use audio::map::{ChannelMap, Trim};
 use audio::send::Wire;
 
+use crate::codec::Codec;
+
 /// The port of the audioStreamUDP programs, where none is named.
 pub const DEFAULT_PORT: u16 = 57_001;
 
@@ -25,6 +27,8 @@ pub struct Client {
     pub trim: Trim,
     /// Wire format.
     pub wire: Option<Wire>,
+    /// Codec.
+    pub codec: Option<Codec>,
 }
 
 /// Why a client's description was refused.
@@ -54,7 +58,7 @@ impl FromStr for Client {
         if name.chars().any(char::is_control) {
             return Err(refuse("the name holds control characters"));
         }
-        Ok(Self { name: name.trim().into(), host, port, map, trim: Trim::default(), wire: None })
+        Ok(Self { name: name.trim().into(), host, port, map, trim: Trim::default(), wire: None, codec: None })
     }
 }
 

@@ -14,6 +14,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::client::{Client, DEFAULT_PORT};
+use crate::codec::Codec;
 
 /// Why a list could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +133,7 @@ struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wire: Option<WireName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    codec: Option<CodecName>,
+    codec: Option<Codec>,
     #[serde(default, skip_serializing_if = "is_zero")]
     gain_db: f32,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -169,12 +170,6 @@ enum WireName {
     Plain,
 }
 
-#[derive(Clone, Copy, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum CodecName {
-    Pcm16,
-}
-
 impl Entry {
     fn into_client(self, name: String) -> Result<Client, String> {
         let outputs = match (self.channel, self.channels) {
@@ -203,8 +198,11 @@ impl Entry {
             WireName::Rtp => Wire::Rtp,
             WireName::Plain => Wire::Plain,
         });
+        if wire == Some(Wire::Plain) && self.codec.is_some_and(|codec| codec != Codec::Pcm16) {
+            return Err("headerless PCM has 16 bits: its `codec` is `pcm16`".into());
+        }
         let trim = Trim { gain_db: self.gain_db, mute: self.mute, invert: self.invert };
-        Ok(Client { name, host: self.ip, port: self.port, map, trim, wire })
+        Ok(Client { name, host: self.ip, port: self.port, map, trim, wire, codec: self.codec })
     }
 }
 
@@ -227,7 +225,7 @@ impl From<&Client> for Entry {
                 Wire::Rtp => WireName::Rtp,
                 Wire::Plain => WireName::Plain,
             }),
-            codec: None,
+            codec: client.codec,
             gain_db: client.trim.gain_db,
             mute: client.trim.mute,
             invert: client.trim.invert,
@@ -291,13 +289,16 @@ mod tests {
         let text = r#"{
             "b": {"ip": "::1", "channels": [0, [1, 2], 0], "wire": "plain", "codec": "pcm16",
                   "gain_db": -3.5, "mute": true, "invert": true},
-            "a": {"ip": "host.local", "port": 5, "channel": 7}
+            "a": {"ip": "host.local", "port": 5, "channel": 7},
+            "c": {"ip": "h", "channel": 1, "codec": {"opus": {"frame_ms": 10, "bitrate": 96000}}},
+            "d": {"ip": "h", "channel": 1, "codec": "pcm24"}
         }"#;
         let clients = parse(text).unwrap();
         assert_eq!(clients[0].map.to_string(), "0,1+2,0");
         assert_eq!((clients[0].port, clients[0].wire), (57_001, Some(Wire::Plain)));
         assert_eq!(clients[0].trim, Trim { gain_db: -3.5, mute: true, invert: true });
-        assert_eq!(clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["b", "a", "c", "d"]);
+        assert_eq!((clients[1].codec, clients[3].codec), (None, Some(Codec::Pcm24)));
         assert_eq!(parse(&to_text(&clients)).unwrap(), clients);
     }
 
@@ -312,6 +313,11 @@ mod tests {
             (r#"{"a": {"ip": "h", "channels": []}}"#, "at least one channel"),
             (r#"{"a": {"ip": "h", "channel": 1, "colour": 2}}"#, "unknown field `colour`"),
             (r#"{"a": {"ip": "h", "channel": 1, "gain_db": 99}}"#, "gain_db"),
+            ("{\n\"a\": {\"ip\": \"h\", \"channel\": 1, \"codec\": \"mp3\"}}", "line 2 column"),
+            (
+                r#"{"a": {"ip": "h", "channel": 1, "wire": "plain", "codec": "opus"}}"#,
+                "client `a`: headerless PCM",
+            ),
             (r#"{"a": {"ip": "h", "channel": -1}}"#, "line 1 column"),
             (r#"{"a": {"ip": "h", "channel": 1}, "a": {"ip": "h", "channel": 2}}"#, "stands twice"),
         ] {

@@ -109,6 +109,18 @@ impl EncodingSpec {
         self.wire.header_length() + payload
     }
 
+    /// What its packets hold, captured at `rate`: how receivers are told of it.
+    pub fn format(&self, rate: u32) -> Format {
+        let channels = self.map.channels();
+        let (codec, payload_type) = match self.codec() {
+            Codec::Pcm16 => (announce::Codec::L16, payload_type::of_l16(rate, channels)),
+            Codec::Pcm24 => (announce::Codec::L24, payload_type::L24),
+            Codec::Opus(_) => (announce::Codec::Opus, payload_type::OPUS),
+        };
+        let rate = self.codec().clock_rate(rate);
+        Format { payload_type, codec, channels, rate, frames: self.packet_frames() }
+    }
+
     /// Octets of the longest packet.
     pub(super) fn longest_packet(&self) -> usize {
         match self.codec() {
@@ -228,14 +240,7 @@ impl Encoding {
     }
 
     pub(super) fn format(&self, rate: u32) -> Format {
-        let channels = self.spec.map.channels();
-        let (codec, payload_type) = match self.spec.codec() {
-            Codec::Pcm16 => (announce::Codec::L16, payload_type::of_l16(rate, channels)),
-            Codec::Pcm24 => (announce::Codec::L24, payload_type::L24),
-            Codec::Opus(_) => (announce::Codec::Opus, payload_type::OPUS),
-        };
-        let rate = self.spec.codec().clock_rate(rate);
-        Format { payload_type, codec, channels, rate, frames: self.spec.packet_frames() }
+        self.spec.format(rate)
     }
 
     /// How long a packet lasts, in nanoseconds.
