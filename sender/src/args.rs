@@ -55,6 +55,10 @@ pub struct Settings {
     /// Codec of clients that do not name one [default: pcm16]
     #[arg(long)]
     pub codec: Option<CodecName>,
+    /// How losses of clients that do not say are repaired: off, request (what they ask for is sent again), auto (and parity
+    /// where that is too slow), or always with parity: duplicate, or PACKETS+ROWSxSPREAD, like 8+3x2 [default: auto]
+    #[arg(long, value_name = "REPAIR")]
+    pub repair: Option<String>,
     /// How long a packet of Opus lasts: 2.5ms, 5ms, 10ms or 20ms [default: 5ms]
     #[arg(long, value_name = "TIME")]
     pub opus_frame: Option<Span>,

@@ -119,7 +119,9 @@ impl Book {
         let (spec, ssrc) = members.peek().map(|first| (first.spec.clone(), first.ssrc))?;
         let clients = members
             .map(|active| {
-                send::Client::new(active.client.name.clone(), active.address, active.counters.clone())
+                let Active { client, address, counters, .. } = active;
+                send::Client::new(client.name.clone(), *address, counters.clone())
+                    .repaired(self.packets.repair(client))
             })
             .collect();
         Some(Encoding::new(id, spec, self.rate, ssrc, Sequence(os::random::bits() as u16), clients))

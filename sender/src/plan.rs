@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use audio::opus;
-use audio::send::{Codec, EncodingSpec, Wire};
+use audio::send::{Codec, EncodingSpec, Repair, Wire};
 use control::client::Client;
 use control::codec::{Frame, OpusOptions};
 use device::capture::{self, Capture, Source};
@@ -40,6 +40,7 @@ pub struct Packets {
     opus: opus::Spec,
     frames: Option<u16>,
     mtu: u16,
+    repair: Repair,
 }
 
 const FRAMES: std::ops::RangeInclusive<u16> = 32..=1024;
@@ -70,7 +71,14 @@ impl Packets {
                 "--wire plain: headerless PCM has 16 bits, so that only --codec pcm16 goes with it".into()
             );
         }
-        Ok(Self { wire, codec, opus: opus_defaults(settings)?, frames: settings.frames, mtu })
+        let repair = settings.repair.as_deref().unwrap_or("auto").parse();
+        let repair = repair.map_err(|error| format!("--repair: {error}"))?;
+        Ok(Self { wire, codec, opus: opus_defaults(settings)?, frames: settings.frames, mtu, repair })
+    }
+
+    /// How a client's losses are repaired.
+    pub fn repair(&self, client: &Client) -> Repair {
+        client.repair.unwrap_or(self.repair)
     }
 
     /// How a client is encoded. RTP packets of PCM shrink until they fit the MTU; headerless ones are sent as

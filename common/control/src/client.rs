@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use audio::map::{ChannelMap, Trim};
-use audio::send::Wire;
+use audio::send::{Repair, Wire};
 
 use crate::codec::Codec;
 
@@ -29,6 +29,8 @@ pub struct Client {
     pub wire: Option<Wire>,
     /// Codec.
     pub codec: Option<Codec>,
+    /// How its losses are repaired.
+    pub repair: Option<Repair>,
 }
 
 /// Why a client's description was refused.
@@ -58,7 +60,16 @@ impl FromStr for Client {
         if name.chars().any(char::is_control) {
             return Err(refuse("the name holds control characters"));
         }
-        Ok(Self { name: name.trim().into(), host, port, map, trim: Trim::default(), wire: None, codec: None })
+        Ok(Self {
+            name: name.trim().into(),
+            host,
+            port,
+            map,
+            trim: Trim::default(),
+            wire: None,
+            codec: None,
+            repair: None,
+        })
     }
 }
 

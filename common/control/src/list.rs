@@ -134,6 +134,8 @@ struct Entry {
     wire: Option<WireName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     codec: Option<Codec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    repair: Option<String>,
     #[serde(default, skip_serializing_if = "is_zero")]
     gain_db: f32,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -202,7 +204,8 @@ impl Entry {
             return Err("headerless PCM has 16 bits: its `codec` is `pcm16`".into());
         }
         let trim = Trim { gain_db: self.gain_db, mute: self.mute, invert: self.invert };
-        Ok(Client { name, host: self.ip, port: self.port, map, trim, wire, codec: self.codec })
+        let repair = self.repair.map(|text| text.parse()).transpose()?;
+        Ok(Client { name, host: self.ip, port: self.port, map, trim, wire, codec: self.codec, repair })
     }
 }
 
@@ -226,6 +229,7 @@ impl From<&Client> for Entry {
                 Wire::Plain => WireName::Plain,
             }),
             codec: client.codec,
+            repair: client.repair.map(|repair| repair.to_string()),
             gain_db: client.trim.gain_db,
             mute: client.trim.mute,
             invert: client.trim.invert,
@@ -291,7 +295,7 @@ mod tests {
                   "gain_db": -3.5, "mute": true, "invert": true},
             "a": {"ip": "host.local", "port": 5, "channel": 7},
             "c": {"ip": "h", "channel": 1, "codec": {"opus": {"frame_ms": 10, "bitrate": 96000}}},
-            "d": {"ip": "h", "channel": 1, "codec": "pcm24"}
+            "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2"}
         }"#;
         let clients = parse(text).unwrap();
         assert_eq!(clients[0].map.to_string(), "0,1+2,0");
@@ -318,6 +322,7 @@ mod tests {
                 r#"{"a": {"ip": "h", "channel": 1, "wire": "plain", "codec": "opus"}}"#,
                 "client `a`: headerless PCM",
             ),
+            (r#"{"a": {"ip": "h", "channel": 1, "repair": "much"}}"#, "client `a`: repair is off"),
             (r#"{"a": {"ip": "h", "channel": -1}}"#, "line 1 column"),
             (r#"{"a": {"ip": "h", "channel": 1}, "a": {"ip": "h", "channel": 2}}"#, "stands twice"),
         ] {

@@ -1,6 +1,9 @@
 //! What a sender does so that clients get back what the network lost: keeps what was sent for those that ask, and sends
 //! parity ahead to those that cannot wait for an answer.
 
+use std::fmt;
+use std::str::FromStr;
+
 use proto::payload_type;
 use proto::rtcp::Lost;
 use proto::units::{Mono, Sequence};
@@ -39,6 +42,39 @@ impl Default for Repair {
 impl Repair {
     /// No repair at all.
     pub const OFF: Self = Self { requests: false, advance: Advance::Off };
+    /// Only what clients ask for.
+    pub const REQUEST: Self = Self { requests: true, advance: Advance::Off };
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.advance {
+            Advance::Auto => f.write_str("auto"),
+            Advance::Off if self.requests => f.write_str("request"),
+            Advance::Off => f.write_str("off"),
+            Advance::Fixed(Spec::DUPLICATE) => f.write_str("duplicate"),
+            Advance::Fixed(spec) => write!(f, "{}+{}x{}", spec.k(), spec.m(), spec.spread()),
+        }
+    }
+}
+
+/// `off`, `request` (on request only), `auto`, or on request and with parity: `duplicate`, `K+M` or `K+MxSPREAD`.
+impl FromStr for Repair {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::OFF),
+            "request" => Ok(Self::REQUEST),
+            "auto" => Ok(Self::default()),
+            _ => {
+                let spec = text.parse().map_err(|_| {
+                    "repair is off, request, auto, duplicate, or parity like 8+3 or 8+3x2 (packets + rows x spread)"
+                })?;
+                Ok(Self { requests: true, advance: Advance::Fixed(spec) })
+            }
+        }
+    }
 }
 
 /// What `auto` chooses from, weakest first: 13 %, 33 % and 50 % of parity, in bursts of up to 2, 4 and 6 packets.
@@ -202,3 +238,37 @@ pub(super) fn parity_ssrc(ssrc: u32) -> u32 {
 
 /// Octets of the longest packet that repair sends, beyond those of the longest media packet.
 pub(super) const ROOM: usize = OVERHEAD;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_both_ways() {
+        for name in ["off", "request", "auto", "duplicate", "8+3x2", "20+10x1"] {
+            assert_eq!(name.parse::<Repair>().unwrap().to_string(), name);
+        }
+        for nonsense in ["", "8", "0+1", "8+3x0", "99+1", "Auto"] {
+            assert!(nonsense.parse::<Repair>().is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn auto_adds_parity_while_loss_is_left_and_takes_it_back() {
+        let keeper = Keeper::new(1, Sequence(0), 300, 345, [Repair::default()].into_iter());
+        let mut mender = keeper.mender(Repair::default(), Sequence(0));
+        let (latency, packet) = (100_000_000, 2_900_000);
+        let mut levels = Vec::new();
+        for unrepaired in [0, 0, 3, 3, 9, 10, 11].into_iter().chain(std::iter::repeat_n(11, 70)) {
+            mender.note_report(unrepaired, latency, packet);
+            if levels.last() != Some(&mender.level) {
+                levels.push(mender.level);
+            }
+        }
+        let ladder: Vec<_> = ladder().map(Some).collect();
+        assert_eq!(levels, [None, ladder[0], ladder[1], ladder[2], ladder[1], ladder[0], None]);
+        // What takes longer than the client waits is of no use to it.
+        mender.note_report(99, 10_000_000, packet);
+        assert_eq!(mender.level, None);
+    }
+}
