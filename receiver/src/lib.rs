@@ -183,6 +183,7 @@ impl Receiver {
     }
 
     fn hand_on(&mut self, mut feed: Box<Feed>) {
+        self.collect();
         while let Err(refused) = self.feeds.try_push(feed) {
             feed = refused;
             self.collect();

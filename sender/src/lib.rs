@@ -166,6 +166,7 @@ impl Sender {
     }
 
     fn hand_on(&mut self, mut feed: Box<Feed>) {
+        self.collect();
         while let Err(refused) = self.feeds.try_push(feed) {
             if self.ended() {
                 return;

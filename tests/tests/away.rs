@@ -117,11 +117,19 @@ fn restart<E>(
     times
 }
 
+/// The sender captures what is played to the null sink `stage`, the receiver plays to the null sink `hall`.
+fn pulse() -> Result<(Server, Pair), String> {
+    let server = Server::pulse(&["stage", "hall"])?;
+    let capture = ["--capture", "stage_mon", "--period", "441"];
+    let pair = Pair::start(&server.place, &capture, &["--playback", "hall", "--period", "441"]);
+    Ok((server, pair))
+}
+
 #[test]
 fn pulse_comes_back() {
     let _alone = alone();
-    let mut server = match Server::pulse(&["stage", "hall"]) {
-        Ok(server) => server,
+    let (mut server, mut pair) = match pulse() {
+        Ok(both) => both,
         Err(reason) => return skip(&reason),
     };
     let tone = server.place.path().join("tone.wav");
@@ -129,9 +137,6 @@ fn pulse_comes_back() {
     let sample = |index: usize| ((index / 2) as f64 * 0.05).sin() * 16_000.0 + 1.0;
     let samples = (0..frames * 2).map(|index| sample(index) as i16).collect();
     Sound { channels: 2, rate: RATE, samples }.write(&tone);
-    let capture = ["--capture", "stage_mon", "--period", "441"];
-    let playback = ["--playback", "hall", "--period", "441"];
-    let mut pair = Pair::start(&server.place, &capture, &playback);
     let times = restart(&mut server, &mut pair, |server| {
         let up = Instant::now();
         let ear = PulseEar::start(server, &tone);
@@ -252,13 +257,7 @@ fn jack_comes_back_at_another_rate() {
 #[test]
 fn servers_that_hang_hold_nobody() {
     let _alone = alone();
-    let servers: [fn() -> Result<(Server, Pair), String>; 2] = [jack, || {
-        let server = Server::pulse(&["stage", "hall"])?;
-        let capture = ["--capture", "stage_mon", "--period", "441"];
-        let pair = Pair::start(&server.place, &capture, &["--playback", "hall", "--period", "441"]);
-        Ok((server, pair))
-    }];
-    for start in servers {
+    for start in [jack, pulse] {
         let (mut server, mut pair) = match start() {
             Ok(both) => both,
             Err(reason) => return skip(&reason),

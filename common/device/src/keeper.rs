@@ -161,6 +161,7 @@ impl<F> Drop for Keeper<F> {
 
 /// The thread.
 fn keep<F>(orders: &Receiver<Order<F>>, news: &SyncSender<News<F>>) {
+    crate::system::silence_alsa();
     let mut lost = false;
     let mut next = orders.recv().ok();
     while let Some(order) = next {

@@ -125,13 +125,13 @@ fn host_ids() -> Vec<HostId> {
 /// ALSA writes to standard error whenever a device that it knows of cannot be opened; trying them is how a list is made.
 /// What matters comes back as an error.
 #[cfg(target_os = "linux")]
-fn silence_alsa() {
-    // Holds for this thread from here on. Without memory for it, ALSA stays loud.
+pub(crate) fn silence_alsa() {
+    // Holds for this thread from here on; what was kept since the last time is thrown away. Without memory for it, ALSA stays loud.
     let _ = alsa::Output::local_error_handler();
 }
 
 #[cfg(not(target_os = "linux"))]
-fn silence_alsa() {}
+pub(crate) fn silence_alsa() {}
 
 /// libjack complains on standard error when it finds no server, so it is asked only where one left its traces.
 fn jack_server_runs() -> bool {

@@ -6,7 +6,7 @@
 //! | PulseAudio starts a stream, or starts it again after an xrun | the same for up to six milliseconds |
 //! | PulseAudio or JACK hangs | callbacks stop, and whoever opens or closes a stream waits |
 //! | JACK ends, is killed, or changes its rate | it is told so at once |
-//! | a card is unplugged | ALSA says so |
+//! | a card is unplugged | by its documentation, ALSA says so; not tried |
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
