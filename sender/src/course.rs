@@ -1,12 +1,18 @@
-//! One course of positions through all the streams of a device that went away and came back.
+//! One course of positions through all the streams of a device that went away and came back, or lost time.
 
+use audio::tracker::Tracker;
 use device::capture::CaptureStamp;
 use proto::units::{Mono, Position, frames_to_nanos, nanos_to_frames};
 
-/// Numbers captured blocks in true time: between two streams, the position goes on as time does, so that what receivers
-/// have made of it holds.
-#[derive(Debug, Default)]
+/// Numbers captured blocks in true time: between two streams, and where a device loses time without a word, the position
+/// goes on as time does, so that what receivers have made of it holds. The times are those of the device's own clock,
+/// without its system's jitter: they say at which rate it really runs.
+#[derive(Debug)]
 pub(crate) struct Course {
+    rate: u32,
+    tracker: Tracker,
+    /// The first frame of the last block, on its stream's own count.
+    last: Option<Position>,
     /// Added to the positions of the stream at hand, which count from zero.
     offset: u64,
     /// Position and time of the frame after the last block.
@@ -15,13 +21,29 @@ pub(crate) struct Course {
 }
 
 impl Course {
+    /// A course of `rate` frames a second.
+    pub(crate) fn new(rate: u32) -> Self {
+        let tracker = Tracker::new(rate);
+        Self { rate, tracker, last: None, offset: 0, next: None, joined: false }
+    }
+
     /// What comes from now on is of another stream.
     pub(crate) fn renew(&mut self) {
         self.joined = false;
+        self.tracker = Tracker::new(self.rate);
+        self.last = None;
     }
 
-    /// The stamp with its position on the course; `rate` in frames a second.
-    pub(crate) fn place(&mut self, stamp: CaptureStamp, rate: u32) -> CaptureStamp {
+    /// The stamp with its position on the course, and the time at which its device's clock had it.
+    pub(crate) fn place(&mut self, stamp: CaptureStamp) -> CaptureStamp {
+        let since_last = self.last.map_or(0, |last| stamp.position.since(last));
+        self.last = Some(stamp.position);
+        if let Some(jump) = self.tracker.note(since_last as u32, stamp.at) {
+            let missed = nanos_to_frames(jump, self.rate).max(0);
+            self.offset = self.offset.wrapping_add(missed as u64);
+        }
+        let stamp = CaptureStamp { at: self.tracker.time_of(0).unwrap_or(stamp.at), ..stamp };
+        let rate = self.rate;
         if !std::mem::replace(&mut self.joined, true)
             && let Some((position, at)) = self.next
         {
@@ -44,14 +66,14 @@ mod tests {
 
     fn place(course: &mut Course, position: u64, frames: u32, at: i64) -> u64 {
         let stamp = CaptureStamp { position: Position(position), frames, at: Mono(at) };
-        let placed = course.place(stamp, RATE);
-        assert_eq!((placed.frames, placed.at), (frames, Mono(at)));
+        let placed = course.place(stamp);
+        assert_eq!(placed.frames, frames);
         placed.position.0
     }
 
     #[test]
     fn one_stream_keeps_its_own_positions() {
-        let mut course = Course::default();
+        let mut course = Course::new(RATE);
         assert_eq!(place(&mut course, 0, 480, 7 * MS), 0);
         // What a full ring left out, and a clock that jitters.
         assert_eq!(place(&mut course, 960, 480, 30 * MS), 960);
@@ -60,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_next_stream_goes_on_in_true_time() {
-        let mut course = Course::default();
+        let mut course = Course::new(RATE);
         assert_eq!(place(&mut course, 0, 480, 0), 0);
         course.renew();
         // Frame 480 was due at 10 ms; a second later, 48000 frames have gone by.
@@ -73,8 +95,19 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_glitches_is_timed_anew() {
+        let mut course = Course::new(RATE);
+        let at = |n: i64| n * 10 * MS + if n >= 200 { 25 * MS } else { 0 };
+        let placed: Vec<_> = (0..300).map(|n| place(&mut course, n as u64 * 480, 480, at(n))).collect();
+        assert_eq!(placed[199], 199 * 480);
+        // 25 ms are 1200 frames that the device never brought.
+        assert_eq!(placed[299], 299 * 480 + 1200);
+        assert_eq!(placed.windows(2).filter(|pair| pair[1] != pair[0] + 480).count(), 1);
+    }
+
+    #[test]
     fn positions_never_go_back() {
-        let mut course = Course::default();
+        let mut course = Course::new(RATE);
         assert_eq!(place(&mut course, 0, 480, 100 * MS), 0);
         course.renew();
         // The new stream says that it captured this before the old one ended.
@@ -84,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_first_stream_that_was_never_heard_leaves_nothing() {
-        let mut course = Course::default();
+        let mut course = Course::new(RATE);
         course.renew();
         assert_eq!(place(&mut course, 0, 480, 5000 * MS), 0);
     }

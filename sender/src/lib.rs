@@ -102,7 +102,7 @@ impl Sender {
             feeds,
             retired_feeds,
             feed: None,
-            course: Course::default(),
+            course: Course::new(rate),
             routings,
             retired,
             post: Post::new(&sockets),

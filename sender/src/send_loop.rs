@@ -191,7 +191,7 @@ impl SendLoop {
         // Taken out for the call, so that the rest may be borrowed.
         let Some(mut feed) = self.feed.take() else { return };
         while let Some(stamp) = feed.stamps.try_pop() {
-            let stamp = self.course.place(stamp, self.rate);
+            let stamp = self.course.place(stamp);
             if stamp.position != self.pipeline.position() {
                 self.pipeline.flush();
                 self.transmit();

@@ -107,6 +107,8 @@ pub struct Outcome {
     pub changes: Vec<(f64, audio::receive::Latency)>,
     /// Deepest the buffer was, in frames.
     pub deepest: u64,
+    /// Longest time before the DAC at which samples were taken from the buffer, in nanoseconds.
+    pub lead: i64,
 }
 
 /// Octets on the wire, headers of IP and UDP included.
@@ -269,6 +271,7 @@ impl World {
             octets: Traffic::default(),
             changes: Vec::new(),
             deepest: 0,
+            lead: 0,
         };
         Self {
             agenda,
@@ -358,6 +361,7 @@ impl World {
             Some(ear) => {
                 let mut chunk = [0.0; CHUNK];
                 while let Some(due) = ear.pace.next_chunk(ear.ring.len(), self.receive.latency()) {
+                    self.outcome.lead = self.outcome.lead.max(due.at.since(now) + frames_to_nanos(96, RATE));
                     self.receive.pull_device(now, due, &mut chunk);
                     ear.ring.extend(chunk);
                     ear.pace.pushed(CHUNK);

@@ -19,6 +19,7 @@ pub mod receive;
 pub mod repair;
 pub mod resample;
 pub mod send;
+pub mod tracker;
 
 mod detect;
 mod fade;
