@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod conceal;
 pub mod counters;
 pub mod drift;
 pub mod map;
@@ -17,7 +18,6 @@ pub mod resample;
 pub mod send;
 
 mod detect;
-mod fade;
 mod jitter;
 mod reception;
 mod timeline;

@@ -19,7 +19,7 @@ use proto::{Reject, payload_type, playout, rtcp, rtp};
 
 use crate::counters::{Counter, ReceiveCounters};
 use crate::detect::{Detector, is_report};
-use crate::fade::Fader;
+use crate::conceal::Concealer;
 use crate::jitter::{Entry, Inserted, JitterBuffer, Span};
 use crate::reception::Reception;
 use crate::send::{Transmit, Wire};
@@ -309,7 +309,7 @@ impl ReceivePipeline {
                 device.last = None;
             }
             self.cursor = cursor;
-            device.fader.jump();
+            device.concealer.jump();
         }
         let heard = Position(self.cursor.0.saturating_sub(delay));
         let Some(arrival) = stream.timeline.arrival_of(heard) else { return };
@@ -317,7 +317,7 @@ impl ReceivePipeline {
         self.latency_us.set((latency.max(0) / 1000) as u64);
         let late = latency - self.config.latency;
         let Some((resampler, servo)) = &mut device.steering else {
-            return self.read(out, channels, Some(&mut device.fader));
+            return self.read(out, channels, Some(&mut device.concealer));
         };
         if self.aligned && late.abs() > REALIGN {
             self.aligned = false;
@@ -327,11 +327,11 @@ impl ReceivePipeline {
         let speed = servo.update(late as f64 / 1e9, since_last.clamp(0.0, 0.1));
         self.counters.set_drift(speed);
         resampler.set_speed(speed);
-        resampler.process(out, |input| self.read(input, channels, Some(&mut device.fader)));
+        resampler.process(out, |input| self.read(input, channels, Some(&mut device.concealer)));
     }
 
-    /// Reads from the cursor on: audio where there is some; elsewhere a fade into silence, or zeros without a fader.
-    fn read(&mut self, out: &mut [f32], channels: usize, mut fader: Option<&mut Fader>) {
+    /// Reads from the cursor on: audio where there is some; elsewhere what conceals, or zeros without a concealer.
+    fn read(&mut self, out: &mut [f32], channels: usize, mut concealer: Option<&mut Concealer>) {
         let ended = self.stream.as_ref().is_none_or(|stream| stream.ended);
         let mut rest = out;
         while !rest.is_empty() {
@@ -346,9 +346,9 @@ impl ReceivePipeline {
                 Span::Empty => (room, false),
             };
             let (now, later) = rest.split_at_mut(frames * channels);
-            match (&mut fader, audio) {
-                (Some(fader), true) => fader.pass(now),
-                (Some(fader), false) => fader.conceal(now),
+            match (&mut concealer, audio) {
+                (Some(concealer), true) => concealer.pass(now),
+                (Some(concealer), false) => concealer.conceal(now),
                 (None, true) => {}
                 (None, false) => now.fill(0.0),
             }

@@ -5,7 +5,7 @@ use proto::units::Mono;
 
 use super::CHUNK;
 use crate::drift::Servo;
-use crate::fade::Fader;
+use crate::conceal::Concealer;
 use crate::jitter::Slot;
 use crate::resample::Steered;
 
@@ -18,7 +18,7 @@ pub struct Output {
 
 /// What only a device needs: it has a clock of its own.
 pub(super) struct DeviceOutput {
-    pub(super) fader: Fader,
+    pub(super) concealer: Concealer,
     pub(super) steering: Option<(Steered, Servo)>,
     pub(super) last: Option<Mono>,
 }
@@ -32,7 +32,7 @@ impl Output {
     /// A device. With `steered`, a resampler keeps it on the stream's time.
     pub fn device(channels: u16, rate: u32, steered: bool) -> Self {
         let device = DeviceOutput {
-            fader: Fader::new(usize::from(channels)),
+            concealer: Concealer::new(usize::from(channels), rate),
             steering: steered.then(|| (Steered::new(channels, CHUNK), Servo::default())),
             last: None,
         };
