@@ -47,7 +47,7 @@ fn run() -> Result<(), String> {
     for (name, signal) in &signals {
         for gap in [5, 10, 20] {
             let distances = measure(signal, gap * MILLISECOND);
-            let cells = distances.map(|distance| distance.map_or("-".into(), |dB| format!("{dB:.2}")));
+            let cells = distances.map(|distance| distance.map_or("-".into(), |mean| format!("{mean:.2}")));
             println!("| {name}, {gap} ms | {} |", cells.join(" | "));
         }
     }
@@ -56,7 +56,8 @@ fn run() -> Result<(), String> {
 }
 
 fn speech() -> Result<Vec<f32>, String> {
-    let names = ["Front_Center", "Front_Left", "Front_Right", "Rear_Center", "Rear_Left", "Rear_Right", "Side_Left"];
+    let names =
+        ["Front_Center", "Front_Left", "Front_Right", "Rear_Center", "Rear_Left", "Rear_Right", "Side_Left"];
     let mut signal = Vec::new();
     for name in names {
         signal.extend(decode(&Path::new(SPEECH.0).join(format!("{name}.wav")), SPEECH.1, 10.0)?);
@@ -75,13 +76,16 @@ fn music() -> Result<Vec<f32>, String> {
 /// The beginning of a recording, as one channel.
 fn decode(path: &Path, package: &str, seconds: f64) -> Result<Vec<f32>, String> {
     if !path.exists() {
-        return Err(format!("{} is missing: apt-get install {package}", path.display()));
+        return Err(format!(
+            "{} is missing: tests/packages bench, or apt-get install {package}",
+            path.display()
+        ));
     }
     let out = Command::new("sox")
         .arg(path)
         .args(["-t", "f32", "-r", &RATE.to_string(), "-c", "1", "-", "trim", "0", &seconds.to_string()])
         .output()
-        .map_err(|e| format!("sox: {e}: apt-get install sox"))?;
+        .map_err(|e| format!("sox: {e}: tests/packages bench, or apt-get install sox"))?;
     if !out.status.success() {
         return Err(format!("sox: {}", String::from_utf8_lossy(&out.stderr)));
     }
@@ -100,12 +104,16 @@ fn measure(signal: &[f32], gap: usize) -> [Option<f64>; 6] {
         let part = &signal[start..start + LEAD + gap + TAIL];
         let lost = &part[LEAD..LEAD + gap];
         let power = lost.iter().map(|s| f64::from(s * s)).sum::<f64>() / gap as f64;
-        if power.sqrt() < SILENCE { continue; }
+        if power.sqrt() < SILENCE {
+            continue;
+        }
         places += 1;
         let mut filled: Vec<Option<(Vec<f32>, Vec<f32>)>> = Vec::new();
         let hole = |fill: &dyn Fn(usize) -> f32| {
             let mut copy = part.to_vec();
-            for n in 0..gap { copy[LEAD + n] = fill(n); }
+            for n in 0..gap {
+                copy[LEAD + n] = fill(n);
+            }
             Some((part.to_vec(), copy))
         };
         filled.push(hole(&|_| 0.0));
@@ -118,7 +126,9 @@ fn measure(signal: &[f32], gap: usize) -> [Option<f64>; 6] {
         concealer.conceal(&mut ours[LEAD..LEAD + gap]);
         concealer.pass(&mut ours[LEAD + gap..]);
         filled.push(Some((part.to_vec(), ours)));
-        for o in &opus { filled.push(o.gap(part, gap)); }
+        for o in &opus {
+            filled.push(o.gap(part, gap));
+        }
         for (sum, pair) in sums.iter_mut().zip(&filled) {
             if let Some((a, b)) = pair {
                 sum.0 += fft.distance(a, b, LEAD..LEAD + gap);
@@ -129,11 +139,17 @@ fn measure(signal: &[f32], gap: usize) -> [Option<f64>; 6] {
     sums.map(|(sum, n)| (n > 0).then(|| sum / n as f64))
 }
 
-struct Opus { frame: usize }
+struct Opus {
+    frame: usize,
+}
 impl Opus {
-    fn new(frame: usize) -> Self { Self { frame } }
+    fn new(frame: usize) -> Self {
+        Self { frame }
+    }
     fn gap(&self, part: &[f32], gap: usize) -> Option<(Vec<f32>, Vec<f32>)> {
-        if gap % self.frame != 0 { return None; }
+        if gap % self.frame != 0 {
+            return None;
+        }
         let app = if self.frame == 5 * MILLISECOND { Application::LowDelay } else { Application::Audio };
         let mut encoder = Encoder::new(RATE, Channels::Mono, app).unwrap();
         encoder.set_bitrate(opus::Bitrate::Bits(96_000)).unwrap();
@@ -154,7 +170,6 @@ impl Opus {
 }
 
 fn start_of_gap(signal: &[f32]) -> f64 {
-    let mut least = f64::MAX;
     let mut sum = 0.0;
     for place in 0..200 {
         let mut concealer = Concealer::new(2, RATE);
@@ -162,22 +177,30 @@ fn start_of_gap(signal: &[f32]) -> f64 {
         concealer.pass(&mut audio);
         let t = Instant::now();
         concealer.jump();
-        let t = t.elapsed().as_secs_f64();
-        sum += t;
-        least = least.min(t);
+        sum += t.elapsed().as_secs_f64();
     }
-    eprintln!("least {least}");
     sum / 200.0 / 2.0 * 1e6
 }
 
-struct Fft { window: Vec<f32>, twiddle: Vec<(f32, f32)> }
+struct Fft {
+    window: Vec<f32>,
+    twiddle: Vec<(f32, f32)>,
+}
 impl Fft {
     fn new() -> Self {
         let w = |n: usize| 2.0 * std::f32::consts::PI * n as f32 / WINDOW as f32;
-        Self { window: (0..WINDOW).map(|n| 0.5 - 0.5 * w(n).cos()).collect(), twiddle: (0..WINDOW / 2).map(|n| (w(n).cos(), -w(n).sin())).collect() }
+        Self {
+            window: (0..WINDOW).map(|n| 0.5 - 0.5 * w(n).cos()).collect(),
+            twiddle: (0..WINDOW / 2).map(|n| (w(n).cos(), -w(n).sin())).collect(),
+        }
     }
     fn power(&self, x: &[f32]) -> Vec<f32> {
-        let mut v: Vec<(f32, f32)> = (0..WINDOW).map(|n| { let r = n.reverse_bits() >> (usize::BITS - WINDOW.trailing_zeros()); (x[r] * self.window[r], 0.0) }).collect();
+        let mut v: Vec<(f32, f32)> = (0..WINDOW)
+            .map(|n| {
+                let r = n.reverse_bits() >> (usize::BITS - WINDOW.trailing_zeros());
+                (x[r] * self.window[r], 0.0)
+            })
+            .collect();
         let mut half = 1;
         while half < WINDOW {
             for block in v.chunks_mut(2 * half) {
@@ -195,12 +218,18 @@ impl Fft {
     }
     fn distance(&self, a: &[f32], b: &[f32], gap: std::ops::Range<usize>) -> f64 {
         let floor = self.window.iter().map(|w| w * w).sum::<f32>() / 12.0 / 32768.0f32.powi(2);
-        let mut sum = 0.0; let mut n = 0;
+        let mut sum = 0.0;
+        let mut n = 0;
         for centre in gap.step_by(HOP) {
             let s = centre - WINDOW / 2;
             let (p, q) = (self.power(&a[s..s + WINDOW]), self.power(&b[s..s + WINDOW]));
-            let d: f64 = p.iter().zip(&q).map(|(p, q)| f64::from(10.0 * ((p + floor) / (q + floor)).log10()).powi(2)).sum();
-            sum += (d / p.len() as f64).sqrt(); n += 1;
+            let d: f64 = p
+                .iter()
+                .zip(&q)
+                .map(|(p, q)| f64::from(10.0 * ((p + floor) / (q + floor)).log10()).powi(2))
+                .sum();
+            sum += (d / p.len() as f64).sqrt();
+            n += 1;
         }
         sum / f64::from(n)
     }

@@ -44,9 +44,9 @@ struct Voice {
     /// The largest of it when the gap began; the model works on shares of this. Zero if there is nothing to carry on.
     peak: f32,
     /// Predicts a sample from those before it, oldest first.
-    model: Vec<f32>,
+    model: Vec<f64>,
     /// What the model did not explain of the last period.
-    excitation: Vec<f32>,
+    excitation: Vec<f64>,
     period: usize,
     place: usize,
     /// What the model has made so far, before it is faded.
@@ -154,10 +154,10 @@ impl Voice {
         if self.peak == 0.0 || strength == 0.0 {
             return 0.0;
         }
-        let sample = model::dot(&self.model, self.made.last()) + self.excitation[self.place];
+        let sample = model::predict(&self.model, self.made.last()) + self.excitation[self.place];
         self.place = if self.place + 1 < self.period { self.place + 1 } else { 0 };
         // Never louder than what was heard, whatever rounding does to the model; no denormals, which are slow.
-        let sample = if sample.abs() > 1e-9 { sample.clamp(-1.0, 1.0) } else { 0.0 };
+        let sample = if sample.abs() > 1e-9 { sample.clamp(-1.0, 1.0) as f32 } else { 0.0 };
         self.made.push(sample);
         sample * self.peak * strength
     }

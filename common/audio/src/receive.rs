@@ -17,9 +17,9 @@ use proto::playout::Playout;
 use proto::units::{self, Mono, Position, RtpTime, RtpTimeUnwrapper, Sequence, SequenceUnwrapper};
 use proto::{Reject, payload_type, playout, rtcp, rtp};
 
+use crate::conceal::Concealer;
 use crate::counters::{Counter, ReceiveCounters};
 use crate::detect::{Detector, is_report};
-use crate::conceal::Concealer;
 use crate::jitter::{Entry, Inserted, JitterBuffer, Span};
 use crate::reception::Reception;
 use crate::send::{Transmit, Wire};

@@ -20,7 +20,7 @@ pub(super) struct Analysis {
     forward: Vec<f32>,
     backward: Vec<f32>,
     /// Coefficients, the newest sample's first.
-    model: Vec<f32>,
+    model: Vec<f64>,
     shortest_period: usize,
     longest_period: usize,
     /// Frames that are compared with those a period before.
@@ -31,7 +31,7 @@ impl Analysis {
     pub(super) fn new(channels: usize, rate: u32) -> Self {
         let rate = rate as usize;
         let channels = channels.max(1);
-        let order = (2 * LARGEST_ORDER / channels).clamp(SMALLEST_ORDER, LARGEST_ORDER);
+        let order = (2 * LARGEST_ORDER / channels).clamp(SMALLEST_ORDER, LARGEST_ORDER) / 8 * 8;
         let frames = (WORK / (order * channels)).min(rate * 43 / 1000).clamp(FEWEST_FRAMES, MOST_FRAMES);
         let window = (rate / 100).clamp(LARGEST_ORDER, frames / 3);
         let longest_period = (rate * 15 / 1000).clamp(2 * COARSE, frames - window - COARSE);
@@ -71,13 +71,13 @@ impl Analysis {
     }
 
     /// Finds the coefficients, oldest sample's first, and what they do not explain of the last period. Returns the period.
-    pub(super) fn run(&mut self, model: &mut [f32], residual: &mut [f32]) -> usize {
+    pub(super) fn run(&mut self, model: &mut [f64], residual: &mut [f64]) -> usize {
         self.burg();
         model.iter_mut().zip(self.model.iter().rev()).for_each(|(to, from)| *to = *from);
         let period = self.period();
         let start = self.signal.len() - period;
         for (at, residual) in (start..).zip(&mut residual[..period]) {
-            *residual = self.signal[at] - dot(model, &self.signal[at - self.order..at]);
+            *residual = f64::from(self.signal[at]) - predict(model, &self.signal[at - self.order..at]);
         }
         period
     }
@@ -95,8 +95,10 @@ impl Analysis {
             let finite = if share.is_finite() { share } else { 0.0 };
             let reflection = finite.clamp(-LARGEST_REFLECTION, LARGEST_REFLECTION);
             for (forward, backward) in forward.iter_mut().zip(backward) {
-                (*forward, *backward) = (*forward - reflection * *backward, *backward - reflection * *forward);
+                (*forward, *backward) =
+                    (*forward - reflection * *backward, *backward - reflection * *forward);
             }
+            let reflection = f64::from(reflection);
             let (low, high) = self.model[..stage].split_at_mut(stage / 2);
             for (low, high) in low.iter_mut().zip(high.iter_mut().rev()) {
                 (*low, *high) = (*low - reflection * *high, *high - reflection * *low);
@@ -134,8 +136,17 @@ fn best(signal: &[f32], window: usize, lags: std::ops::RangeInclusive<usize>) ->
     found.1
 }
 
+/// What a model makes of the samples before. Its coefficients may be large and of both signs, which takes the precision.
+pub(super) fn predict(model: &[f64], before: &[f32]) -> f64 {
+    let mut lanes = [0.0; 8];
+    for (model, before) in model.chunks_exact(8).zip(before.chunks_exact(8)) {
+        lanes.iter_mut().zip(model.iter().zip(before)).for_each(|(lane, (a, b))| *lane += a * f64::from(*b));
+    }
+    lanes.iter().sum()
+}
+
 /// The sum of products, in lanes that the processor adds side by side.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0; 16];
     let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
     let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();

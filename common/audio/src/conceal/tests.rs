@@ -120,8 +120,8 @@ fn a_voice_that_wavers_is_closer_than_silence_and_repetition() {
     let mut phase = 0.0;
     let voice: Vec<f32> = (0..6000)
         .map(|n| {
-            phase += TAU * 180.0 * (1.0 + 0.02 * (TAU * 5.5 * n as f32 / RATE as f32).sin()) / RATE as f32;
-            (1..20).map(|k| (phase * k as f32).sin() / (4 * k) as f32).sum()
+            phase += TAU * 440.0 * (1.0 + 0.005 * (TAU * 5.5 * n as f32 / RATE as f32).sin()) / RATE as f32;
+            (1..6).map(|k| (phase * k as f32).sin() / (4 * k) as f32).sum()
         })
         .collect();
     let mut sums = [0.0; 4];

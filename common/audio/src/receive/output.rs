@@ -4,8 +4,8 @@ use proto::pcm::{self, ByteOrder};
 use proto::units::Mono;
 
 use super::CHUNK;
-use crate::drift::Servo;
 use crate::conceal::Concealer;
+use crate::drift::Servo;
 use crate::jitter::Slot;
 use crate::resample::Steered;
 
