@@ -147,7 +147,7 @@ impl Opus {
         Self { frame }
     }
     fn gap(&self, part: &[f32], gap: usize) -> Option<(Vec<f32>, Vec<f32>)> {
-        if gap % self.frame != 0 {
+        if !gap.is_multiple_of(self.frame) {
             return None;
         }
         let app = if self.frame == 5 * MILLISECOND { Application::LowDelay } else { Application::Audio };
