@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod conceal;
 pub mod counters;
 pub mod depth;
 pub mod drift;
@@ -22,7 +23,6 @@ pub mod send;
 pub mod tracker;
 
 mod detect;
-mod fade;
 mod jitter;
 mod reception;
 mod timeline;

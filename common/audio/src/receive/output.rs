@@ -5,8 +5,8 @@ use proto::units::Mono;
 
 use super::CHUNK;
 use super::decode::Decoder;
+use crate::conceal::Concealer;
 use crate::drift::Servo;
-use crate::fade::Fader;
 use crate::resample::Steered;
 
 /// What an output is to play.
@@ -32,7 +32,7 @@ pub struct Output {
 
 /// What only a device needs: it has a clock of its own.
 pub(super) struct DeviceOutput {
-    pub(super) fader: Fader,
+    pub(super) concealer: Concealer,
     pub(super) steering: Option<(Steered, Servo)>,
     pub(super) last: Option<Mono>,
 }
@@ -46,7 +46,7 @@ impl Output {
     /// A device for streams of its own rate. With `steered`, a resampler keeps it on the stream's time.
     pub fn device(channels: u16, rate: u32, steered: bool) -> Self {
         let device = DeviceOutput {
-            fader: Fader::new(usize::from(channels)),
+            concealer: Concealer::new(usize::from(channels), rate),
             steering: steered.then(|| (Steered::new(channels, CHUNK, rate, rate), Servo::default())),
             last: None,
         };
@@ -64,6 +64,7 @@ impl Output {
             let device = self.device.as_mut().ok_or("a file has the rate of its stream")?;
             let resampler = Steered::new(self.channels, CHUNK, incoming.rate, self.rate);
             device.steering = Some((resampler, Servo::default()));
+            device.concealer = Concealer::new(usize::from(self.channels), incoming.rate);
         }
         Ok(self)
     }

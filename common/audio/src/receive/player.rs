@@ -9,9 +9,9 @@ use super::decode::Decoder;
 use super::output::{DeviceOutput, Output};
 use super::pace::Due;
 use super::stream::Stream;
+use crate::conceal::Concealer;
 use crate::counters::{Counter, ReceiveCounters};
 use crate::depth::{Depth, Preset, Reason};
-use crate::fade::Fader;
 use crate::jitter::{Entry, Inserted, JitterBuffer, Span};
 
 /// Playback that is off by more than this is placed anew rather than steered, in nanoseconds.
@@ -249,7 +249,7 @@ impl Player {
         let actual = at.since(arrival);
         self.latency_us.set((actual.max(0) / 1000) as u64);
         let Some((resampler, servo)) = &mut device.steering else {
-            return self.read(stream, out, channels, decoder, Some(&mut device.fader));
+            return self.read(stream, out, channels, decoder, Some(&mut device.concealer));
         };
         let elapsed = device.last.map_or(0, |last| at.since(last)).clamp(0, 100_000_000);
         device.last = Some(at);
@@ -263,8 +263,8 @@ impl Player {
         let speed = known + servo.update(late as f64 / 1e9, elapsed as f64 / 1e9);
         self.counters.set_drift(speed);
         resampler.set_speed(speed + slew);
-        let fader = &mut device.fader;
-        resampler.process(out, |input| self.read(stream, input, channels, decoder, Some(fader)));
+        let concealer = &mut device.concealer;
+        resampler.process(out, |input| self.read(stream, input, channels, decoder, Some(concealer)));
     }
 
     fn place(&mut self, cursor: Position, device: &mut DeviceOutput) {
@@ -277,7 +277,7 @@ impl Player {
             self.held = 0;
         }
         self.cursor = cursor;
-        device.fader.jump();
+        device.concealer.jump();
     }
 
     /// Playback is far off. An adaptive latency takes what it finds for its own and goes on from there without a jump.
@@ -300,20 +300,20 @@ impl Player {
         -(step as f64) / elapsed as f64
     }
 
-    /// Reads from the cursor on: audio where there is some; elsewhere concealment, or zeros without a fader.
+    /// Reads from the cursor on: audio where there is some; elsewhere concealment, or zeros without a concealer.
     fn read(
         &mut self,
         stream: &Stream,
         out: &mut [f32],
         channels: usize,
         decoder: &mut Decoder,
-        mut fader: Option<&mut Fader>,
+        mut concealer: Option<&mut Concealer>,
     ) {
         let mut rest = out;
         while !rest.is_empty() {
             let room = rest.len() / channels;
             let cursor = self.cursor;
-            let holding = fader.is_some() && self.may_hold(stream);
+            let holding = concealer.is_some() && self.may_hold(stream);
             // How far this goes, whether it sounds, and whether a packet brought it.
             let (frames, sounds, brought, holding) = match self.buffer.span(cursor) {
                 Span::Audio { slot, payload, skip } => {
@@ -339,9 +339,9 @@ impl Player {
                 }
             };
             let (now, later) = rest.split_at_mut(frames * channels);
-            match (&mut fader, sounds) {
-                (Some(fader), true) => fader.pass(now),
-                (Some(fader), false) => fader.conceal(now),
+            match (&mut concealer, sounds) {
+                (Some(concealer), true) => concealer.pass(now),
+                (Some(concealer), false) => concealer.conceal(now),
                 (None, true) => {}
                 (None, false) => now.fill(0.0),
             }
