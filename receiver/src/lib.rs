@@ -4,10 +4,11 @@
 //!
 //! ```text
 //!  socket ──► receive thread ──samples──► playback callback, or writer thread
-//!              │   ▲   ▲ ◄──────stamps, wake-up──────┘          ▲
-//!              │   │   └──feeds (a ring and its output)── control thread ──orders──► device thread
-//!              │   └──────────────────────────────────────────┘  ▲ ▲                  │
-//!              └──events, retired feeds──────────────────────────┘ └──news, feeds─────┘
+//!              │   ▲   ▲ ◄──────stamps, wake-up──────┘
+//!              │   │   └──feeds (a ring and its output)── control thread
+//!              │   └──────────────────────────────────────────┘
+//!              └──events, retired feeds──► control thread ──orders──► device thread
+//!                                              ▲──────news, feeds──────────┘
 //! ```
 //!
 //! | thread | priority | does |
@@ -101,6 +102,7 @@ impl Receiver {
             stop: stop.clone(),
             block: vec![0.0; BLOCK * 255],
         };
+        let keeper = Some(Keeper::start().map_err(|error| error.to_string())?);
         let thread = std::thread::Builder::new().name("receive".into()).spawn(move || receive.run());
         let thread = Some(thread.map_err(|error| format!("no thread: {error}"))?);
         Ok(Self {
@@ -112,7 +114,7 @@ impl Receiver {
             waker,
             stop,
             thread,
-            keeper: Some(Keeper::start().map_err(|error| error.to_string())?),
+            keeper,
             playback: None,
             rebuilt: 0,
             lost: false,

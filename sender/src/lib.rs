@@ -8,7 +8,7 @@
 //!        └──────────wake-up────────────────┘ │  │
 //!  control thread ──routings, feeds (rings)──┘  │
 //!        ▲ ▲────────retired routings and feeds──┘
-//!        └─news, feeds── device thread
+//!        └──news, feeds── device thread
 //! ```
 //!
 //! | thread | priority | does |
@@ -116,9 +116,9 @@ impl Sender {
             inbox: Inbox::default(),
             block: vec![0.0; BLOCK * usize::from(channels)],
         };
+        let mut keeper = Keeper::start().map_err(|error| error.to_string())?;
         let thread = std::thread::Builder::new().name("send".into()).spawn(move || send.run());
         let thread = Some(thread.map_err(|error| format!("no thread: {error}"))?);
-        let mut keeper = Keeper::start().map_err(|error| error.to_string())?;
         let device = capture.request().source.is_device();
         keeper.order(opener(capture, capture_counters.clone(), waker.clone()), device);
         let mut sender = Self {

@@ -126,7 +126,8 @@ fn host_ids() -> Vec<HostId> {
 /// What matters comes back as an error.
 #[cfg(target_os = "linux")]
 pub(crate) fn silence_alsa() {
-    // Holds for this thread from here on; what was kept since the last time is thrown away. Without memory for it, ALSA stays loud.
+    // Holds for this thread from here on; what was kept since the last time is thrown away. Without memory for it, ALSA
+    // stays loud.
     let _ = alsa::Output::local_error_handler();
 }
 
