@@ -23,6 +23,7 @@ pub mod book;
 pub mod plan;
 pub mod run;
 
+mod sdp;
 mod send_loop;
 mod status;
 

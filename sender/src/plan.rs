@@ -22,6 +22,8 @@ pub struct Plan {
     pub clients: Option<PathBuf>,
     /// Where the list is written.
     pub save: Option<PathBuf>,
+    /// Where streams are described for programs that are not ours.
+    pub sdp: Option<PathBuf>,
     /// How packets are made.
     pub packets: Packets,
     /// Local address to send from.
@@ -193,6 +195,7 @@ impl Plan {
             fixed,
             clients: settings.clients.clone(),
             save: settings.save.clone(),
+            sdp: settings.sdp.clone(),
             packets,
             bind: settings.bind,
             json: settings.json,
