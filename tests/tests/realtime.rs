@@ -11,6 +11,7 @@ use audio::opus::{self, Decoder, Encoder, Spec};
 use audio::receive::Config;
 use audio::resample::Chunked;
 use control::client::Client;
+use control::codec::{Codec, OpusOptions};
 use device::capture::{self, Source};
 use device::playback::{self, Sink};
 use os::udp::Socket;
@@ -164,7 +165,15 @@ fn steady_streams_allocate_nothing() {
     let (file, file_at) = start_receiver("null", false);
     let mut headerless = client(format!("plain={plain_at}/3"));
     headerless.wire = Some(audio::send::Wire::Plain);
-    let clients = [client(format!("a={steered_at}/0,1+2")), headerless, client(format!("b={file_at}/1"))];
+    // Nobody listens there.
+    let coded = |text: &str, codec| Client { codec: Some(codec), ..client(text.into()) };
+    let clients = [
+        client(format!("a={steered_at}/0,1+2")),
+        headerless,
+        client(format!("b={file_at}/1")),
+        coded("c=127.0.0.1:9/0,1", Codec::Pcm24),
+        coded("d=127.0.0.1:10/0,1", Codec::Opus(OpusOptions::default())),
+    ];
     let streaming = start_sender(&clients);
     let frames = |receiver: &Receiver| receiver.counters.frames.get();
     wait_for("sound everywhere", || {
