@@ -8,7 +8,7 @@ use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Routing, 
 use control::client::Client;
 use proto::units::Sequence;
 
-use crate::plan::Packets;
+use crate::packets::Packets;
 
 /// A client that is being sent to.
 #[derive(Clone, Debug)]
@@ -141,15 +141,9 @@ impl Book {
 mod tests {
     use super::*;
     use crate::args::Settings;
-    use crate::plan::Plan;
 
     fn book() -> Book {
-        let settings = Settings {
-            capture: Some("silence".into()),
-            client: vec!["x=127.0.0.1:9/0".into()],
-            ..Settings::default()
-        };
-        Book::new(Plan::new(&settings).unwrap().packets, (44_100, 4), "the test".into(), None)
+        Book::new(Packets::new(&Settings::default()).unwrap(), (44_100, 4), "the test".into(), None)
     }
 
     fn clients(texts: &[&str]) -> Vec<Client> {

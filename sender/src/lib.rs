@@ -20,6 +20,7 @@
 
 pub mod args;
 pub mod book;
+pub mod packets;
 pub mod plan;
 pub mod run;
 

@@ -125,16 +125,12 @@ fn packet_time(spec: &EncodingSpec, format: &Format) -> String {
 mod tests {
     use super::*;
     use crate::args::Settings;
-    use crate::plan::Plan;
+    use crate::packets::Packets;
 
     /// A book of the list's clients, captured at 44.1 kHz.
     fn book(list: &str) -> Book {
-        let settings = Settings {
-            capture: Some("silence".into()),
-            client: vec!["x=127.0.0.1:9/0".into()],
-            ..Settings::default()
-        };
-        let mut book = Book::new(Plan::new(&settings).unwrap().packets, (44_100, 4), "test".into(), None);
+        let mut book =
+            Book::new(Packets::new(&Settings::default()).unwrap(), (44_100, 4), "test".into(), None);
         let (_, problems) = book.update(&control::list::parse(list).unwrap());
         assert!(problems.is_empty(), "{problems:?}");
         book

@@ -19,7 +19,7 @@ use receiver::Receiver;
 use sender::Sender;
 use sender::args::Settings;
 use sender::book::Book;
-use sender::plan::Plan;
+use sender::packets::Packets;
 
 /// The system's allocator, counting what real-time sections ask of it.
 struct Counting;
@@ -85,12 +85,7 @@ struct Streaming {
 }
 
 fn start_sender(clients: &[Client]) -> Streaming {
-    let settings = Settings {
-        capture: Some("silence".into()),
-        client: vec!["x=127.0.0.1:9/0".into()],
-        ..Settings::default()
-    };
-    let packets = Plan::new(&settings).unwrap().packets;
+    let packets = Packets::new(&Settings::default()).unwrap();
     let source: Source = "virtual:ppm=100,jitter=0.2".parse().unwrap();
     let request =
         capture::Request { source, rate: 44_100, channels: Some(4), wanted: 4, period: 128, repeat: false };
