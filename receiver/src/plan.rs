@@ -9,6 +9,7 @@ use audio::receive::{Adapt, Config};
 use audio::send::Wire;
 use device::playback::Sink;
 use os::udp::Socket;
+use proto::announce::{Codec, Format};
 use proto::units;
 
 use crate::args::{BufferChoice, DriftChoice, Settings, WireChoice};
@@ -108,6 +109,7 @@ impl Plan {
                 wire,
                 latency,
                 adapt: adapt(settings, latency)?,
+                format: settings.rtpmap.as_deref().map(rtpmap).transpose()?,
                 plain_rate: rate,
                 plain_channels: settings.plain_channels.unwrap_or(1),
                 cname: format!("{:016x}@receiver", os::random::bits()),
@@ -149,6 +151,30 @@ fn adapt(settings: &Settings, latency: i64) -> Result<Option<Adapt>, String> {
         );
     }
     Ok(Some(Adapt { preset, least, most }))
+}
+
+/// A payload type and what it means, as the `rtpmap` attribute of SDP says it (RFC 8866, 6.6).
+fn rtpmap(text: &str) -> Result<Format, String> {
+    let read = || {
+        let (payload_type, encoding) = text.trim().split_once(' ')?;
+        let mut parts = encoding.trim().split('/');
+        let codec = match parts.next()?.to_ascii_lowercase().as_str() {
+            "l16" => Codec::L16,
+            "l24" => Codec::L24,
+            "opus" | "multiopus" => Codec::Opus,
+            _ => return None,
+        };
+        let rate = parts.next()?.parse().ok().filter(|rate| proto::announce::RATES.contains(rate))?;
+        let channels = parts.next().map_or(Some(1), |channels| channels.parse().ok())?;
+        let payload_type = payload_type.parse().ok().filter(|number| (96..128).contains(number))?;
+        let sane = (1..=proto::announce::MAX_CHANNELS).contains(&channels)
+            && parts.next().is_none()
+            && (codec != Codec::Opus || rate == 48_000);
+        sane.then_some(Format { payload_type, codec, channels, rate, frames: 0 })
+    };
+    read().ok_or_else(|| {
+        format!("--rtpmap {text}: write a payload type from 96 to 127 and L16, L24 or opus with rate and channels, like \"97 opus/48000/2\"")
+    })
 }
 
 /// A card holds two periods and the ring before it one or two more: an eighth of the latency for each leaves half of
@@ -246,6 +272,17 @@ mod tests {
         ] {
             let error = Plan::new(&settings).err().expect(words);
             assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn rtpmaps_are_read_as_sdp_has_them() {
+        let format = |codec, payload_type, rate, channels| Format { payload_type, codec, channels, rate, frames: 0 };
+        assert_eq!(rtpmap("97 opus/48000/2"), Ok(format(Codec::Opus, 97, 48_000, 2)));
+        assert_eq!(rtpmap("96 L16/44100"), Ok(format(Codec::L16, 96, 44_100, 1)));
+        assert_eq!(rtpmap("100 L24/48000/8"), Ok(format(Codec::L24, 100, 48_000, 8)));
+        for nonsense in ["", "97", "97 opus", "97 opus/44100/2", "11 L16/44100", "97 mp3/90000", "97 L16/1/1", "97 L16/44100/0"] {
+            assert!(rtpmap(nonsense).is_err(), "{nonsense}");
         }
     }
 

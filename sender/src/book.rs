@@ -8,7 +8,7 @@ use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Routing, 
 use control::client::Client;
 use proto::units::Sequence;
 
-use crate::plan::Packets;
+use crate::packets::Packets;
 
 /// A client that is being sent to.
 #[derive(Clone, Debug)]
@@ -22,7 +22,8 @@ pub struct Active {
     /// What is known of it.
     pub counters: Arc<ClientCounters>,
     encoding: EncodingId,
-    ssrc: u32,
+    /// Synchronisation source of its packets.
+    pub ssrc: u32,
 }
 
 /// Every client being sent to, and the identities of their encodings.
@@ -40,6 +41,16 @@ impl Book {
     /// An empty book for a source of this rate and so many channels, sent from `bind` or from any address.
     pub fn new(packets: Packets, (rate, channels): (u32, u16), source: String, bind: Option<IpAddr>) -> Self {
         Self { packets, rate, channels, source, bind, active: Vec::new(), next_id: 0 }
+    }
+
+    /// Frames a second of what is captured.
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// The address to send from, where one was asked for.
+    pub fn bind(&self) -> Option<IpAddr> {
+        self.bind
     }
 
     /// Who is being sent to, in the list's order.
@@ -132,15 +143,9 @@ impl Book {
 mod tests {
     use super::*;
     use crate::args::Settings;
-    use crate::plan::Plan;
 
     fn book() -> Book {
-        let settings = Settings {
-            capture: Some("silence".into()),
-            client: vec!["x=127.0.0.1:9/0".into()],
-            ..Settings::default()
-        };
-        Book::new(Plan::new(&settings).unwrap().packets, (44_100, 4), "the test".into(), None)
+        Book::new(Packets::new(&Settings::default()).unwrap(), (44_100, 4), "the test".into(), None)
     }
 
     fn clients(texts: &[&str]) -> Vec<Client> {

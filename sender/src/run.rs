@@ -16,6 +16,7 @@ use crate::Sender;
 use crate::args::Settings;
 use crate::book::Book;
 use crate::plan::Plan;
+use crate::sdp;
 use crate::status::{self, Source};
 
 /// How often the control thread looks around.
@@ -39,6 +40,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     let mut list = List {
         path: plan.clients,
         save: plan.save,
+        sdp: plan.sdp,
         fixed: plan.fixed,
         listed: Vec::new(),
         seen: None,
@@ -122,17 +124,19 @@ fn introduce(source: &Source, book: &Book, display: &mut Display) {
     );
     for active in book.active() {
         let spec = &active.spec;
-        let span = f64::from(spec.frames) * 1e3 / f64::from(source.rate);
+        let format = spec.format(source.rate);
+        let span = f64::from(format.frames) * 1e3 / f64::from(format.rate);
         let text = format!(
-            "  {} -> {} channels {} as {}, {} frames a packet ({span:.1} ms)",
+            "  {} -> {} channels {} as {} {}, {} frames a packet ({span:.1} ms)",
             active.client.name,
             active.address,
             spec.map,
             spec.wire.name(),
-            spec.frames,
+            spec.codec().name(),
+            format.frames,
         );
         let details = json!({ "name": active.client.name, "address": active.address.to_string(),
-            "channels": spec.map.to_string(), "wire": spec.wire.name(), "frames": spec.frames });
+            "channels": spec.map.to_string(), "wire": spec.wire.name(), "codec": spec.codec().name(), "frames": format.frames });
         display.event(&text, "client", details);
     }
 }
@@ -151,6 +155,7 @@ fn conclude(source: &Source, book: &Book, sender: &Sender, display: &mut Display
 struct List {
     path: Option<PathBuf>,
     save: Option<PathBuf>,
+    sdp: Option<PathBuf>,
     fixed: Vec<Client>,
     listed: Vec<Client>,
     /// Time and length of the file when it was read last.
@@ -204,6 +209,11 @@ impl List {
             && let Err(error) = control::list::save(path, &all)
         {
             display.warn(&format!("--save: {error}"));
+        }
+        if let Some(folder) = &self.sdp
+            && let Err(error) = sdp::write(folder, book)
+        {
+            display.warn(&error);
         }
         if self.save == self.path {
             // What was written just now is no change to be read.

@@ -58,10 +58,11 @@ fn source_line(source: &Source, sender: &Sender) -> String {
 fn client_line(active: &Active) -> String {
     let counters = &active.counters;
     let mut line = format!(
-        "  {:<16} {:<22} {:<10} {}  {} packets",
+        "  {:<16} {:<22} {:<10} {:<5} {}  {} packets",
         active.client.name,
         active.address.to_string(),
         active.client.map.to_string(),
+        active.spec.codec().name(),
         meter(counters.level.dbfs(), 12),
         counters.packets.get(),
     );
@@ -119,7 +120,8 @@ fn client_value(active: &Active) -> Value {
         "address": active.address.to_string(),
         "channels": active.client.map.to_string(),
         "wire": active.spec.wire.name(),
-        "frames": active.spec.frames,
+        "codec": active.spec.codec().name(),
+        "frames": active.spec.packet_frames(),
         "packets": counters.packets.get(),
         "octets": counters.octets.get(),
         "unsent": counters.unsent.get(),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use audio::counters::{ClientCounters, ReceiveCounters};
 use audio::map::ChannelMap;
+use audio::opus;
 use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
 use audio::send::{
     Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
@@ -20,6 +21,8 @@ use proto::units::{Mono, Position, RtpTime, Sequence, frames_to_nanos};
 
 const RATE: u32 = 44_100;
 const FRAMES: u16 = 128;
+/// What becomes a packet of 5 ms of Opus, all but once in 441 rounds.
+const OPUS_FRAMES: u16 = 220;
 const CHANNELS: u16 = 16;
 /// Clients of a sending round, packets of a receiving one.
 const PER_ROUND: u64 = 16;
@@ -41,19 +44,21 @@ struct Send {
     outbox: Outbox,
     socket: Socket,
     _listeners: Vec<Socket>,
+    frames: u16,
     block: Vec<f32>,
     position: Position,
 }
 
 impl Send {
-    fn new(shared: bool) -> Self {
+    fn new(shared: bool, codec: Codec) -> Self {
+        let frames = if codec == Codec::Pcm16 { FRAMES } else { OPUS_FRAMES };
         let listeners: Vec<_> = (0..PER_ROUND).map(|_| bound()).collect();
         let client =
             |address: SocketAddr| Client::new("bench".into(), address, Arc::<ClientCounters>::default());
         let addresses = listeners.iter().map(|socket| socket.local_addr().unwrap());
         let spec = |channel: u64| EncodingSpec {
             wire: Wire::Rtp,
-            codec: Codec::Pcm16,
+            codec,
             map: ChannelMap::new(vec![vec![channel as u16]]).unwrap(),
             factor: 1.0,
             frames: FRAMES,
@@ -73,7 +78,8 @@ impl Send {
             outbox: Outbox::default(),
             socket: bound(),
             _listeners: listeners,
-            block: (0..FRAMES * CHANNELS).map(|n| f32::from(n) / 32_768.0).collect(),
+            frames,
+            block: (0..frames * CHANNELS).map(|n| f32::from(n) / 32_768.0).collect(),
             position: Position(0),
         }
     }
@@ -82,7 +88,7 @@ impl Send {
 impl Round for Send {
     fn run(&mut self) {
         self.pipeline.handle_block(self.position, Mono(0), &self.block);
-        self.position = self.position.advanced(FRAMES.into());
+        self.position = self.position.advanced(self.frames.into());
         while let Some(transmit) = self.pipeline.poll_transmit() {
             match transmit.to {
                 Recipients::All(clients) => {
@@ -117,6 +123,7 @@ impl Receive {
             wire: None,
             latency: 10_000_000,
             adapt: None,
+            format: None,
             plain_rate: RATE,
             plain_channels: 1,
             cname: "bench".into(),
@@ -178,15 +185,16 @@ impl Round for Receive {
 
 fn scenario(name: &str) -> Box<dyn Round> {
     match name {
-        "send" => Box::new(Send::new(false)),
-        "send-shared" => Box::new(Send::new(true)),
+        "send" => Box::new(Send::new(false, Codec::Pcm16)),
+        "send-shared" => Box::new(Send::new(true, Codec::Pcm16)),
+        "send-opus" => Box::new(Send::new(false, Codec::Opus(opus::Spec::default()))),
         "receive-file" => Box::new(Receive::new(false)),
         "receive-device" => Box::new(Receive::new(true)),
         other => panic!("no scenario `{other}`"),
     }
 }
 
-const SCENARIOS: [&str; 4] = ["send", "send-shared", "receive-file", "receive-device"];
+const SCENARIOS: [&str; 5] = ["send", "send-shared", "send-opus", "receive-file", "receive-device"];
 
 fn measure(round: &mut dyn Round, rounds: u64) -> Duration {
     let mut time = Duration::ZERO;

@@ -217,6 +217,7 @@ impl World {
             wire: Some(Wire::Rtp),
             latency: scenario.latency,
             adapt: scenario.adapt,
+            format: None,
             plain_rate: RATE,
             plain_channels: 1,
             cname: "sim@receiver".into(),

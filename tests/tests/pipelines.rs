@@ -115,6 +115,7 @@ impl Listener {
             wire: None,
             latency,
             adapt: None,
+            format: None,
             plain_rate: RATE,
             plain_channels: 1,
             cname: "test@listener".into(),

@@ -11,6 +11,7 @@ use audio::opus::{self, Decoder, Encoder, Spec};
 use audio::receive::Config;
 use audio::resample::Chunked;
 use control::client::Client;
+use control::codec::{Codec, OpusOptions};
 use device::capture::{self, Source};
 use device::playback::{self, Sink};
 use os::udp::Socket;
@@ -18,7 +19,7 @@ use receiver::Receiver;
 use sender::Sender;
 use sender::args::Settings;
 use sender::book::Book;
-use sender::plan::Plan;
+use sender::packets::Packets;
 
 /// The system's allocator, counting what real-time sections ask of it.
 struct Counting;
@@ -68,6 +69,7 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
         wire: None,
         latency: 30_000_000,
         adapt: None,
+        format: None,
         plain_rate: 44_100,
         plain_channels: 1,
         cname: "receiver".into(),
@@ -90,12 +92,7 @@ struct Streaming {
 }
 
 fn start_sender(clients: &[Client]) -> Streaming {
-    let settings = Settings {
-        capture: Some("silence".into()),
-        client: vec!["x=127.0.0.1:9/0".into()],
-        ..Settings::default()
-    };
-    let packets = Plan::new(&settings).unwrap().packets;
+    let packets = Packets::new(&Settings::default()).unwrap();
     let source: Source = "virtual:ppm=100,jitter=0.2".parse().unwrap();
     let request =
         capture::Request { source, rate: 44_100, channels: Some(4), wanted: 4, period: 128, repeat: false };
@@ -170,7 +167,15 @@ fn steady_streams_allocate_nothing() {
     let (file, file_at) = start_receiver("null", false);
     let mut headerless = client(format!("plain={plain_at}/3"));
     headerless.wire = Some(audio::send::Wire::Plain);
-    let clients = [client(format!("a={steered_at}/0,1+2")), headerless, client(format!("b={file_at}/1"))];
+    // Nobody listens there.
+    let coded = |text: &str, codec| Client { codec: Some(codec), ..client(text.into()) };
+    let clients = [
+        client(format!("a={steered_at}/0,1+2")),
+        headerless,
+        client(format!("b={file_at}/1")),
+        coded("c=127.0.0.1:9/0,1", Codec::Pcm24),
+        coded("d=127.0.0.1:10/0,1", Codec::Opus(OpusOptions::default())),
+    ];
     let streaming = start_sender(&clients);
     let frames = |receiver: &Receiver| receiver.counters.frames.get();
     wait_for("sound everywhere", || {

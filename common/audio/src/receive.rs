@@ -62,6 +62,8 @@ pub struct Config {
     pub latency: i64,
     /// How the latency adapts to the network when a device plays; `None` keeps it.
     pub adapt: Option<Adapt>,
+    /// What a payload type means that is neither static nor announced: for senders that are not ours.
+    pub format: Option<Format>,
     /// Frames a second of headerless PCM.
     pub plain_rate: u32,
     /// Channels of headerless PCM.
@@ -324,9 +326,9 @@ impl ReceivePipeline {
     }
 
     fn format_of(&self, payload_type: u8) -> Result<Format, Reject> {
-        let announced = || self.announced.filter(|format| format.payload_type == payload_type);
-        let format = payload_type::static_format(payload_type).or_else(announced);
-        format.ok_or(Reject::PayloadType)
+        let known = [self.announced, self.config.format].into_iter().flatten();
+        let dynamic = || known.into_iter().find(|format| format.payload_type == payload_type);
+        payload_type::static_format(payload_type).or_else(dynamic).ok_or(Reject::PayloadType)
     }
 
     /// A packet that was asked for. It says nothing of the path's delay.

@@ -200,9 +200,6 @@ impl Entry {
             WireName::Rtp => Wire::Rtp,
             WireName::Plain => Wire::Plain,
         });
-        if wire == Some(Wire::Plain) && self.codec.is_some_and(|codec| codec != Codec::Pcm16) {
-            return Err("headerless PCM has 16 bits: its `codec` is `pcm16`".into());
-        }
         let trim = Trim { gain_db: self.gain_db, mute: self.mute, invert: self.invert };
         let repair = self.repair.map(|text| text.parse()).transpose()?;
         Ok(Client { name, host: self.ip, port: self.port, map, trim, wire, codec: self.codec, repair })
@@ -318,10 +315,6 @@ mod tests {
             (r#"{"a": {"ip": "h", "channel": 1, "colour": 2}}"#, "unknown field `colour`"),
             (r#"{"a": {"ip": "h", "channel": 1, "gain_db": 99}}"#, "gain_db"),
             ("{\n\"a\": {\"ip\": \"h\", \"channel\": 1, \"codec\": \"mp3\"}}", "line 2 column"),
-            (
-                r#"{"a": {"ip": "h", "channel": 1, "wire": "plain", "codec": "opus"}}"#,
-                "client `a`: headerless PCM",
-            ),
             (r#"{"a": {"ip": "h", "channel": 1, "repair": "much"}}"#, "client `a`: repair is off"),
             (r#"{"a": {"ip": "h", "channel": -1}}"#, "line 1 column"),
             (r#"{"a": {"ip": "h", "channel": 1}, "a": {"ip": "h", "channel": 2}}"#, "stands twice"),

@@ -166,6 +166,7 @@ impl Bench {
                 least: i64::from(script.latency_ms) * 1_000_000,
                 most: i64::from(script.latency_ms.max(most)) * 1_000_000,
             }),
+            format: None,
             plain_rate: script.plain_rate.get(),
             plain_channels: channels(script.plain_channels),
             cname: "0123456789abcdef@receiver".into(),

@@ -1,0 +1,114 @@
+//! To programs that are not ours, by RTP alone: FFmpeg from the SDP file, GStreamer from the numbers in it.
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tests::program::{Program, has, skip};
+use tests::sound::Sound;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const CODECS: [&str; 3] = ["pcm16", "pcm24", "opus"];
+const PITCH: f64 = 997.0;
+
+/// A port that is free together with the next one, which RTCP has where it is not multiplexed.
+fn free_ports() -> u16 {
+    let free = |port: u16| UdpSocket::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr()).ok();
+    let pair = || {
+        let port = free(0)?.port();
+        (port % 2 == 0 && free(port + 1).is_some()).then_some(port)
+    };
+    (0..1000).find_map(|_| pair()).expect("some ports are free")
+}
+
+/// Our sender: a tone, an octave higher in the second channel, described in `folder`/x.sdp.
+fn sender(folder: &Path, codec: &str, port: u16) -> Program {
+    let (client, folder) = (format!("x=127.0.0.1:{port}/0,1"), folder.to_str().unwrap());
+    let capture = format!("tone:{PITCH}");
+    let arguments =
+        ["--capture", &capture, "--channels", "2", "--codec", codec, "--client", &client, "--sdp", folder];
+    let mut sender = Program::start("sender", &arguments);
+    let said = sender.wait_for("client");
+    assert_eq!((&said["codec"], &said["wire"]), (&codec.into(), &"rtp".into()));
+    sender
+}
+
+/// Runs a stranger while `sender` plays, and returns what it has written to `take`.
+fn hear(sender: Program, mut stranger: Command, take: &Path) -> Sound {
+    stranger.env("LC_ALL", "C");
+    let ended = Program::spawn(stranger).wait(PATIENCE);
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert!(sender.interrupt().status.success());
+    Sound::read(take)
+}
+
+/// Asserts that each channel holds its tone, at the level of `Tone`, and next to nothing else.
+fn assert_tones(sound: &Sound, codec: &str) {
+    let rate = if codec == "opus" { 48_000 } else { 44_100 };
+    assert_eq!((sound.channels, sound.rate), (2, rate));
+    for channel in 0..2 {
+        let samples = sound.channel(channel);
+        // Away from the beginning, which may be a fade, for a whole second.
+        let start = samples.len().checked_sub(rate as usize + 4800).expect("more than a second was heard");
+        let second = &samples[start..start + rate as usize];
+        let step = std::f64::consts::TAU * PITCH * f64::from(channel + 1) / f64::from(rate);
+        let (mut sine, mut cosine, mut power) = (0.0, 0.0, 0.0);
+        for (n, sample) in second.iter().enumerate() {
+            let (s, c) = (step * n as f64).sin_cos();
+            let sample = f64::from(*sample) / 32_768.0;
+            (sine, cosine, power) = (sine + s * sample, cosine + c * sample, power + sample * sample);
+        }
+        let frames = f64::from(rate);
+        let amplitude = 2.0 * sine.hypot(cosine) / frames;
+        assert!((amplitude - 0.25).abs() < 0.005, "{codec}, channel {channel}: amplitude {amplitude}");
+        let rest = power / frames / (amplitude * amplitude / 2.0) - 1.0;
+        // 25 dB below, for what Opus leaves out; linear PCM is 60 dB better than that.
+        let most = if codec == "opus" { 3e-3 } else { 1e-6 };
+        assert!(rest < most, "{codec}, channel {channel}: {rest} of the tone's power is not the tone");
+    }
+}
+
+#[test]
+fn ffmpeg_plays_every_codec() {
+    if !has("ffmpeg") {
+        return skip("ffmpeg is not installed");
+    }
+    for codec in CODECS {
+        let folder = tempfile::tempdir().unwrap();
+        let (description, take) = (folder.path().join("x.sdp"), folder.path().join("x.wav"));
+        let sender = sender(folder.path(), codec, free_ports());
+        let mut ffmpeg = Command::new("ffmpeg");
+        // The description says all that FFmpeg would look for in five seconds of sound.
+        ffmpeg
+            .args(["-v", "error", "-analyzeduration", "100000", "-protocol_whitelist", "file,udp,rtp", "-i"])
+            .arg(&description);
+        ffmpeg.args(["-t", "2", "-c:a", "pcm_s16le"]).arg(&take);
+        assert_tones(&hear(sender, ffmpeg, &take), codec);
+    }
+}
+
+#[test]
+fn gstreamer_plays_every_codec() {
+    if !has("gst-launch-1.0") {
+        return skip("gst-launch-1.0 is not installed");
+    }
+    for codec in CODECS {
+        let folder = tempfile::tempdir().unwrap();
+        let (take, port) = (folder.path().join("x.wav"), free_ports());
+        let sender = sender(folder.path(), codec, port);
+        let (encoding, parts) = match codec {
+            "pcm16" => ("L16,payload=10,clock-rate=44100,channels=2", "rtpL16depay"),
+            "pcm24" => ("L24,payload=97,clock-rate=44100,channels=2", "rtpL24depay"),
+            _ => ("OPUS,payload=98,clock-rate=48000,sprop-stereo=(string)1", "rtpopusdepay ! opusdec"),
+        };
+        let mut gstreamer = Command::new("gst-launch-1.0");
+        let pipeline = format!(
+            "udpsrc port={port} num-buffers=800 ! application/x-rtp,media=audio,encoding-name={encoding} ! \
+             {parts} ! audioconvert ! audio/x-raw,format=S16LE,channels=2 ! wavenc ! filesink location={}",
+            take.display()
+        );
+        gstreamer.arg("-q").args(pipeline.split(' '));
+        assert_tones(&hear(sender, gstreamer, &take), codec);
+    }
+}
