@@ -14,7 +14,7 @@ Examples:
   Record what comes, exactly, and end with the stream:
       receiver --listen 0.0.0.0:57001 --playback take.wav --exit-after-stream
   From GStreamer, FFmpeg or another program that sends Opus:
-      receiver --listen 5004 --rtpmap "97 opus/48000/2"
+      receiver --listen 5004 --rtpmap '97 opus/48000/2'
   Into another program:
       receiver --playback - | aplay -f S16_LE -r 44100 -c 1
 
@@ -61,7 +61,7 @@ pub struct Settings {
     /// Wire format [default: auto]
     #[arg(long)]
     pub wire: Option<WireChoice>,
-    /// What a dynamic payload type means that the sender does not announce, as SDP says it: "97 opus/48000/2"
+    /// What a dynamic payload type means that the sender does not announce, as SDP says it: 97 opus/48000/2
     #[arg(long, value_name = "RTPMAP")]
     pub rtpmap: Option<String>,
     /// Follow the sender's clock by resampling, or leave every sample as it is [default: auto]

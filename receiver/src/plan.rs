@@ -277,11 +277,21 @@ mod tests {
 
     #[test]
     fn rtpmaps_are_read_as_sdp_has_them() {
-        let format = |codec, payload_type, rate, channels| Format { payload_type, codec, channels, rate, frames: 0 };
+        let format =
+            |codec, payload_type, rate, channels| Format { payload_type, codec, channels, rate, frames: 0 };
         assert_eq!(rtpmap("97 opus/48000/2"), Ok(format(Codec::Opus, 97, 48_000, 2)));
         assert_eq!(rtpmap("96 L16/44100"), Ok(format(Codec::L16, 96, 44_100, 1)));
         assert_eq!(rtpmap("100 L24/48000/8"), Ok(format(Codec::L24, 100, 48_000, 8)));
-        for nonsense in ["", "97", "97 opus", "97 opus/44100/2", "11 L16/44100", "97 mp3/90000", "97 L16/1/1", "97 L16/44100/0"] {
+        for nonsense in [
+            "",
+            "97",
+            "97 opus",
+            "97 opus/44100/2",
+            "11 L16/44100",
+            "97 mp3/90000",
+            "97 L16/1/1",
+            "97 L16/44100/0",
+        ] {
             assert!(rtpmap(nonsense).is_err(), "{nonsense}");
         }
     }

@@ -1,4 +1,4 @@
-//! To programs that are not ours, by RTP alone: FFmpeg from the SDP file, GStreamer from the numbers in it.
+//! To and from programs that are not ours, by RTP alone: FFmpeg by SDP files, GStreamer by the numbers in them.
 
 use std::net::UdpSocket;
 use std::path::Path;
@@ -110,5 +110,97 @@ fn gstreamer_plays_every_codec() {
         );
         gstreamer.arg("-q").args(pipeline.split(' '));
         assert_tones(&hear(sender, gstreamer, &take), codec);
+    }
+}
+
+/// Our receiver, recording into `take`.
+fn receiver(take: &Path, rtpmap: Option<&str>) -> (Program, u16) {
+    let take = take.to_str().unwrap();
+    let mut arguments = vec!["--listen", "127.0.0.1:0", "--playback", take, "--exit-after-stream"];
+    arguments.extend(rtpmap.iter().flat_map(|rtpmap| ["--rtpmap", *rtpmap]));
+    let mut receiver = Program::start("receiver", &arguments);
+    let address = receiver.wait_for("listening")["address"].as_str().unwrap().to_string();
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+    (receiver, port)
+}
+
+/// Runs a stranger that sends for a while, and returns what our receiver has recorded.
+fn record(receiver: Program, mut stranger: Command, take: &Path) -> Sound {
+    stranger.env("LC_ALL", "C");
+    let sent = Program::spawn(stranger).wait(PATIENCE);
+    assert!(sent.status.success(), "{}", sent.stderr);
+    let ended = receiver.wait(PATIENCE);
+    assert!(ended.status.success(), "{}", ended.stderr);
+    Sound::read(take)
+}
+
+/// The codec of the assertions, FFmpeg's encoder and its rate, and the payload type's meaning where it has none by itself.
+const SENT: [(&str, &str, &str, Option<&str>); 3] = [
+    ("pcm16", "pcm_s16be", "44100", None),
+    ("pcm24", "pcm_s24be", "44100", Some("97 L24/44100/2")),
+    ("opus", "libopus", "48000", Some("97 opus/48000/2")),
+];
+
+#[test]
+fn what_ffmpeg_sends_is_played() {
+    if !has("ffmpeg") {
+        return skip("ffmpeg is not installed");
+    }
+    for (codec, encoder, rate, rtpmap) in SENT {
+        let folder = tempfile::tempdir().unwrap();
+        let take = folder.path().join("x.wav");
+        let (receiver, port) = receiver(&take, rtpmap);
+        let mut ffmpeg = Command::new("ffmpeg");
+        let tones = format!("aevalsrc=0.25*sin({PITCH}*2*PI*t)|0.25*sin(2*{PITCH}*2*PI*t):s={rate}:d=3");
+        ffmpeg.args(["-v", "error", "-re", "-f", "lavfi", "-i", &tones, "-c:a", encoder, "-b:a", "192k"]);
+        if rtpmap.is_some() {
+            ffmpeg.args(["-payload_type", "97"]);
+        }
+        ffmpeg.args(["-f", "rtp", &format!("rtp://127.0.0.1:{port}?pkt_size=1200")]);
+        assert_tones(&record(receiver, ffmpeg, &take), codec);
+    }
+}
+
+/// Three seconds of the tones that are listened for.
+fn write_tones(path: &Path, rate: u32) {
+    let spec = hound::WavSpec {
+        channels: 2,
+        sample_rate: rate,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut file = hound::WavWriter::create(path, spec).unwrap();
+    for n in 0..3 * rate {
+        for channel in 1..=2 {
+            let phase = std::f64::consts::TAU * PITCH * f64::from(channel * n) / f64::from(rate);
+            file.write_sample((phase.sin() * 0.25 * 32_768.0).round() as i16).unwrap();
+        }
+    }
+    file.finalize().unwrap();
+}
+
+#[test]
+fn what_gstreamer_sends_is_played() {
+    if !has("gst-launch-1.0") {
+        return skip("gst-launch-1.0 is not installed");
+    }
+    for (codec, _, rate, rtpmap) in SENT {
+        let folder = tempfile::tempdir().unwrap();
+        let take = folder.path().join("x.wav");
+        let (receiver, port) = receiver(&take, rtpmap);
+        let source = folder.path().join("tones.wav");
+        write_tones(&source, rate.parse().unwrap());
+        let payload = match codec {
+            "pcm16" => "audio/x-raw,format=S16BE ! rtpL16pay pt=10",
+            "pcm24" => "audio/x-raw,format=S24BE ! rtpL24pay pt=97",
+            _ => "audio/x-raw,format=S16LE ! opusenc bitrate=192000 ! rtpopuspay pt=97",
+        };
+        let pipeline = format!(
+            "filesrc location={} ! wavparse ! audioconvert ! {payload} ! udpsink host=127.0.0.1 port={port}",
+            source.display()
+        );
+        let mut gstreamer = Command::new("gst-launch-1.0");
+        gstreamer.arg("-q").args(pipeline.split(' '));
+        assert_tones(&record(receiver, gstreamer, &take), codec);
     }
 }

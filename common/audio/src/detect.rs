@@ -18,6 +18,8 @@ const NEAR: u16 = 16;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Detector {
+    /// A payload type that is known beside those of our own.
+    extra: Option<u8>,
     /// Source and number of the last packet that may be RTP.
     packet: Option<(u32, Sequence)>,
     length: usize,
@@ -25,12 +27,17 @@ pub(crate) struct Detector {
 }
 
 impl Detector {
+    /// One that knows this payload type beside those of our own.
+    pub(crate) fn knowing(extra: Option<u8>) -> Self {
+        Self { extra, ..Self::default() }
+    }
+
     /// The wire format, once it is clear.
     pub(crate) fn note(&mut self, datagram: &[u8]) -> Option<Wire> {
         if is_report(datagram) {
             return Some(Wire::Rtp);
         }
-        if let Some((ssrc, sequence)) = known_rtp(datagram) {
+        if let Some((ssrc, sequence)) = self.known_rtp(datagram) {
             let last = self.packet.replace((ssrc, sequence));
             let follows = |(other, number): (u32, Sequence)| {
                 other == ssrc && (1..=NEAR).contains(&sequence.since(number).unsigned_abs())
@@ -47,6 +54,15 @@ impl Detector {
         self.count += u8::from(plausible);
         (self.count >= VOUCHERS).then_some(Wire::Plain)
     }
+
+    fn known_rtp(&self, datagram: &[u8]) -> Option<(u32, Sequence)> {
+        let packet = rtp::Packet::parse(datagram).ok()?;
+        let kind = packet.header.payload_type;
+        let known = payload_type::static_format(kind).is_some()
+            || [payload_type::L16_ANNOUNCED, payload_type::L24, payload_type::OPUS].contains(&kind)
+            || self.extra == Some(kind);
+        (known && !packet.payload.is_empty()).then_some((packet.header.ssrc, packet.header.sequence))
+    }
 }
 
 /// Whether a datagram is an RTCP compound from end to end, beginning with a report as RFC 3550, 6.1, asks.
@@ -55,13 +71,6 @@ pub(crate) fn is_report(datagram: &[u8]) -> bool {
     let first = packets.next();
     matches!(first, Some(Ok(rtcp::Packet::Sender { .. } | rtcp::Packet::Receiver { .. })))
         && packets.all(|packet| packet.is_ok())
-}
-
-fn known_rtp(datagram: &[u8]) -> Option<(u32, Sequence)> {
-    let packet = rtp::Packet::parse(datagram).ok()?;
-    let kind = packet.header.payload_type;
-    let known = payload_type::static_format(kind).is_some() || kind == payload_type::L16_ANNOUNCED;
-    (known && !packet.payload.is_empty()).then_some((packet.header.ssrc, packet.header.sequence))
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl ReceivePipeline {
     pub fn new(config: Config, counters: Arc<ReceiveCounters>) -> Self {
         let buffer = JitterBuffer::new(config.slots(), MAX_PAYLOAD);
         Self {
-            sources: Sources::new(config.wire),
+            sources: Sources::new(config.wire, config.format.map(|format| format.payload_type)),
             player: Player::new(config.latency, config.adapt, buffer, counters.clone()),
             repair: Repair::new(counters.clone()),
             config,

@@ -38,6 +38,8 @@ pub(super) enum Verdict {
 pub(super) struct Sources {
     /// The wire format, or `None` to find out.
     wire: Option<Wire>,
+    /// A payload type that is known beside those of our own.
+    payload_type: Option<u8>,
     source: Option<Source>,
     candidates: [Option<(SocketAddr, Detector)>; CANDIDATES],
     next_candidate: usize,
@@ -45,8 +47,8 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn new(wire: Option<Wire>) -> Self {
-        Self { wire, ..Self::default() }
+    pub(super) fn new(wire: Option<Wire>, payload_type: Option<u8>) -> Self {
+        Self { wire, payload_type, ..Self::default() }
     }
 
     pub(super) fn current(&self) -> Option<Source> {
@@ -69,7 +71,7 @@ impl Sources {
 
     /// Nobody is listened to any more.
     pub(super) fn forget(&mut self) {
-        *self = Self::new(self.wire);
+        *self = Self::new(self.wire, self.payload_type);
     }
 
     pub(super) fn judge(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> Verdict {
@@ -104,7 +106,8 @@ impl Sources {
             self.candidates[self.next_candidate] = None;
             self.next_candidate
         });
-        let (_, detector) = self.candidates[place].get_or_insert((from, Detector::default()));
+        let (_, detector) =
+            self.candidates[place].get_or_insert((from, Detector::knowing(self.payload_type)));
         let found = detector.note(datagram);
         match self.wire {
             Some(Wire::Plain) => Some(Wire::Plain),
