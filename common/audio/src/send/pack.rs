@@ -119,7 +119,15 @@ impl Pcm {
             Sample::Bits16(order) => {
                 self.filling.resize(start + samples * pcm::BYTES_PER_SAMPLE, 0);
                 let slots = self.filling[start..].as_chunks_mut().0;
-                mix.render(block, slots, |sample, slot| pcm::write_sample(sample, order, slot))
+                // A loop for each order, without the choice inside.
+                match order {
+                    ByteOrder::Big => {
+                        mix.render(block, slots, |s, slot| pcm::write_sample(s, ByteOrder::Big, slot))
+                    }
+                    ByteOrder::Little => {
+                        mix.render(block, slots, |s, slot| pcm::write_sample(s, ByteOrder::Little, slot))
+                    }
+                }
             }
             Sample::Bits24 => {
                 self.filling.resize(start + samples * pcm::BYTES_PER_SAMPLE_24, 0);
