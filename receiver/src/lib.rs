@@ -90,6 +90,7 @@ impl Receiver {
         let thread_counters = Arc::new(LoopCounters::default());
         let stop = Arc::new(AtomicBool::new(false));
         let receive = ReceiveLoop {
+            latency: config.latency,
             pipeline: ReceivePipeline::new(config, counters.clone()),
             sockets: [socket],
             inbox: Inbox::default(),

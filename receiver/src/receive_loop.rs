@@ -49,6 +49,8 @@ pub(crate) struct Feed {
 /// Everything the thread owns.
 pub(crate) struct ReceiveLoop {
     pub(crate) pipeline: ReceivePipeline,
+    /// The latency that was asked for, in nanoseconds.
+    pub(crate) latency: i64,
     pub(crate) sockets: [Socket; 1],
     pub(crate) inbox: Inbox,
     pub(crate) wakeup: Wakeup,
@@ -109,6 +111,9 @@ impl ReceiveLoop {
             return;
         }
         let Some(mut feed) = self.feeds.try_pop() else { return };
+        // What the device before needed is over.
+        self.pipeline.set_latency(self.latency);
+        self.counters.raised_to_us.set(0);
         if let Some(output) = feed.output.take() {
             let former = self.pipeline.replace_output(output);
             if let Some(mut old) = self.feed.replace(feed) {
@@ -158,7 +163,7 @@ fn feed_device(
         let level = feed.samples.occupied_len() / feed.channels;
         let Some(due) = feed.pace.next_chunk(level, pipeline.latency()) else { return };
         let needed = due.at.since(now) + units::frames_to_nanos(CHUNK as i64, feed.rate);
-        if needed > pipeline.latency() {
+        if needed > pipeline.latency() && !pipeline.adapts() {
             pipeline.set_latency(needed + SPARE);
             counters.raised_to_us.set(((needed + SPARE) / 1000) as u64);
         }

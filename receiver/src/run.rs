@@ -239,6 +239,7 @@ impl Session {
         }
         let raised = thread.raised_to_us.get();
         // Small steps while the device settles are not worth a line each.
+        self.raised = self.raised.min(raised);
         if raised > self.raised + 500 {
             self.raised = raised;
             display.warn(&format!(

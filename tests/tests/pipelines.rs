@@ -511,6 +511,31 @@ fn a_sender_that_pauses_is_played_again_at_once() {
     assert_eq!(listener.counters.realigned.get(), 2);
 }
 
+/// A sender may start its numbers anew and keep its clock; and one stray packet may bear any number.
+#[test]
+fn numbers_that_jump_while_times_go_on_are_followed() {
+    for (stray_only, jump) in [(false, 45_000), (false, 20_000), (true, 20_000)] {
+        let mut world = stereo();
+        let mut listener = Listener::new(Output::stream_clocked(2, RATE), 30 * MS);
+        let mut sent: Vec<_> = world.packets(400);
+        let is_media = |bytes: &[u8]| bytes[1] & 0x7f == 10;
+        let mut media = 0;
+        for (bytes, ..) in sent.iter_mut().filter(|(bytes, ..)| is_media(bytes)) {
+            media += 1;
+            if media == 200 || (media > 200 && !stray_only) {
+                let number = u16::from_be_bytes([bytes[2], bytes[3]]).wrapping_add(jump);
+                bytes[2..4].copy_from_slice(&number.to_be_bytes());
+            }
+        }
+        sent.iter().for_each(|datagram| listener.take(datagram));
+        // The packet that first tells of the jump is held against the next one.
+        assert_eq!(listener.counters.packets.get(), 399, "jump by {jump}, stray only: {stray_only}");
+        let heard: Vec<_> = listener.heard.chunks_exact(2).map(|frame| frame[0]).collect();
+        let end = heard.len() as u64;
+        assert_eq!(heard[heard.len() - 1000..], (end - 1000..end).map(|n| n as i16).collect::<Vec<_>>()[..]);
+    }
+}
+
 #[test]
 fn headerless_pcm_plays_with_the_full_latency_again_after_it_ran_dry() {
     let mut world = World::new(vec![encoding(1, spec(Wire::Plain, "0", 1024), &[7])]);

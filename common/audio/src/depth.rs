@@ -103,7 +103,8 @@ const DEADBAND: i64 = 1_000_000;
 const DIFFERENT: i64 = 1_500_000;
 /// Late packets that are chance whatever their share.
 const STRAYS: u32 = 2;
-/// Growth within this time after the depth came down doubles the patience, in nanoseconds.
+/// Growth within this time after the depth came down doubles the patience, unless it is to be as short as can be. In
+/// nanoseconds.
 const REGRET: i64 = 12_000_000_000;
 /// Calm time after which the patience is the preset's again, in nanoseconds.
 const FORGIVEN: i64 = 120_000_000_000;
@@ -180,7 +181,8 @@ impl Depth {
     }
 
     fn note_growth(&mut self, at: Mono) {
-        if self.lowered.is_some_and(|lowered| at.since(lowered) < REGRET) {
+        let too_soon = self.lowered.is_some_and(|lowered| at.since(lowered) < REGRET);
+        if too_soon && self.preset != Preset::Live {
             self.patience = (self.patience * 2).min(SECONDS - 4);
             self.lowered = None;
         }

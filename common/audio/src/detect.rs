@@ -59,7 +59,7 @@ impl Detector {
         let packet = rtp::Packet::parse(datagram).ok()?;
         let kind = packet.header.payload_type;
         let known = payload_type::static_format(kind).is_some()
-            || [payload_type::L16_ANNOUNCED, payload_type::L24, payload_type::OPUS].contains(&kind)
+            || (payload_type::L16_ANNOUNCED..=payload_type::PARITY).contains(&kind)
             || self.extra == Some(kind);
         (known && !packet.payload.is_empty()).then_some((packet.header.ssrc, packet.header.sequence))
     }

@@ -127,7 +127,12 @@ impl ReceivePipeline {
         self.player.target()
     }
 
-    /// Changes the latency (the least one, where it adapts), in nanoseconds. A fixed one places playback anew.
+    /// Whether the latency adapts: then it covers what the device needs by itself.
+    pub fn adapts(&self) -> bool {
+        self.player.adapts()
+    }
+
+    /// Changes a fixed latency, in nanoseconds. Playback is placed anew.
     pub fn set_latency(&mut self, latency: i64) {
         self.player.set_latency(latency);
     }
@@ -182,6 +187,7 @@ impl ReceivePipeline {
 
     /// When [`poll_transmit`](Self::poll_transmit) has something to ask the sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
+        self.sources.current().filter(|source| source.reports)?;
         self.live_stream().and_then(|stream| self.repair.poll_timeout(stream))
     }
 
@@ -335,7 +341,8 @@ impl ReceivePipeline {
     fn handle_retransmission(&mut self, at: Mono, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
         let (sequence, payload) = retransmission::parse(packet.payload)?;
         let Some(stream) = self.stream.as_mut().filter(|stream| !stream.ended) else { return Ok(()) };
-        let place = stream.place(sequence, packet.header.timestamp);
+        let number = stream.unwrapped(sequence);
+        let place = stream.place(number, packet.header.timestamp).ok_or(Reject::Value)?;
         let format = stream.format;
         if !self.repair.missing.answered(place.sequence, at) {
             self.counters.duplicates.add(1);
@@ -352,8 +359,7 @@ impl ReceivePipeline {
     fn handle_parity(&mut self, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
         let (header, octets) = parity::Header::parse(packet.payload)?;
         let Some(stream) = self.live_stream() else { return Ok(()) };
-        let first = stream.unwrapped(header.first);
-        self.repair.collector.note(&header, octets, first)
+        self.repair.collector.note(&header, octets, stream.unwrapped(header.first))
     }
 
     /// Puts every packet that parity can rebuild into the buffer.
@@ -365,7 +371,7 @@ impl ReceivePipeline {
                 continue;
             }
             let coding = Coding::of(&stream.format);
-            let position = stream.place(stream.wrapped(found.sequence), timestamp).position;
+            let Some(Place { position, .. }) = stream.place(found.sequence, timestamp) else { continue };
             let entry = Entry {
                 sequence: found.sequence,
                 position,
@@ -494,7 +500,8 @@ impl ReceivePipeline {
             stream.begin_timeline(at, start);
             self.player.realign();
         }
-        stream.timeline.note(start, at);
+        let late = stream.timeline.note(start, at);
+        self.player.note_lateness(at, late);
         for part in datagram.chunks(MAX_PAYLOAD / frame * frame) {
             let place = self.next_place();
             let entry = Entry {

@@ -1,5 +1,4 @@
-//! Resampling, by rubato: one that is steered while it runs, one that hands out chunks of a fixed length, and one for
-//! files.
+//! Resampling: one that is steered while it runs, one that hands out chunks of a fixed length, and one for files, by rubato.
 
 mod chunked;
 mod converter;
@@ -8,14 +7,3 @@ mod steered;
 pub use chunked::Chunked;
 pub use converter::Converter;
 pub use steered::Steered;
-
-use rubato::{SincInterpolationParameters, SincInterpolationType, WindowFunction};
-
-/// Between two taps, the filter is known at this many points.
-const OVERSAMPLING: usize = 256;
-
-fn sinc(taps: usize, window: WindowFunction) -> SincInterpolationParameters {
-    SincInterpolationParameters::new(taps, window)
-        .oversampling_factor(OVERSAMPLING)
-        .interpolation(SincInterpolationType::Cubic)
-}

@@ -61,7 +61,7 @@ pub enum Recipients<'a> {
 /// Octets of the longest packet that repair sends.
 const LARGEST_REPAIR: usize = crate::receive::MAX_PAYLOAD + rtp::HEADER_LENGTH + ROOM;
 /// Packets of a compound that are looked at: a client sends three.
-const MAX_REPORTS: usize = 8;
+const MAX_REPORTS: usize = 4;
 /// Time between two reports to a client, in nanoseconds.
 const REPORT_INTERVAL: i64 = 1_000_000_000;
 

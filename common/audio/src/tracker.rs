@@ -10,7 +10,7 @@ const MEMORY: f64 = 10e9;
 /// This many times in a row that are off by as many nanoseconds say that the device has lost time. One alone says that its
 /// callback was held up.
 const OFF_RUN: u32 = 8;
-const OFF: f64 = 1e6;
+const OFF: i64 = 1_000_000;
 /// Callbacks before a rate is believed.
 const FEW: f64 = 8.0;
 
@@ -23,14 +23,15 @@ pub struct Tracker {
     /// The filtered time of the last callback; `None` before the first.
     at: Option<Mono>,
     callbacks: f64,
-    off: u32,
+    /// Times in a row that were off by much the same, and by how much the first of them was.
+    off: (u32, i64),
 }
 
 impl Tracker {
     /// For a device that is to run at `rate` frames a second.
     pub fn new(rate: u32) -> Self {
         let nominal = 1e9 / f64::from(rate);
-        Self { nominal, frame: nominal, at: None, callbacks: 0.0, off: 0 }
+        Self { nominal, frame: nominal, at: None, callbacks: 0.0, off: (0, 0) }
     }
 
     /// Takes the time of a callback that comes so many frames after the last one. Returns by how much the device jumped, in
@@ -43,12 +44,16 @@ impl Tracker {
         let frames = f64::from(frames);
         let expected = last.plus((frames * self.frame) as i64);
         let error = at.since(expected);
-        self.off = if (error as f64).abs() > OFF { self.off + 1 } else { 0 };
-        if self.off >= OFF_RUN {
-            (self.at, self.callbacks, self.off) = (Some(at), 0.0, 0);
+        self.off = match self.off {
+            _ if error.abs() <= OFF => (0, 0),
+            (run, first) if run > 0 && (error - first).abs() <= OFF => (run + 1, first),
+            _ => (1, error),
+        };
+        if self.off.0 >= OFF_RUN {
+            (self.at, self.callbacks, self.off) = (Some(at), 0.0, (0, 0));
             return Some(error);
         }
-        if self.off > 0 && self.callbacks > FEW {
+        if self.off.0 > 0 && self.callbacks > FEW {
             self.at = Some(expected);
             return None;
         }

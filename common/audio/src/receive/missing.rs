@@ -16,6 +16,12 @@ const AT_ONCE: usize = 64;
 const FIRST_GUESS: i64 = 4_000_000;
 /// Shortest time between two questions for the same packet, in nanoseconds.
 const SHORTEST: i64 = 1_000_000;
+/// Packets that are found missing at a time: of a longer outage, the newest.
+const AT_A_TIME: u64 = 128;
+/// Questions that each packet of the stream allows, and the most that are saved up. What was never sent cannot be asked for
+/// without end.
+const ALLOWANCE: u32 = 2;
+const SAVED: u32 = 512;
 /// Longest that packets out of order are waited for, in nanoseconds.
 const LONGEST_REORDER: i64 = 5_000_000;
 
@@ -46,6 +52,8 @@ pub(super) struct Missing {
     /// What all but 2 % of the packets are late by, at most.
     usual_lateness: i64,
     due: Vec<u64>,
+    /// Questions that may be asked.
+    allowed: u32,
 }
 
 impl Missing {
@@ -60,6 +68,7 @@ impl Missing {
             reorder: 0,
             usual_lateness: SHORTEST,
             due: Vec::with_capacity(AT_ONCE),
+            allowed: SAVED,
         }
     }
 
@@ -87,8 +96,15 @@ impl Missing {
         self.usual_lateness = (self.usual_lateness + step).max(0);
     }
 
+    /// Another sender: nothing is known of the way to it.
+    pub(super) fn forget(&mut self) {
+        (self.round_trip, self.measured) = (FIRST_GUESS, false);
+        (self.reorder, self.usual_lateness) = (0, SHORTEST);
+    }
+
     /// A packet came as it was sent first.
     pub(super) fn arrived(&mut self, sequence: u64, at: Mono) {
+        self.allowed = (self.allowed + ALLOWANCE).min(SAVED);
         if sequence >= self.next {
             self.open_until(sequence, at, true);
             self.next = sequence + 1;
@@ -101,7 +117,7 @@ impl Missing {
     /// A packet came in answer to a question. Returns whether it was missing.
     pub(super) fn answered(&mut self, sequence: u64, at: Mono) -> bool {
         let Some(hole) = self.close(sequence).filter(|hole| hole.asks > 0) else { return false };
-        let took = at.since(hole.first_asked);
+        let took = at.since(hole.first_asked).max(0);
         if !self.measured || (hole.asks == 1 && took < self.round_trip) {
             self.round_trip = took;
             self.measured = true;
@@ -129,7 +145,7 @@ impl Missing {
             self.reorder -= self.reorder / 256 + 1;
         }
         // Of a long outage only the newest can be kept in mind.
-        for number in self.next.max(sequence.saturating_sub(ROOM as u64))..sequence {
+        for number in self.next.max(sequence.saturating_sub(AT_A_TIME))..sequence {
             let due = if overtaken { now.plus(self.reorder) } else { now };
             let hole = &mut self.holes[number as usize % ROOM];
             self.open += usize::from(!hole.open);
@@ -182,9 +198,17 @@ impl Missing {
             let left = deadline(number).map_or(i64::MAX, |deadline| deadline.since(now));
             // What cannot come in time is not worth a question; the round trip is an average, so not quite all of it.
             if hole.asks >= MOST_ASKS || left < self.round_trip / 4 * 3 {
+                if hole.asks == 0 && left > 0 {
+                    // Without a question there is no answer that could say better.
+                    self.round_trip -= self.round_trip / 16;
+                }
                 self.close(number);
                 continue;
             }
+            if self.allowed == 0 {
+                break;
+            }
+            self.allowed -= 1;
             let patient = self.round_trip + self.round_trip / 4;
             let interval = if left < 4 * patient { patient / 3 } else { patient };
             let hole = &mut self.holes[number as usize % ROOM];

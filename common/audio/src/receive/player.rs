@@ -16,6 +16,8 @@ use crate::jitter::{Entry, Inserted, JitterBuffer, Span};
 
 /// Playback that is off by more than this is placed anew rather than steered, in nanoseconds.
 const REALIGN: i64 = 10_000_000;
+/// Where nothing steers, in nanoseconds.
+const UNSTEERED: i64 = 100_000_000;
 /// By how much an adaptive latency comes down or goes up, beside the drift: shares of the playing speed.
 const SLEW: f64 = 2_500e-6;
 /// An adaptive latency follows its target only where they differ by more than this, in nanoseconds.
@@ -142,13 +144,12 @@ impl Player {
     }
 
     pub(super) fn set_latency(&mut self, latency: i64) {
+        self.aligned &= self.adapt.is_some() || self.asked == latency;
         self.asked = latency;
-        if let Some((adapt, _)) = &mut self.adapt {
-            adapt.least = latency;
-            adapt.most = adapt.most.max(latency);
-        } else {
-            self.aligned = false;
-        }
+    }
+
+    pub(super) fn adapts(&self) -> bool {
+        self.adapt.is_some()
     }
 
     pub(super) fn take_change(&mut self) -> Option<Reason> {
@@ -236,7 +237,8 @@ impl Player {
         let decoder = &mut output.decoder;
         let Some(device) = &mut output.device else { return };
         let at = due.at;
-        let delay = device.steering.as_ref().map_or(0.0, |(resampler, _)| resampler.delay()).round() as u64;
+        let lag = device.steering.as_ref().map_or(0.0, |(resampler, _)| resampler.lag());
+        let delay = lag as u64;
         let reach = units::frames_to_nanos((delay + CHUNK as u64) as i64, stream.format.rate);
         self.lead.note(self.now, at.since(self.now) + reach);
         if !self.aligned {
@@ -246,9 +248,12 @@ impl Player {
         }
         let heard = Position(self.cursor.0.saturating_sub(delay));
         let Some(arrival) = stream.timeline.arrival_of(heard) else { return };
-        let actual = at.since(arrival);
+        // The part of a frame that the resampler is ahead.
+        let actual = at.since(arrival) + ((lag - delay as f64) * 1e9 / f64::from(stream.format.rate)) as i64;
         self.latency_us.set((actual.max(0) / 1000) as u64);
         let Some((resampler, servo)) = &mut device.steering else {
+            // The clocks are left to drift apart until that is heard.
+            self.aligned &= (actual - self.latency).abs() <= UNSTEERED;
             return self.read(stream, out, channels, decoder, Some(&mut device.concealer));
         };
         let elapsed = device.last.map_or(0, |last| at.since(last)).clamp(0, 100_000_000);

@@ -50,6 +50,7 @@ impl Repair {
     pub(super) fn forget(&mut self) {
         self.retransmission = None;
         self.parity = None;
+        self.missing.forget();
     }
 
     /// Other packets follow, of which this is the first.

@@ -10,6 +10,10 @@ use crate::timeline::Timeline;
 
 /// Time stamps further than this from the last ones belong to a new timeline, in seconds.
 const MAX_JUMP: u32 = 2;
+/// Numbers further than this from the highest ones are of a sender that has started anew (RFC 3550, A.1).
+const MAX_DROPOUT: u64 = 3000;
+/// A packet that came by another way may lie this far beyond the newest, in packets.
+const MAX_AHEAD: u64 = 512;
 /// Packets in a row that come too late before the timeline is placed anew.
 const LATE_RUN: u32 = 8;
 
@@ -78,15 +82,19 @@ impl Stream {
         if self.ended || self.format.rate != format.rate {
             return Ok(Fit::Restarted);
         }
-        let distance = self.time.peek(header.timestamp).since(self.time.last()).unsigned_abs();
-        let near_in_time = distance <= u64::from(MAX_JUMP * self.format.rate);
-        if near_in_time {
+        let near_in_time = self.near_in_time(header.timestamp);
+        let another = self.reception.ssrc() != header.ssrc;
+        let highest = self.newest.map_or(0, |(newest, _)| newest.sequence);
+        let near = another
+            || self.newest.is_none()
+            || self.unwrapped(header.sequence).abs_diff(highest) <= MAX_DROPOUT;
+        if near_in_time && near {
             self.suspect = None;
-            let same = self.reception.ssrc() == header.ssrc;
-            return Ok(if same { Fit::Same } else { Fit::Switched });
+            return Ok(if another { Fit::Switched } else { Fit::Same });
         }
         if self.suspect == Some(header.sequence) {
-            return Ok(Fit::Restarted);
+            self.suspect = None;
+            return Ok(if near_in_time { Fit::Switched } else { Fit::Restarted });
         }
         self.suspect = Some(header.sequence.next());
         Err(Reject::Value)
@@ -116,10 +124,21 @@ impl Stream {
         (place, self.timeline.note(place.position, at))
     }
 
-    /// Where a packet belongs that came by another way than it was sent first.
-    pub(super) fn place(&self, sequence: Sequence, time: RtpTime) -> Place {
-        let position = self.time.peek(time).0.wrapping_add(self.position_offset);
-        Place { sequence: self.unwrapped(sequence), position: Position(position) }
+    /// Where a packet belongs that came by another way than it was sent first; `None` where number and time contradict each
+    /// other, or the rest of the stream.
+    pub(super) fn place(&self, sequence: u64, time: RtpTime) -> Option<Place> {
+        let (newest, _) = self.newest?;
+        let position = Position(self.time.peek(time).0.wrapping_add(self.position_offset));
+        let off = position.since(self.expected_position(sequence)?).unsigned_abs();
+        let fits = self.near_in_time(time)
+            && sequence <= newest.sequence + MAX_AHEAD
+            && off <= u64::from(self.format.rate / 4);
+        fits.then_some(Place { sequence, position })
+    }
+
+    fn near_in_time(&self, time: RtpTime) -> bool {
+        let distance = self.time.peek(time).since(self.time.last()).unsigned_abs();
+        distance <= u64::from(MAX_JUMP * self.format.rate)
     }
 
     pub(super) fn unwrapped(&self, sequence: Sequence) -> u64 {

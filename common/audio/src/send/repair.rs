@@ -105,7 +105,8 @@ pub(super) struct Mender {
     advance: Advance,
     level: Option<Spec>,
     calm: u32,
-    unrepaired: u32,
+    /// As last reported; the first report says what was before.
+    unrepaired: Option<u32>,
 }
 
 impl Keeper {
@@ -148,7 +149,7 @@ impl Keeper {
             advance: repair.advance,
             level: if let Advance::Fixed(spec) = repair.advance { Some(spec) } else { None },
             calm: 0,
-            unrepaired: 0,
+            unrepaired: None,
         }
     }
 
@@ -178,9 +179,10 @@ impl Mender {
         self.requests.is_some()
     }
 
+    /// Takes a request, as far as it is shorter than what is kept.
     pub(super) fn ask(&mut self, now: Mono, lost: Lost<'_>) {
         if let Some(requests) = &mut self.requests {
-            lost.sequences().for_each(|sequence| requests.ask(now, sequence));
+            lost.sequences().take(HISTORY).for_each(|sequence| requests.ask(now, sequence));
         }
     }
 
@@ -191,8 +193,8 @@ impl Mender {
 
     /// Takes what a client reports: packets that nothing brought back, in all, and its latency in nanoseconds.
     pub(super) fn note_report(&mut self, unrepaired: u32, latency: i64, packet_time: i64) {
-        let fresh = unrepaired.wrapping_sub(self.unrepaired);
-        self.unrepaired = unrepaired;
+        let before = self.unrepaired.replace(unrepaired).unwrap_or(unrepaired);
+        let fresh = unrepaired.wrapping_sub(before);
         if self.advance != Advance::Auto {
             return;
         }
