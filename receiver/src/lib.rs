@@ -38,6 +38,7 @@ use device::keeper::{Keeper, News, Open, Started};
 use device::playback::{self, Drain, PlaybackCounters};
 use os::udp::{Inbox, Socket};
 use os::wait::Waker;
+use proto::announce::Codec;
 use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
@@ -129,6 +130,8 @@ impl Receiver {
         let counters = Arc::new(PlaybackCounters::default());
         self.playback = Some(counters.clone());
         let (request, waker) = (request.clone(), self.waker.clone());
+        // Until a stream says otherwise, it will have the rate that is asked for.
+        let incoming = incoming.unwrap_or(Incoming { rate: request.rate, channels: 1, codec: Codec::L16 });
         let device = request.sink.is_device();
         let mut again = false;
         let open: Open<Box<Feed>> = Box::new(move || {
@@ -259,7 +262,7 @@ fn open_at_any_rate(
 /// The rings of an output: the device's end and the receive thread's.
 fn connect(
     request: &playback::Request,
-    incoming: Option<Incoming>,
+    incoming: Incoming,
     steered: bool,
     counters: Arc<PlaybackCounters>,
     waker: Waker,
@@ -274,10 +277,7 @@ fn connect(
     } else {
         Output::stream_clocked(request.channels, request.rate)
     };
-    let output = match incoming {
-        Some(incoming) => output.playing(incoming).map_err(std::io::Error::other)?,
-        None => output,
-    };
+    let output = output.playing(incoming).map_err(std::io::Error::other)?;
     let feed = Feed {
         output: Some(Box::new(output)),
         samples,
