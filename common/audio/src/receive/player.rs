@@ -246,7 +246,9 @@ impl Player {
         }
         let heard = Position(self.cursor.0.saturating_sub(delay));
         let Some(arrival) = stream.timeline.arrival_of(heard) else { return };
-        let actual = at.since(arrival);
+        // Whole frames alone would have the servo follow a saw.
+        let part = device.steering.as_ref().map_or(0.0, |(resampler, _)| resampler.lag() - delay as f64);
+        let actual = at.since(arrival) + (part * 1e9 / f64::from(stream.format.rate)) as i64;
         self.latency_us.set((actual.max(0) / 1000) as u64);
         let Some((resampler, servo)) = &mut device.steering else {
             return self.read(stream, out, channels, decoder, Some(&mut device.concealer));

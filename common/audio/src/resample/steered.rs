@@ -20,6 +20,11 @@ pub struct Steered {
     /// Frames a second, output over input, at speed 0.
     ratio: f64,
     delay: f64,
+    /// Input frames for an output frame at the end of the last chunk, and at the end of the next.
+    step: f64,
+    next_step: f64,
+    /// Input frames taken beyond what the output so far stands for.
+    ahead: f64,
     input: Vec<f32>,
 }
 
@@ -41,13 +46,20 @@ impl Steered {
         let input = vec![0.0; inner.input_frames_max() * channels];
         // rubato takes a step before each frame that it hands out, and its filters begin one point late.
         let delay = taps as f64 / 2.0 - 1.0 / ratio - 1.0 / OVERSAMPLING as f64;
-        Self { inner, channels, chunk, ratio, delay, input }
+        let step = 1.0 / ratio;
+        Self { inner, channels, chunk, ratio, delay, step, next_step: step, ahead: 0.0, input }
     }
 
     /// Input frames by which the output lags behind the input: output frame `n` sounds like input frame
     /// `n * from / to - delay`.
     pub fn delay(&self) -> f64 {
         self.delay
+    }
+
+    /// Input frames by which the next chunk's first frame lags behind all the input that was taken: the
+    /// [`delay`](Self::delay), and a part of a frame that changes from chunk to chunk, since input is taken in whole ones.
+    pub fn lag(&self) -> f64 {
+        self.delay + self.ahead
     }
 
     /// Frames that each call of [`process`](Self::process) hands out.
@@ -64,13 +76,16 @@ impl Steered {
     pub fn set_speed(&mut self, speed: f64) {
         // rubato's ratio is output over input: more input for the same output is a lower ratio.
         let correction = 1.0 + speed.clamp(-MAX_CORRECTION * 0.9, MAX_CORRECTION * 0.9);
-        let applied = self.inner.set_resample_ratio(self.ratio / correction, true);
+        let ratio = self.ratio / correction;
+        self.next_step = 1.0 / ratio;
+        let applied = self.inner.set_resample_ratio(ratio, true);
         debug_assert!(applied.is_ok(), "the ratio is clamped to the range that was asked for");
     }
 
     /// Forgets all input, as if newly built.
     pub fn reset(&mut self) {
         self.inner.reset();
+        (self.step, self.next_step, self.ahead) = (1.0 / self.ratio, 1.0 / self.ratio, 0.0);
     }
 
     /// Fills one chunk of output; `read` is asked once to fill the input that it takes.
@@ -82,6 +97,11 @@ impl Steered {
             let mut to = InterleavedSlice::new_mut(out, self.channels, self.chunk).ok()?;
             self.inner.process_into_buffer(&from, &mut to, None).ok()
         });
+        // rubato's step changes evenly over the chunk, before each frame.
+        let frames = self.chunk as f64;
+        let stood_for = frames * self.step + (frames + 1.0) / 2.0 * (self.next_step - self.step);
+        self.ahead += needed as f64 - stood_for;
+        self.step = self.next_step;
         debug_assert!(done.is_some(), "the buffers have the sizes that rubato asks for");
     }
 }
@@ -145,6 +165,30 @@ mod tests {
         let first = resample(&mut steered, &input);
         steered.reset();
         assert_eq!(resample(&mut steered, &input), first);
+    }
+
+    #[test]
+    fn the_lag_is_known_while_the_speed_changes() {
+        for (from, to) in PAIRS {
+            let mut steered = Steered::new(1, 8, from, to);
+            let (mut taken, mut worst, mut out) = (0, 0.0f64, [0.0; 8]);
+            for round in 0..100 {
+                steered.set_speed(f64::from(round * 7919 % 1000 - 500) * 1e-6);
+                let expected = f64::from(taken) - steered.lag();
+                // Each sample is its own place.
+                steered.process(&mut out, |input| {
+                    for sample in input {
+                        *sample = taken as f32;
+                        taken += 1;
+                    }
+                });
+                if round > 60 {
+                    worst = worst.max((f64::from(out[0]) - expected).abs());
+                }
+            }
+            // The filter's gain is right to 3e-5, which counts for much where values are thousands.
+            assert!(worst < 0.15, "{from} to {to}: {worst} frames off");
+        }
     }
 
     #[test]
