@@ -4,8 +4,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audio::depth::{Preset, Reason};
@@ -58,6 +58,11 @@ static ALLOCATOR: Counting = Counting;
 
 /// The tests share the counter, so they run one after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    // A test that failed says so itself.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn offences_during(body: impl FnOnce()) -> u64 {
     let before = OFFENCES.load(Ordering::Relaxed);
@@ -126,7 +131,7 @@ fn wait_for(what: &str, mut fulfilled: impl FnMut() -> bool) {
 
 #[test]
 fn the_check_itself_finds_an_allocation() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let _alone = alone();
     let found = offences_during(|| {
         let _section = os::realtime::section();
         drop(std::hint::black_box(vec![1u8; 100]));
@@ -138,7 +143,7 @@ fn the_check_itself_finds_an_allocation() {
 /// libopus's own memory is not counted here: it is taken where a codec is created, the rest lies on the stack.
 #[test]
 fn codecs_and_resamplers_allocate_nothing() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let _alone = alone();
     let mut redundant = 0;
     for (channels, spec) in [1u16, 2, 5].into_iter().flat_map(|channels| SPECS.map(|spec| (channels, spec))) {
         let frames = usize::from(spec.frame.frames());
@@ -197,13 +202,13 @@ const SPECS: [Spec; 2] = [
     },
 ];
 
-/// A path with a round trip of 3 ms, and one of 60.
+/// A path with a round trip of 3 to 4 ms, and one of 120.
 fn near(loss: Loss) -> LinkSpec {
     LinkSpec { loss, delay: 1_500_000, jitter: Jitter::Uniform { most: 500_000 }, ..LinkSpec::default() }
 }
 
 fn far(loss: Loss) -> LinkSpec {
-    LinkSpec { delay: 30 * MS, ..near(loss) }
+    LinkSpec { delay: 60 * MS, ..near(loss) }
 }
 
 fn cases() -> Vec<Case> {
@@ -228,12 +233,12 @@ fn cases() -> Vec<Case> {
             o.counters.retransmitted.get() > 100 && o.client.resent.get() > 100
         }),
         ("too many requests", over(near(Loss::Random(0.6)), "request"), |o| o.client.refused.get() > 0),
-        ("parity as it is needed", over(far(BURSTS), "auto"), |o| {
+        ("parity as it is needed", Scenario { latency: 100 * MS, ..over(far(BURSTS), "auto") }, |o| {
             o.client.parity.get() > 100 && o.counters.rebuilt.get() > 20
         }),
         ("duplicates", over(far(SOME), "duplicate"), |o| o.counters.rebuilt.get() > 100),
         ("rows of parity", over(far(BURSTS), "8+3x2"), |o| o.counters.rebuilt.get() > 100),
-        ("rows of parity to a file", Scenario { ear: Ear::File, ..over(near(BURSTS), "8+3x2") }, |o| {
+        ("rows of parity to a file", Scenario { ear: Ear::File, ..over(far(BURSTS), "8+3x2") }, |o| {
             o.counters.rebuilt.get() > 100
         }),
         ("concealment", over(near(BURSTS), "off"), |o| o.counters.concealed_frames.get() > 10_000),
@@ -268,14 +273,14 @@ fn cases() -> Vec<Case> {
                     .collect(),
                 ..over(near(SOME), "auto")
             },
-            |o| o.client.resent.get() > 100 && o.counters.retransmitted.get() > 100,
+            |o| o.counters.retransmitted.get() > 100,
         ),
     ]
 }
 
 #[test]
 fn bad_networks_allocate_nothing() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let _alone = alone();
     for (name, scenario, came_about) in cases() {
         let mut outcome = None;
         let found = offences_during(|| outcome = Some(run(&scenario, 1)));
@@ -291,7 +296,7 @@ fn bad_networks_allocate_nothing() {
 /// A routing that is freed where the send thread runs is seen, and only that: one at each change.
 #[test]
 fn the_check_watches_the_pipelines() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let _alone = alone();
     let routings = vec![(1.0, Repair::default()), (2.0, Repair::default())];
     let careful = Scenario { seconds: 3.0, routings, ..Scenario::default() };
     let careless = Scenario { careless: true, ..careful.clone() };
@@ -302,7 +307,7 @@ fn the_check_watches_the_pipelines() {
 
 #[test]
 fn steady_streams_allocate_nothing() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let _alone = alone();
     let (steered, steered_at) = start_receiver("virtual:ppm=-200", true);
     let (plain, plain_at) = start_receiver("virtual", false);
     let (file, file_at) = start_receiver("null", false);
@@ -323,7 +328,7 @@ fn steady_streams_allocate_nothing() {
 
 #[test]
 fn changes_loss_and_strangers_allocate_nothing() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let _alone = alone();
     let (mut receiver, address) = start_receiver("virtual:xrun=0.5", true);
     let (other, other_at) = start_receiver("null", false);
     let mut streaming = start_sender(&[client(format!("a={address}/0"))]);
