@@ -247,6 +247,7 @@ fn cases() -> Vec<Case> {
             Scenario {
                 seconds: 60.0,
                 forward: vec![(0.0, calm), (10.0, stall), (10.003, calm), (12.0, near(SOME)), (20.0, calm)],
+                blackouts: vec![(30.0, 30.08)],
                 latency: 10 * MS,
                 adapt: Some(Adapt { preset: Preset::Live, least: 0, most: 250 * MS }),
                 ..base.clone()
