@@ -1,13 +1,17 @@
 //! A sender, a network and a receiver in virtual time: the pipelines that the programs run, between simulated cards and
 //! links. The same seed gives the same run.
 //!
-//! The sound is a ramp: the sample at frame n has the value n, so that every sample that is heard says when it was captured.
+//! The sound is a ramp: the sample at frame n has the value n, so that every sample that is heard says when it was captured;
+//! or a tone, of which what is played is kept.
+//!
+//! What the programs do on their real-time threads runs in a real-time section, so that a counting allocator can watch it.
 
+use std::f64::consts::TAU;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use audio::counters::{ClientCounters, ReceiveCounters};
-use audio::receive::{Adapt, CHUNK, Config, Event, Output, Pace, PlaybackStamp, ReceivePipeline};
+use audio::receive::{Adapt, CHUNK, Config, Event, Incoming, Output, Pace, PlaybackStamp, ReceivePipeline};
 use audio::send::{
     Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Routing, SendPipeline, Wire,
 };
@@ -19,7 +23,27 @@ use sim::random::Random;
 
 /// Frames a second of every scenario.
 pub const RATE: u32 = 44_100;
+/// Amplitude of a tone: 1 dB below full scale.
+pub const AMPLITUDE: f64 = 0.891_250_938;
 const IP_UDP: u64 = 28;
+
+/// What is captured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sound {
+    /// At frame n the value n, wrapping, in 16 bits.
+    Ramp,
+    /// A sine of so many hertz by the sender's card.
+    Tone(f64),
+}
+
+impl Sound {
+    fn sample(self, frame: u64) -> f32 {
+        match self {
+            Self::Ramp => proto::pcm::sample(frame as i16),
+            Self::Tone(hertz) => (AMPLITUDE * (TAU * hertz * frame as f64 / f64::from(RATE)).sin()) as f32,
+        }
+    }
+}
 
 /// What plays the stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +59,8 @@ pub enum Ear {
 pub struct Scenario {
     /// Length of the run in seconds.
     pub seconds: f64,
+    /// What is captured.
+    pub sound: Sound,
     /// How the sound is coded.
     pub codec: Codec,
     /// Frames in a packet.
@@ -43,6 +69,8 @@ pub struct Scenario {
     pub capture: (CardSpec, u32),
     /// What plays.
     pub ear: Ear,
+    /// Frames a second that a card which plays claims. A ramp can be judged at [`RATE`] only.
+    pub card_rate: u32,
     /// From sender to receiver, and from when on (in seconds).
     pub forward: Vec<(f64, LinkSpec)>,
     /// From receiver to sender.
@@ -55,6 +83,10 @@ pub struct Scenario {
     pub adapt: Option<Adapt>,
     /// How losses are repaired.
     pub repair: Repair,
+    /// Changes of the routing: from when on (in seconds) which repair.
+    pub routings: Vec<(f64, Repair)>,
+    /// Frees former routings where the send thread runs, as the programs must not.
+    pub careless: bool,
     /// What is heard before this many seconds is not judged.
     pub settle: f64,
 }
@@ -63,16 +95,20 @@ impl Default for Scenario {
     fn default() -> Self {
         Self {
             seconds: 60.0,
+            sound: Sound::Ramp,
             codec: Codec::Pcm16,
             frames: 128,
             capture: (CardSpec::default(), 128),
             ear: Ear::File,
+            card_rate: RATE,
             forward: vec![(0.0, LinkSpec::default())],
             back: LinkSpec::default(),
             blackouts: Vec::new(),
             latency: 30_000_000,
             adapt: None,
             repair: Repair::default(),
+            routings: Vec::new(),
+            careless: false,
             settle: 0.0,
         }
     }
@@ -101,6 +137,8 @@ pub struct Outcome {
     pub wrong: u64,
     /// Frames judged.
     pub judged: u64,
+    /// What a card played of a tone after settling.
+    pub played: Vec<f32>,
     /// What went over the wire.
     pub octets: Traffic,
     /// Changes of the latency that was aimed for, each with its time in seconds.
@@ -136,11 +174,15 @@ enum Happening {
     Playback(Period),
     Wake,
     Conditions(LinkSpec),
+    Routing(Repair),
 }
 
 struct World {
     agenda: Agenda<Happening>,
+    sound: Sound,
     send: SendPipeline,
+    routing: Box<dyn Fn(Repair) -> Box<Routing>>,
+    careless: bool,
     receive: ReceivePipeline,
     forward: Link,
     back: Link,
@@ -180,6 +222,12 @@ fn receiver_at() -> SocketAddr {
     ([192, 0, 2, 2], 5000).into()
 }
 
+/// Does what the programs do on a real-time thread.
+fn live<T>(work: impl FnOnce() -> T) -> T {
+    let _section = os::realtime::section();
+    work()
+}
+
 /// Runs a scenario.
 pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
     let mut world = World::new(scenario, seed);
@@ -204,13 +252,17 @@ impl World {
             frames: scenario.frames,
             mtu: 1200,
         };
+        let format = spec.format(RATE);
         let client_counters = Arc::<ClientCounters>::default();
-        let client =
-            Client::new("ear".into(), receiver_at(), client_counters.clone()).repaired(scenario.repair);
-        let first = Sequence(random.bits() as u16);
-        let encoding = Encoding::new(EncodingId(1), spec, RATE, random.bits() as u32, first, vec![client]);
+        let (known, first, ssrc) = (client_counters.clone(), random.bits() as u16, random.bits() as u32);
+        let routing = Box::new(move |repair| {
+            let client = Client::new("ear".into(), receiver_at(), known.clone()).repaired(repair);
+            let id = EncodingId(1);
+            let encoding = Encoding::new(id, spec.clone(), RATE, ssrc, Sequence(first), vec![client]);
+            Box::new(Routing::new(vec![encoding], Vec::new()))
+        });
         let mut send = SendPipeline::new(RATE, 1, RtpTime(random.bits() as u32), "sim@sender".into());
-        send.replace(Box::new(Routing::new(vec![encoding], Vec::new())));
+        send.replace(routing(scenario.repair));
 
         let counters = Arc::new(ReceiveCounters::default());
         let config = Config {
@@ -225,9 +277,11 @@ impl World {
         };
         let mut receive = ReceivePipeline::new(config, counters.clone());
         let output = match scenario.ear {
-            Ear::Card(..) => Output::device(1, RATE, true),
-            Ear::File => Output::stream_clocked(1, RATE),
+            Ear::Card(..) => Output::device(1, scenario.card_rate, true),
+            Ear::File => Output::stream_clocked(1, format.rate),
         };
+        let incoming = Incoming { rate: format.rate, channels: 1, codec: format.codec };
+        let output = output.playing(incoming).expect("an output for the stream");
         receive.replace_output(Box::new(output));
 
         let mut agenda = Agenda::default();
@@ -241,19 +295,23 @@ impl World {
         let ear = match scenario.ear {
             Ear::File => None,
             Ear::Card(card, period) => {
-                let frame_ns = 1e9 / (f64::from(RATE) * (1.0 + card.ppm * 1e-6));
-                let mut card = Card::new(card, Direction::Playback, RATE, period, phase(&mut random));
+                let rate = scenario.card_rate;
+                let frame_ns = 1e9 / (f64::from(rate) * (1.0 + card.ppm * 1e-6));
+                let mut card = Card::new(card, Direction::Playback, rate, period, phase(&mut random));
                 let first = card.next_period();
                 agenda.push(first.callback, Happening::Playback(first));
                 let period = period as usize;
                 let ring = std::collections::VecDeque::new();
-                Some(EarState { card, pace: Pace::new(RATE), ring, taken: 0, period, frame_ns, last: 0.0 })
+                Some(EarState { card, pace: Pace::new(rate), ring, taken: 0, period, frame_ns, last: 0.0 })
             }
         };
         let mut conditions = scenario.forward.iter();
         let (_, first_conditions) = *conditions.next().expect("a link");
         for (from, spec) in conditions {
             agenda.push(Mono((from * 1e9) as i64), Happening::Conditions(*spec));
+        }
+        for (from, repair) in &scenario.routings {
+            agenda.push(Mono((from * 1e9) as i64), Happening::Routing(*repair));
         }
         let mut forward = Link::new(first_conditions, random.bits());
         let mut back = Link::new(scenario.back, random.bits());
@@ -269,6 +327,7 @@ impl World {
             heard: Vec::new(),
             wrong: 0,
             judged: 0,
+            played: Vec::new(),
             octets: Traffic::default(),
             changes: Vec::new(),
             deepest: 0,
@@ -276,7 +335,10 @@ impl World {
         };
         Self {
             agenda,
+            sound: scenario.sound,
             send,
+            routing,
+            careless: scenario.careless,
             receive,
             forward,
             back,
@@ -300,12 +362,12 @@ impl World {
                 self.agenda.push(next.callback, Happening::Captured(next));
             }
             Happening::ToSender(datagram) => {
-                self.send.handle_datagram(at, receiver_at(), &datagram);
-                self.send.handle_timeout(at);
+                live(|| self.send.handle_datagram(at, receiver_at(), &datagram));
+                live(|| self.send.handle_timeout(at));
                 self.transmit(at);
             }
             Happening::ToReceiver(datagram) => {
-                self.receive.handle_datagram(at, sender_at(), &datagram);
+                live(|| self.receive.handle_datagram(at, sender_at(), &datagram));
                 self.attend(at);
             }
             Happening::Playback(period) => {
@@ -321,6 +383,12 @@ impl World {
                 self.attend(at);
             }
             Happening::Conditions(spec) => self.forward.set(spec),
+            Happening::Routing(repair) => {
+                let routing = (self.routing)(repair);
+                let former = live(|| Some(self.send.replace(routing)).filter(|_| !self.careless));
+                drop(former);
+                self.transmit(at);
+            }
         }
     }
 
@@ -328,19 +396,18 @@ impl World {
         let mut done = 0;
         while done < self.capture_period as usize {
             let frames = (self.capture_period as usize - done).min(self.send.max_block());
-            let block: Vec<f32> =
-                (0..frames as u64).map(|n| proto::pcm::sample((self.frame + n) as i16)).collect();
+            let block: Vec<f32> = (0..frames as u64).map(|n| self.sound.sample(self.frame + n)).collect();
             let at = period.converter.plus(frames_to_nanos(done as i64, RATE));
-            self.send.handle_block(Position(self.frame), at, &block);
+            live(|| self.send.handle_block(Position(self.frame), at, &block));
             self.frame += frames as u64;
             done += frames;
-            self.send.handle_timeout(now);
+            live(|| self.send.handle_timeout(now));
             self.transmit(now);
         }
     }
 
     fn transmit(&mut self, now: Mono) {
-        while let Some(transmit) = self.send.poll_transmit() {
+        while let Some(transmit) = live(|| self.send.poll_transmit()) {
             let octets = transmit.bytes.len() as u64 + IP_UDP;
             match transmit.to {
                 Recipients::All(_) => {
@@ -357,13 +424,13 @@ impl World {
 
     /// What the receive thread does each time it wakes.
     fn attend(&mut self, now: Mono) {
-        self.receive.handle_timeout(now);
+        live(|| self.receive.handle_timeout(now));
         match &mut self.ear {
             Some(ear) => {
                 let mut chunk = [0.0; CHUNK];
-                while let Some(due) = ear.pace.next_chunk(ear.ring.len(), self.receive.latency()) {
+                while let Some(due) = live(|| ear.pace.next_chunk(ear.ring.len(), self.receive.latency())) {
                     self.outcome.lead = self.outcome.lead.max(due.at.since(now) + frames_to_nanos(96, RATE));
-                    self.receive.pull_device(now, due, &mut chunk);
+                    live(|| self.receive.pull_device(now, due, &mut chunk));
                     ear.ring.extend(chunk);
                     ear.pace.pushed(CHUNK);
                 }
@@ -371,28 +438,30 @@ impl World {
             None => {
                 let mut block = [0.0; 1024];
                 loop {
-                    let frames = self.receive.pull_stream(&mut block);
+                    let frames = live(|| self.receive.pull_stream(&mut block));
                     if frames == 0 {
                         break;
                     }
                     let judged = now >= self.settle;
-                    self.file.judge(&block[..frames], judged, &mut self.outcome);
+                    if self.sound == Sound::Ramp {
+                        self.file.judge(&block[..frames], judged, &mut self.outcome);
+                    }
                 }
             }
         }
-        while let Some(event) = self.receive.poll_event() {
+        while let Some(event) = live(|| self.receive.poll_event()) {
             if let Event::Latency(latency) = event {
                 self.outcome.changes.push((now.0 as f64 / 1e9, latency));
             }
         }
         self.outcome.deepest = self.outcome.deepest.max(self.outcome.counters.depth.get());
-        while let Some(transmit) = self.receive.poll_transmit(now) {
+        while let Some(transmit) = live(|| self.receive.poll_transmit(now)) {
             self.outcome.octets.back += transmit.bytes.len() as u64 + IP_UDP;
             for arrival in self.back.send(now, transmit.bytes.len()).into_iter().flatten() {
                 self.agenda.push(arrival, Happening::ToSender(transmit.bytes.to_vec()));
             }
         }
-        if let Some(due) = self.receive.poll_timeout()
+        if let Some(due) = live(|| self.receive.poll_timeout())
             && due < self.woken
         {
             self.woken = due.max(now.plus(1));
@@ -412,11 +481,17 @@ impl World {
         ear.taken += given as u64;
         let played: Vec<f32> =
             ear.ring.drain(..given).chain(std::iter::repeat_n(0.0, ear.period - given)).collect();
-        if ear.pace.note(stamp) {
-            self.receive.realign();
-        }
+        live(|| {
+            if ear.pace.note(stamp) {
+                self.receive.realign();
+            }
+        });
         if period.converter < self.settle {
             ear.last = *played.last().unwrap_or(&0.0);
+            return;
+        }
+        if self.sound != Sound::Ramp {
+            self.outcome.played.extend(played);
             return;
         }
         // One step of the ramp each frame, but where it wraps: there the resampler rings.

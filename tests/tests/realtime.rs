@@ -1,17 +1,20 @@
 //! Nothing allocates or frees on the real-time paths once sound flows: both callbacks, the send thread and the receive
-//! thread, with every wire format, through changes of the list, loss, and a second sender.
+//! thread, with every wire format, through changes of the list, loss, and a second sender. What takes a bad network is
+//! shown in virtual time: repair of every kind, the adaptive buffer, concealment, and all codecs.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use audio::opus::{self, Decoder, Encoder, Spec};
-use audio::receive::Config;
+use audio::depth::{Preset, Reason};
+use audio::opus::{self, Application, Decoder, Encoder, FrameTime, Spec};
+use audio::receive::{Adapt, Config};
 use audio::resample::Chunked;
+use audio::send::{Codec, Repair};
 use control::client::Client;
-use control::codec::{Codec, OpusOptions};
+use control::codec::{self, OpusOptions};
 use device::capture::{self, Source};
 use device::playback::{self, Sink};
 use os::udp::Socket;
@@ -20,6 +23,9 @@ use sender::Sender;
 use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
+use sim::card::CardSpec;
+use sim::link::{Jitter, LinkSpec, Loss};
+use tests::world::{Ear, Outcome, RATE, Scenario, Sound, run};
 
 /// The system's allocator, counting what real-time sections ask of it.
 struct Counting;
@@ -53,6 +59,11 @@ static ALLOCATOR: Counting = Counting;
 
 /// The tests share the counter, so they run one after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    // A test that failed says so itself.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn offences_during(body: impl FnOnce()) -> u64 {
     let before = OFFENCES.load(Ordering::Relaxed);
@@ -117,7 +128,7 @@ fn wait_for(what: &str, mut fulfilled: impl FnMut() -> bool) {
 
 #[test]
 fn the_check_itself_finds_an_allocation() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let _alone = alone();
     let found = offences_during(|| {
         let _section = os::realtime::section();
         drop(std::hint::black_box(vec![1u8; 100]));
@@ -129,24 +140,28 @@ fn the_check_itself_finds_an_allocation() {
 /// libopus's own memory is not counted here: it is taken where a codec is created, the rest lies on the stack.
 #[test]
 fn codecs_and_resamplers_allocate_nothing() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
-    for channels in [1u16, 2, 5] {
-        let spec = Spec { expected_loss: 10, ..Spec::default() };
+    let _alone = alone();
+    let mut redundant = 0;
+    for (channels, spec) in [1u16, 2, 5].into_iter().flat_map(|channels| SPECS.map(|spec| (channels, spec))) {
+        let frames = usize::from(spec.frame.frames());
         let mut encoder = Encoder::new(channels, &spec).unwrap();
         let mut decoder = Decoder::new(channels).unwrap();
-        let mut chunked = Chunked::new(channels, 240, 44_100, opus::RATE);
-        let (mut pcm, mut packet) = (vec![0.0; 240 * usize::from(channels)], vec![0; 1400]);
+        let mut chunked = Chunked::new(channels, frames, 44_100, opus::RATE);
+        let (mut pcm, mut packet) = (vec![0.0; frames * usize::from(channels)], vec![0; 4000]);
+        let mut noise = sim::random::Random::new(1);
         let found = offences_during(|| {
             let _section = os::realtime::section();
             for round in 0..50u8 {
                 while chunked.wanted() > 0 {
-                    chunked.push(100.min(chunked.wanted()), |room| room.fill(f32::from(round) / 100.0));
+                    let fill = |room: &mut [f32]| room.fill_with(|| 0.1 * noise.normal() as f32);
+                    chunked.push(100.min(chunked.wanted()), fill);
                 }
                 assert!(chunked.pull(&mut pcm));
                 let length = encoder.encode(&pcm, &mut packet).unwrap();
+                redundant += u32::from(opus::has_redundancy(&packet[..length]));
                 match round % 5 {
-                    0 => decoder.conceal(240, &mut pcm),
-                    1 => decoder.recover(&packet[..length], 240, &mut pcm),
+                    0 => decoder.conceal(frames, &mut pcm),
+                    1 => decoder.recover(&packet[..length], frames, &mut pcm),
                     2 => decoder.decode(&[round; 30], &mut pcm),
                     _ => decoder.decode(&packet[..length], &mut pcm),
                 };
@@ -157,11 +172,140 @@ fn codecs_and_resamplers_allocate_nothing() {
         });
         assert_eq!(found, 0, "{channels} channels");
     }
+    assert!(redundant > 20, "{redundant} packets with in-band FEC");
+}
+
+/// What a bad network brings about in virtual time: a name, what is simulated, and whether it came about.
+type Case = (&'static str, Scenario, fn(&Outcome) -> bool);
+
+const MS: i64 = 1_000_000;
+/// The usual settings, and those that carry in-band FEC.
+const SPECS: [Spec; 2] = [
+    Spec {
+        frame: FrameTime::Ms5,
+        bitrate: None,
+        complexity: 5,
+        application: Application::LowDelay,
+        rate_control: opus::RateControl::ConstrainedVbr,
+        expected_loss: 10,
+    },
+    Spec {
+        frame: FrameTime::Ms20,
+        bitrate: Some(24_000),
+        complexity: 5,
+        application: Application::Voip,
+        rate_control: opus::RateControl::ConstrainedVbr,
+        expected_loss: 20,
+    },
+];
+
+/// A path with a round trip of 3 to 4 ms, and one of 120.
+fn near(loss: Loss) -> LinkSpec {
+    LinkSpec { loss, delay: 1_500_000, jitter: Jitter::Uniform { most: 500_000 }, ..LinkSpec::default() }
+}
+
+fn far(loss: Loss) -> LinkSpec {
+    LinkSpec { delay: 60 * MS, ..near(loss) }
+}
+
+fn cases() -> Vec<Case> {
+    const SOME: Loss = Loss::Random(0.05);
+    const BURSTS: Loss = Loss::Gilbert { share: 0.1, burst: 4.0 };
+    let ear = Ear::Card(CardSpec { ppm: 100.0, jitter: 100_000, ..CardSpec::default() }, 128);
+    let base = Scenario { seconds: 20.0, ear, latency: 40 * MS, ..Scenario::default() };
+    let over = |link: LinkSpec, repair: &str| Scenario {
+        forward: vec![(0.0, link)],
+        back: link,
+        repair: repair.parse().expect("a kind of repair"),
+        ..base.clone()
+    };
+    let opus =
+        |spec| Scenario { codec: Codec::Opus(spec), sound: Sound::Tone(300.0), ..over(near(BURSTS), "off") };
+    let rate = |card_rate| Scenario { card_rate, sound: Sound::Tone(997.0), ..over(near(SOME), "auto") };
+    let stall = LinkSpec { delay: 60 * MS, in_order: true, ..near(Loss::None) };
+    let calm = LinkSpec { in_order: true, ..near(Loss::None) };
+    let (auto, more) = (Repair::default(), "8+3x2".parse().expect("a kind of repair"));
+    vec![
+        ("requests", over(near(SOME), "request"), |o| {
+            o.counters.retransmitted.get() > 100 && o.client.resent.get() > 100
+        }),
+        ("too many requests", over(near(Loss::Random(0.6)), "request"), |o| o.client.refused.get() > 0),
+        ("parity as it is needed", Scenario { latency: 100 * MS, ..over(far(BURSTS), "auto") }, |o| {
+            o.client.parity.get() > 100 && o.counters.rebuilt.get() > 20
+        }),
+        ("duplicates", over(far(SOME), "duplicate"), |o| o.counters.rebuilt.get() > 100),
+        ("rows of parity", over(far(BURSTS), "8+3x2"), |o| o.counters.rebuilt.get() > 100),
+        ("rows of parity to a file", Scenario { ear: Ear::File, ..over(far(BURSTS), "8+3x2") }, |o| {
+            o.counters.rebuilt.get() > 100
+        }),
+        ("concealment", over(near(BURSTS), "off"), |o| o.counters.concealed_frames.get() > 10_000),
+        (
+            "an adaptive buffer",
+            Scenario {
+                seconds: 60.0,
+                forward: vec![(0.0, calm), (10.0, stall), (10.003, calm), (12.0, near(SOME)), (20.0, calm)],
+                blackouts: vec![(30.0, 30.08)],
+                latency: 10 * MS,
+                adapt: Some(Adapt { preset: Preset::Live, least: 0, most: 250 * MS }),
+                ..base.clone()
+            },
+            |o| [Reason::RanDry, Reason::Calm].iter().all(|r| o.changes.iter().any(|(_, l)| l.reason == *r)),
+        ),
+        ("24 bits", Scenario { codec: Codec::Pcm24, ..over(near(SOME), "8+3x2") }, |o| {
+            o.counters.rebuilt.get() + o.counters.retransmitted.get() > 100
+        }),
+        ("Opus and its own concealment", opus(SPECS[0]), |o| o.counters.lost.get() > 100),
+        ("Opus with in-band FEC", opus(SPECS[1]), |o| o.counters.lost.get() > 20),
+        ("Opus to a file", Scenario { ear: Ear::File, ..opus(SPECS[0]) }, |o| o.counters.lost.get() > 100),
+        ("Opus, repaired", Scenario { repair: auto, ..opus(SPECS[0]) }, |o| {
+            o.counters.retransmitted.get() > 100
+        }),
+        ("a card of 48 kHz", rate(48_000), |o| o.counters.retransmitted.get() > 100),
+        ("a card of 96 kHz", rate(96_000), |o| o.counters.retransmitted.get() > 100),
+        ("a card of 22 kHz", rate(22_050), |o| o.counters.retransmitted.get() > 100),
+        (
+            "other routings while packets are asked for",
+            Scenario {
+                routings: (1..190)
+                    .map(|n| (f64::from(n) * 0.1, if n % 5 == 0 { more } else { auto }))
+                    .collect(),
+                ..over(near(SOME), "auto")
+            },
+            |o| o.counters.retransmitted.get() > 100,
+        ),
+    ]
+}
+
+#[test]
+fn bad_networks_allocate_nothing() {
+    let _alone = alone();
+    for (name, scenario, came_about) in cases() {
+        let mut outcome = None;
+        let found = offences_during(|| outcome = Some(run(&scenario, 1)));
+        let outcome = outcome.expect("it was run");
+        assert_eq!(found, 0, "{name}");
+        assert!(
+            outcome.counters.frames.get() > u64::from(RATE) && came_about(&outcome),
+            "{name} did not come about"
+        );
+    }
+}
+
+/// A routing that is freed where the send thread runs is seen, and only that: one at each change.
+#[test]
+fn the_check_watches_the_pipelines() {
+    let _alone = alone();
+    let routings = vec![(1.0, Repair::default()), (2.0, Repair::default())];
+    let careful = Scenario { seconds: 3.0, routings, ..Scenario::default() };
+    let careless = Scenario { careless: true, ..careful.clone() };
+    let found = |scenario: &Scenario| offences_during(|| drop(run(scenario, 1)));
+    assert_eq!(found(&careful), 0);
+    assert!(found(&careless) >= 10);
 }
 
 #[test]
 fn steady_streams_allocate_nothing() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let _alone = alone();
     let (steered, steered_at) = start_receiver("virtual:ppm=-200", true);
     let (plain, plain_at) = start_receiver("virtual", false);
     let (file, file_at) = start_receiver("null", false);
@@ -173,8 +317,8 @@ fn steady_streams_allocate_nothing() {
         client(format!("a={steered_at}/0,1+2")),
         headerless,
         client(format!("b={file_at}/1")),
-        coded("c=127.0.0.1:9/0,1", Codec::Pcm24),
-        coded("d=127.0.0.1:10/0,1", Codec::Opus(OpusOptions::default())),
+        coded("c=127.0.0.1:9/0,1", codec::Codec::Pcm24),
+        coded("d=127.0.0.1:10/0,1", codec::Codec::Opus(OpusOptions::default())),
     ];
     let streaming = start_sender(&clients);
     let frames = |receiver: &Receiver| receiver.counters.frames.get();
@@ -190,7 +334,7 @@ fn steady_streams_allocate_nothing() {
 
 #[test]
 fn changes_loss_and_strangers_allocate_nothing() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let _alone = alone();
     let (mut receiver, address) = start_receiver("virtual:xrun=0.5", true);
     let (other, other_at) = start_receiver("null", false);
     let mut streaming = start_sender(&[client(format!("a={address}/0"))]);

@@ -248,7 +248,7 @@ impl Player {
         }
         let heard = Position(self.cursor.0.saturating_sub(delay));
         let Some(arrival) = stream.timeline.arrival_of(heard) else { return };
-        // The part of a frame that the resampler is ahead.
+        // Whole frames alone would have the servo follow a saw.
         let actual = at.since(arrival) + ((lag - delay as f64) * 1e9 / f64::from(stream.format.rate)) as i64;
         self.latency_us.set((actual.max(0) / 1000) as u64);
         let Some((resampler, servo)) = &mut device.steering else {

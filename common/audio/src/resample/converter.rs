@@ -1,9 +1,9 @@
 //! For sources that are not in a hurry: files.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{
-    Async, FixedAsync, Resampler as _, SincInterpolationParameters, SincInterpolationType, WindowFunction,
-};
+use rubato::{Async, FixedAsync, Resampler as _, WindowFunction};
+
+use super::sinc;
 
 /// Files have time for a longer filter than a device.
 const TAPS: usize = 256;
@@ -32,11 +32,9 @@ impl Converter {
     pub fn new(from: u32, to: u32, channels: u16) -> Self {
         let channels = usize::from(channels);
         let ratio = f64::from(to) / f64::from(from);
-        let filter = SincInterpolationParameters::new(TAPS, WINDOW)
-            .oversampling_factor(256)
-            .interpolation(SincInterpolationType::Cubic);
-        let inner = Async::new_sinc(ratio, 1.1, &filter, Self::CHUNK, channels, FixedAsync::Input)
-            .expect("the parameters are within rubato's range");
+        let inner =
+            Async::new_sinc(ratio, 1.1, &sinc(TAPS, WINDOW), Self::CHUNK, channels, FixedAsync::Input)
+                .expect("the parameters are within rubato's range");
         let output = vec![0.0; inner.output_frames_max() * channels];
         let skip = inner.output_delay();
         Self { inner, channels, input: Vec::new(), output, skip, taken: 0, given: 0 }
