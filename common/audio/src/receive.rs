@@ -180,6 +180,7 @@ impl ReceivePipeline {
 
     /// When [`poll_transmit`](Self::poll_transmit) has something to ask the sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
+        self.sources.current().filter(|source| source.reports)?;
         self.live_stream().and_then(|stream| self.repair.poll_timeout(stream))
     }
 
@@ -534,3 +535,6 @@ impl ReceivePipeline {
         self.events.push_back(event);
     }
 }
+
+#[cfg(test)]
+mod tests;
