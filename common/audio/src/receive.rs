@@ -543,3 +543,6 @@ impl ReceivePipeline {
         self.events.push_back(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

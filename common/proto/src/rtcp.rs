@@ -309,7 +309,8 @@ impl<'a> Builder<'a> {
 
     fn end(&mut self, start: usize) {
         self.writer.align();
-        let words = (self.writer.len() - start) / 4 - 1;
+        // Without room there is not even a first word.
+        let words = ((self.writer.len() - start) / 4).saturating_sub(1);
         self.writer.patch_u16(start + 2, words as u16);
     }
 }
@@ -355,10 +356,14 @@ mod tests {
 
     #[test]
     fn too_small_a_buffer_is_reported() {
-        let mut out = [0; 20];
-        let mut builder = Builder::new(&mut out);
-        builder.sender_report(1, &INFO);
-        assert_eq!(builder.finish(), None);
+        let mut out = [0; GOLDEN.len()];
+        for length in 0..=out.len() {
+            let mut builder = Builder::new(&mut out[..length]);
+            builder.sender_report(1, &INFO);
+            builder.description(1, "x");
+            builder.bye(1);
+            assert_eq!(builder.finish(), (length == GOLDEN.len()).then_some(length));
+        }
     }
 
     #[test]

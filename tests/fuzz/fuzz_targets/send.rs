@@ -2,34 +2,43 @@
 
 #![no_main]
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use arbitrary::Arbitrary;
 use audio::counters::ClientCounters;
 use audio::map::ChannelMap;
-use audio::opus::{self, FrameTime};
+use audio::opus::{self, Application, FrameTime, RateControl};
+use audio::repair::advance;
 use audio::send::{
-    Client, Codec, Departure, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
+    Advance, Client, Codec, Departure, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Routing,
+    SendPipeline, Wire,
 };
-use fuzz::{Part, Rate, check_compound, compound, without_heap};
+use fuzz::{FIRST, Part, Rate, check_compound, compound, without_heap};
 use libfuzzer_sys::fuzz_target;
 use proto::pcm::{self, ByteOrder};
-use proto::rtp;
 use proto::units::{Mono, RtpTime, Sequence};
+use proto::{parity, payload_type, retransmission, rtp};
 
 const MAX_STEPS: usize = 64;
 const ENCODINGS: usize = 4;
 const CLIENTS: u16 = 8;
 const MTU: u16 = 1200;
+/// Building a resampler's filters takes longer than all the rest.
+const MAX_RESAMPLERS: u8 = 2;
+/// Packets that are remembered of an encoding: more than it keeps for requests.
+const REMEMBERED: usize = 512;
 
 #[derive(Arbitrary, Debug)]
 struct Script<'a> {
     rate: Rate,
+    seldom: u8,
     channels: u8,
     origin: u32,
     value: f32,
     specs: [Spec; ENCODINGS],
+    repairs: [RepairChoice; CLIENTS as usize],
     steps: Vec<Step<'a>>,
 }
 
@@ -38,8 +47,38 @@ struct Spec {
     plain: bool,
     outputs: Vec<(u8, Option<u8>)>,
     factor: f32,
-    /// Ten bits of frames, six of codec.
     frames: u16,
+    codec: CodecChoice,
+}
+
+#[derive(Arbitrary, Debug)]
+enum CodecChoice {
+    Pcm16,
+    Pcm24,
+    Opus { frame: u8, bitrate: Option<u32>, complexity: u8, application: u8, constant: bool, loss: u8 },
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum RepairChoice {
+    Off,
+    Request,
+    Auto,
+    Parity { requests: bool, k: u8, m: u8, spread: u8 },
+}
+
+impl RepairChoice {
+    fn get(self) -> Repair {
+        match self {
+            Self::Off => Repair::OFF,
+            Self::Request => Repair::REQUEST,
+            Self::Auto => Repair::default(),
+            Self::Parity { requests, k, m, spread } => {
+                // Each shape takes as much memory as its product.
+                let spec = advance::Spec::new(k % 32 + 1, m % 16 + 1, spread % 8 + 1).unwrap();
+                Repair { requests, advance: Advance::Fixed(spec) }
+            }
+        }
+    }
 }
 
 #[derive(Arbitrary, Debug)]
@@ -68,6 +107,8 @@ struct Bench {
     rate: u32,
     expected: Vec<Expected>,
     counters: Vec<Arc<ClientCounters>>,
+    repairs: [RepairChoice; CLIENTS as usize],
+    resamplers: u8,
     /// The frame that is captured again and again: each channel has a value of its own.
     captured: Vec<f32>,
     now: Mono,
@@ -78,11 +119,15 @@ impl Bench {
         let channels = u16::from(script.channels % 8) + 1;
         let captured: Vec<_> = (1..=channels).map(|channel| script.value * f32::from(channel)).collect();
         let cname = "0123456789abcdef@sender".into();
+        let opus = script.rate.get() == opus::RATE || script.seldom % 16 == 15;
+        let expected = script.specs.iter().map(|spec| Expected::new(spec.build(opus), &captured));
         Self {
             pipeline: SendPipeline::new(script.rate.get(), channels, RtpTime(script.origin), cname),
             rate: script.rate.get(),
-            expected: script.specs.iter().map(|spec| Expected::new(spec.build(), &captured)).collect(),
+            expected: expected.collect(),
             counters: (0..CLIENTS).map(|_| Arc::default()).collect(),
+            repairs: script.repairs,
+            resamplers: 0,
             captured,
             now: Mono(1_000_000_000_000),
         }
@@ -125,7 +170,16 @@ impl Bench {
     }
 
     /// Puts a routing in force; bit n of an encoding's octet says whether client n hears it.
-    fn replace(&mut self, clients: [u8; ENCODINGS], departures: u8) {
+    fn replace(&mut self, mut clients: [u8; ENCODINGS], departures: u8) {
+        for (expected, heard_by) in self.expected.iter().zip(&mut clients) {
+            let resampled = expected.spec.codec().clock_rate(self.rate) != self.rate;
+            if resampled && *heard_by != 0 {
+                self.resamplers = self.resamplers.saturating_add(1);
+                if self.resamplers > MAX_RESAMPLERS {
+                    *heard_by = 0;
+                }
+            }
+        }
         let gone = (0..u16::from(departures % 4)).map(|n| Departure { address: address(n), ssrc: 99 });
         let encodings = clients.iter().enumerate().filter(|(_, heard_by)| **heard_by != 0);
         let encodings = encodings.map(|(index, heard_by)| self.encoding(index, *heard_by)).collect();
@@ -141,21 +195,24 @@ impl Bench {
     fn encoding(&self, index: usize, heard_by: u8) -> Encoding {
         let clients = (0..CLIENTS).filter(|client| heard_by >> client & 1 == 1).map(|client| {
             let counters = self.counters[usize::from(client)].clone();
-            Client::new(index.to_string(), address(client), counters)
+            let repair = self.repairs[usize::from(client)].get();
+            Client::new(index.to_string(), address(client), counters).repaired(repair)
         });
         let (id, spec) = (EncodingId(index as u64), self.expected[index].spec.clone());
-        Encoding::new(id, spec, self.rate, index as u32, Sequence(0xfff0), clients.collect())
+        Encoding::new(id, spec, self.rate, index as u32, FIRST, clients.collect())
     }
 
     fn transmit(&mut self) {
-        // A report and a goodbye for each client of each encoding, the departures, the media.
-        let most = 2 * ENCODINGS * usize::from(CLIENTS) + 4 + ENCODINGS;
+        // A report and a goodbye for each client of each encoding, what it may ask for at once, all rows of a block;
+        // the departures, the media.
+        let most = ENCODINGS * usize::from(CLIENTS) * (2 + 64 + 16) + 4 + ENCODINGS;
         let mut count = 0;
         while let Some(transmit) = without_heap(|| self.pipeline.poll_transmit()) {
             count += 1;
             assert!(count <= most, "no end of datagrams");
             match transmit.to {
-                Recipients::One(_) => check_compound(transmit.bytes),
+                Recipients::One(_) if rtp::is_rtcp(transmit.bytes) => check_compound(transmit.bytes),
+                Recipients::One(_) => check_repair(&self.expected, transmit.bytes),
                 Recipients::All(clients) => {
                     let encoding: usize = clients[0].name.parse().unwrap();
                     self.expected[encoding].check(transmit.bytes);
@@ -166,13 +223,17 @@ impl Bench {
 }
 
 impl Spec {
-    fn build(&self) -> EncodingSpec {
+    /// Without `opus` it is PCM, whatever stands here.
+    fn build(&self, opus: bool) -> EncodingSpec {
         let sources = |&(first, second): &(u8, Option<u8>)| {
             [Some(first), second].into_iter().flatten().map(u16::from).collect()
         };
         let outputs: Vec<_> = self.outputs.iter().take(8).map(sources).collect();
         EncodingSpec {
-            codec: self.codec(),
+            codec: match self.codec() {
+                Codec::Opus(_) if !opus => Codec::Pcm24,
+                codec => codec,
+            },
             wire: if self.plain { Wire::Plain } else { Wire::Rtp },
             map: ChannelMap::new(outputs).unwrap_or_else(|_| "0".parse().unwrap()),
             factor: self.factor,
@@ -182,11 +243,20 @@ impl Spec {
     }
 
     fn codec(&self) -> Codec {
-        let bits = usize::from(self.frames >> 10);
-        match bits % 4 {
-            0 | 1 => Codec::Pcm16,
-            2 => Codec::Pcm24,
-            _ => Codec::Opus(opus::Spec { frame: FrameTime::ALL[bits >> 4], ..opus::Spec::default() }),
+        match self.codec {
+            CodecChoice::Pcm16 => Codec::Pcm16,
+            CodecChoice::Pcm24 => Codec::Pcm24,
+            CodecChoice::Opus { frame, bitrate, complexity, application, constant, loss } => {
+                Codec::Opus(opus::Spec {
+                    frame: FrameTime::ALL[usize::from(frame) % FrameTime::ALL.len()],
+                    bitrate,
+                    complexity,
+                    application: [Application::LowDelay, Application::Audio, Application::Voip]
+                        [usize::from(application) % 3],
+                    rate_control: if constant { RateControl::Cbr } else { RateControl::ConstrainedVbr },
+                    expected_loss: loss,
+                })
+            }
         }
     }
 }
@@ -198,6 +268,8 @@ struct Expected {
     frame: Vec<u8>,
     /// The sequence number of the next packet, once there was one.
     next: Option<Sequence>,
+    /// The last packets, whole.
+    sent: VecDeque<Vec<u8>>,
 }
 
 impl Expected {
@@ -212,7 +284,7 @@ impl Expected {
             if wide { three.to_vec() } else { two.to_vec() }
         };
         let frame = spec.map.outputs().iter().flat_map(octets).collect();
-        Self { spec, frame, next: None }
+        Self { spec, frame, next: None, sent: VecDeque::new() }
     }
 
     fn check(&mut self, octets: &[u8]) {
@@ -232,8 +304,29 @@ impl Expected {
         assert_eq!(packet.header.marker, self.next.is_none());
         assert!(self.next.is_none_or(|next| next == sequence), "{:?} {sequence:?}", self.next);
         self.next = Some(sequence.next());
+        if self.sent.len() == REMEMBERED {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(octets.to_vec());
         packet.payload
     }
+}
+
+/// A packet that comes again is one that was sent; parity can be read.
+fn check_repair(encodings: &[Expected], octets: &[u8]) {
+    let packet = rtp::Packet::parse(octets).unwrap();
+    if packet.header.payload_type == payload_type::PARITY {
+        let (_, row) = parity::Header::parse(packet.payload).unwrap();
+        return assert!(row.len() >= parity::Prefix::LENGTH);
+    }
+    assert_eq!(packet.header.payload_type, payload_type::RETRANSMISSION);
+    let (number, payload) = retransmission::parse(packet.payload).unwrap();
+    let ssrc = packet.header.ssrc ^ 1 << 31;
+    let known = encodings[ssrc as usize].sent.iter().rev().any(|sent| {
+        let original = rtp::Packet::parse(sent).unwrap();
+        original.header.ssrc == ssrc && original.header.sequence == number && original.payload == payload
+    });
+    assert!(known, "{number:?} of {ssrc} was never sent");
 }
 
 fn address(client: u16) -> SocketAddr {

@@ -1,13 +1,25 @@
-//! What the targets share: a heap that counts, and RTCP to build and to check.
+//! What the targets share: a heap that counts, RTCP to build and to check, and a sender that repairs.
+
+pub mod mend;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use arbitrary::Arbitrary;
-use proto::announce::{self, Announcement, Codec, Format};
+use proto::announce::{self, Announcement, Codec, Companion, Format};
+use proto::payload_type;
 use proto::playout::{self, Playout};
 use proto::rtcp::{Builder, Packet, ReportBlock, SenderInfo, packets};
-use proto::units::{Ntp, RtpTime};
+use proto::units::{Ntp, RtpTime, Sequence};
+
+/// Where the targets' senders begin: near the wrap.
+pub const FIRST: Sequence = Sequence(0xfff0);
+/// Packets sent again.
+pub const RETRANSMISSION: Companion = Companion { payload_type: payload_type::RETRANSMISSION, ssrc: 8 };
+/// Parity sent ahead.
+pub const PARITY: Companion = Companion { payload_type: payload_type::PARITY, ssrc: 9 };
+/// Longest compound that is built, in octets: a datagram's worth.
+const LONGEST: usize = 2048;
 
 struct CountingHeap;
 
@@ -58,7 +70,7 @@ pub fn without_heap<T>(body: impl FnOnce() -> T) -> T {
 }
 
 /// A number from a small set, so that two of them are often equal.
-#[derive(Arbitrary, Clone, Copy, Debug)]
+#[derive(Arbitrary, Clone, Copy, Debug, Default)]
 pub struct Few(u8);
 
 impl Few {
@@ -84,21 +96,125 @@ impl Rate {
     }
 }
 
+/// A sequence number, often near the [first](FIRST).
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Number {
+    Near(i8),
+    Any(u16),
+}
+
+impl Number {
+    /// The number.
+    pub fn get(self) -> Sequence {
+        match self {
+            Self::Near(distance) => Sequence(FIRST.0.wrapping_add_signed(distance.into())),
+            Self::Any(number) => Sequence(number),
+        }
+    }
+}
+
+/// How samples are coded.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Kind {
+    L16,
+    L24,
+    Opus,
+}
+
+impl Kind {
+    /// The codec.
+    pub fn codec(self) -> Codec {
+        match self {
+            Self::L16 => Codec::L16,
+            Self::L24 => Codec::L24,
+            Self::Opus => Codec::Opus,
+        }
+    }
+
+    /// The payload type that our sender announces it under.
+    pub fn payload_type(self) -> u8 {
+        match self {
+            Self::L16 => payload_type::L16_ANNOUNCED,
+            Self::L24 => payload_type::L24,
+            Self::Opus => payload_type::OPUS,
+        }
+    }
+}
+
+/// Which streams of repair are announced, some of them with another's numbers.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Companions(u8);
+
+impl Companions {
+    fn retransmission(self) -> Option<Companion> {
+        match self.0 % 4 {
+            0 => None,
+            3 => Some(Companion { payload_type: payload_type::L16_MONO, ssrc: 0 }),
+            _ => Some(RETRANSMISSION),
+        }
+    }
+
+    fn parity(self) -> Option<Companion> {
+        match self.0 / 4 % 4 {
+            0 => None,
+            3 => Some(RETRANSMISSION),
+            _ => Some(PARITY),
+        }
+    }
+}
+
 /// A part of an RTCP compound.
 #[derive(Arbitrary, Debug)]
 pub enum Part<'a> {
-    Sender { ssrc: Few, ntp: u64 },
-    Receiver { ssrc: Few, about: u32, lost: i32, last_sr: u32, delay: u32 },
-    Description { ssrc: Few, cname: &'a str },
-    Bye { ssrc: Few },
-    Announcement { payload_type: u8, channels: u8, rate: Rate, frames: u16, name: &'a str, map: &'a str },
-    Playout { latency_us: u32, depth_us: u32 },
-    Application { name: [u8; 4], body: &'a [u8] },
+    Sender {
+        ssrc: Few,
+        ntp: u64,
+    },
+    Receiver {
+        ssrc: Few,
+        about: u32,
+        lost: i32,
+        last_sr: u32,
+        delay: u32,
+    },
+    Description {
+        ssrc: Few,
+        cname: &'a str,
+    },
+    Bye {
+        ssrc: Few,
+    },
+    Announcement {
+        payload_type: u8,
+        kind: Kind,
+        channels: u8,
+        rate: Rate,
+        frames: u16,
+        name: &'a str,
+        map: &'a str,
+        companions: Companions,
+    },
+    Playout {
+        latency_us: u32,
+        depth_us: u32,
+        unrepaired: u32,
+    },
+    /// Asks for those of `count` numbers whose bits are set.
+    Nack {
+        about: u32,
+        first: Number,
+        bits: u16,
+        count: u8,
+    },
+    Application {
+        name: [u8; 4],
+        body: &'a [u8],
+    },
 }
 
 /// The octets of a compound.
 pub fn compound(parts: &[Part<'_>]) -> Vec<u8> {
-    let mut octets = vec![0; 1 << 16];
+    let mut octets = vec![0; LONGEST];
     let mut builder = Builder::new(&mut octets);
     parts.iter().for_each(|part| part.build(&mut builder));
     let length = builder.finish().unwrap_or(0);
@@ -125,33 +241,35 @@ impl Part<'_> {
             }
             Self::Description { ssrc, cname } => builder.description(ssrc.get(), cname),
             Self::Bye { ssrc } => builder.bye(ssrc.get()),
-            Self::Announcement { payload_type, channels, rate, frames, name, map } => {
-                let format = Format {
-                    payload_type,
-                    codec: Codec::L16,
-                    channels: channels.into(),
-                    rate: rate.get(),
-                    frames,
-                };
+            Self::Announcement { payload_type, kind, channels, rate, frames, name, map, companions } => {
+                let codec = kind.codec();
+                let rate = if codec == Codec::Opus { announce::OPUS_RATE } else { rate.get() };
+                let format = Format { payload_type, codec, channels: channels.into(), rate, frames };
+                let (retransmission, parity) = (companions.retransmission(), companions.parity());
                 let mut body = [0; 400];
-                let length = Announcement { format, name, map, retransmission: None, parity: None }
-                    .write(&mut body)
-                    .unwrap_or(0);
+                let length =
+                    Announcement { format, name, map, retransmission, parity }.write(&mut body).unwrap_or(0);
                 builder.application(0, announce::APP_NAME, 0, &body[..length]);
             }
-            Self::Playout { latency_us, depth_us } => {
-                let playout = Playout { latency_us, depth_us };
+            Self::Playout { latency_us, depth_us, unrepaired } => {
+                let playout = Playout { latency_us, depth_us, unrepaired };
                 builder.application(0, playout::APP_NAME, 0, &playout.to_bytes());
+            }
+            Self::Nack { about, first, bits, count } => {
+                let first = first.get().0;
+                let numbers = (0..u16::from(count)).filter(|n| bits >> (n % 16) & 1 == 1);
+                builder.nack(7, about % 8, numbers.map(|n| Sequence(first.wrapping_add(n))));
             }
             Self::Application { name, body } => builder.application(0, name, 0, body),
         }
     }
 }
 
-/// Checks a compound that we send: it begins with a report, and all of it can be read.
+/// Checks a compound that we send: it begins with a report unless it is a request, and all of it can be read.
 pub fn check_compound(octets: &[u8]) {
     let mut read = packets(octets);
-    assert!(matches!(read.next(), Some(Ok(Packet::Sender { .. } | Packet::Receiver { .. }))));
+    let first = read.next().unwrap().unwrap();
+    assert!(matches!(first, Packet::Sender { .. } | Packet::Receiver { .. } | Packet::Nack { .. }));
     for packet in read {
         if let Packet::Application { name: announce::APP_NAME, body, .. } = packet.unwrap() {
             Announcement::parse(body).unwrap();

@@ -1,0 +1,64 @@
+use proto::announce::Companion;
+use proto::units::{Ntp, RtpTime, Sequence};
+
+use super::*;
+
+const RETRANSMISSION: Companion = Companion { payload_type: payload_type::RETRANSMISSION, ssrc: 8 };
+
+/// A pipeline with a stream of which a packet is missing, whose sender takes requests.
+fn with_a_gap(reports: bool) -> ReceivePipeline {
+    let config = Config {
+        wire: Some(Wire::Rtp),
+        latency: 20_000_000,
+        adapt: None,
+        plain_rate: 44_100,
+        plain_channels: 1,
+        cname: "test".into(),
+        ssrc: 1,
+    };
+    let mut pipeline = ReceivePipeline::new(config, Arc::default());
+    let mut out = [0; 128];
+    let mut builder = rtcp::Builder::new(&mut out);
+    if reports {
+        let info = rtcp::SenderInfo { ntp: Ntp(1), rtp_time: RtpTime(0), packets: 0, octets: 0 };
+        builder.sender_report(7, &info);
+    } else {
+        builder.receiver_report(7, None);
+    }
+    let format = payload_type::static_format(payload_type::L16_MONO).unwrap();
+    let announcement =
+        Announcement { format, name: "", map: "", retransmission: Some(RETRANSMISSION), parity: None };
+    let mut body = [0; 64];
+    let length = announcement.write(&mut body).unwrap();
+    builder.application(7, announce::APP_NAME, 0, &body[..length]);
+    let length = builder.finish().unwrap();
+    take(&mut pipeline, &out[..length]);
+    for number in [0, 2] {
+        let header = rtp::Header {
+            marker: false,
+            payload_type: payload_type::L16_MONO,
+            sequence: Sequence(number),
+            timestamp: RtpTime(u32::from(number) * 4),
+            ssrc: 7,
+        };
+        take(&mut pipeline, &[&header.to_bytes()[..], &[0; 8]].concat());
+    }
+    pipeline
+}
+
+fn take(pipeline: &mut ReceivePipeline, datagram: &[u8]) {
+    pipeline.handle_datagram(Mono(0), "192.0.2.1:5".parse().unwrap(), datagram);
+}
+
+#[test]
+fn waits_only_for_what_it_can_ask() {
+    let mut asks = with_a_gap(true);
+    assert!(asks.poll_timeout().is_some_and(|due| due <= Mono(0)));
+    let request = asks.poll_transmit(Mono(0)).unwrap();
+    assert!(matches!(rtcp::packets(request.bytes).next(), Some(Ok(rtcp::Packet::Nack { .. }))));
+    assert!(asks.poll_timeout().is_some_and(|due| due > Mono(0)));
+    // As long as it is not known that requests reach the sender, a time that has come would never go by.
+    let mut cannot_ask = with_a_gap(false);
+    assert!(cannot_ask.poll_transmit(Mono(0)).is_none());
+    assert_eq!(cannot_ask.poll_timeout(), None);
+}
