@@ -11,6 +11,7 @@ fn with_a_gap(reports: bool) -> ReceivePipeline {
         wire: Some(Wire::Rtp),
         latency: 20_000_000,
         adapt: None,
+        format: None,
         plain_rate: 44_100,
         plain_channels: 1,
         cname: "test".into(),
