@@ -18,7 +18,7 @@ use audio::send::{
 use proto::units::{Mono, Position, RtpTime, Sequence, frames_to_nanos};
 use sim::agenda::Agenda;
 use sim::card::{Card, CardSpec, Direction, Period};
-use sim::link::{Link, LinkSpec};
+use sim::link::{Jitter, Link, LinkSpec};
 use sim::random::Random;
 
 /// Frames a second of every scenario.
@@ -228,6 +228,17 @@ fn live<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// A card that is off by so many parts per million, and whose callbacks come up to 0.1 ms late.
+pub fn card(ppm: f64) -> CardSpec {
+    CardSpec { ppm, jitter: 100_000, seed: 5, ..CardSpec::default() }
+}
+
+/// A cable and a switch: 0.1 ms and a little jitter.
+pub fn wired() -> LinkSpec {
+    let jitter = Jitter::Normal { sigma: 50_000 };
+    LinkSpec { delay: 100_000, jitter, in_order: true, ..LinkSpec::default() }
+}
+
 /// Runs a scenario.
 pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
     let mut world = World::new(scenario, seed);
@@ -372,7 +383,10 @@ impl World {
             }
             Happening::Playback(period) => {
                 self.playback(period);
-                self.attend(at);
+                // As the programs do: while there is enough for the next callback, nobody is woken.
+                if self.ear.as_ref().is_some_and(|ear| ear.ring.len() < ear.period) {
+                    self.attend(at);
+                }
                 if let Some(ear) = &mut self.ear {
                     let next = ear.card.next_period();
                     self.agenda.push(next.callback, Happening::Playback(next));

@@ -9,9 +9,8 @@ use std::fmt::Write as _;
 use audio::depth::Preset;
 use audio::receive::Adapt;
 use audio::send::Repair;
-use sim::card::CardSpec;
 use sim::link::{Jitter, LinkSpec, Loss, Stalls};
-use tests::world::{Ear, Outcome, Scenario, run};
+use tests::world::{Ear, Outcome, Scenario, card, run, wired};
 
 const MS: i64 = 1_000_000;
 const SEEDS: std::ops::Range<u64> = 1..6;
@@ -28,20 +27,6 @@ struct Row {
     scenario: Scenario,
     /// What is wrong with an outcome; empty where the target is met.
     judge: fn(&Scenario, &Outcome) -> String,
-}
-
-fn card(ppm: f64) -> CardSpec {
-    CardSpec { ppm, jitter: 100_000, seed: 5, ..CardSpec::default() }
-}
-
-/// A cable and a switch: 0.1 ms and a little jitter.
-fn wired() -> LinkSpec {
-    LinkSpec {
-        delay: 100_000,
-        jitter: Jitter::Normal { sigma: 50_000 },
-        in_order: true,
-        ..LinkSpec::default()
-    }
 }
 
 /// A path with a round trip of 3 to 4 ms.

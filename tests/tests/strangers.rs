@@ -113,6 +113,23 @@ fn gstreamer_plays_every_codec() {
     }
 }
 
+/// The same assertions hold between the two programs of our own.
+#[test]
+fn our_own_receiver_plays_every_codec() {
+    for codec in CODECS {
+        let folder = tempfile::tempdir().unwrap();
+        let take = folder.path().join("x.wav");
+        let (receiver, port) = receiver(&take, None);
+        let mut sender = sender(folder.path(), codec, port);
+        // One comes each second.
+        (0..3).for_each(|_| drop(sender.wait_for("status")));
+        assert!(sender.interrupt().status.success());
+        let ended = receiver.wait(PATIENCE);
+        assert!(ended.status.success(), "{}", ended.stderr);
+        assert_tones(&Sound::read(&take), codec);
+    }
+}
+
 /// Our receiver, recording into `take`.
 fn receiver(take: &Path, rtpmap: Option<&str>) -> (Program, u16) {
     let take = take.to_str().unwrap();

@@ -7,10 +7,9 @@ use audio::depth::{Preset, Reason};
 use audio::receive::{Adapt, CHUNK};
 use audio::resample::Steered;
 use audio::send::Codec;
-use sim::card::CardSpec;
-use sim::link::{Jitter, LinkSpec};
+use sim::link::LinkSpec;
 use sim::random::Random;
-use tests::world::{AMPLITUDE, Ear, Outcome, RATE, Scenario, Sound, run};
+use tests::world::{AMPLITUDE, Ear, Outcome, RATE, Scenario, Sound, card, run, wired};
 
 const HERTZ: f64 = 997.0;
 /// Radians a frame.
@@ -110,16 +109,6 @@ fn resampled(ppm: f64, wander: f64, word: fn(f32) -> f32) -> Vec<f32> {
         all.extend(chunk.map(word));
     }
     all.split_off(RATE as usize)
-}
-
-/// A cable and a switch.
-fn wired() -> LinkSpec {
-    let jitter = Jitter::Normal { sigma: 50_000 };
-    LinkSpec { delay: 100_000, jitter, in_order: true, ..LinkSpec::default() }
-}
-
-fn card(ppm: f64) -> CardSpec {
-    CardSpec { ppm, jitter: 100_000, seed: 5, ..CardSpec::default() }
 }
 
 /// Three seconds from a card that runs off by so much, at the end of the whole path.

@@ -124,6 +124,8 @@ pub(crate) struct Depth {
     second_ends: Mono,
     /// What is needed, in nanoseconds beyond the earliest arrival.
     needed: i64,
+    /// That was found out, not assumed.
+    found: bool,
     patience: usize,
     /// When the depth last grew and last came down.
     grown: Option<Mono>,
@@ -140,6 +142,7 @@ impl Depth {
             remembered: 0,
             second_ends: Mono(i64::MIN),
             needed,
+            found: false,
             patience: preset.patience(),
             grown: None,
             lowered: None,
@@ -149,6 +152,13 @@ impl Depth {
     /// What is needed, in nanoseconds beyond the earliest arrival.
     pub(crate) fn needed(&self) -> i64 {
         self.needed
+    }
+
+    /// Begins with another depth, unless it is known by now what is needed.
+    pub(crate) fn assume(&mut self, needed: i64) {
+        if !self.found {
+            self.needed = needed.max(0);
+        }
     }
 
     /// A new stream: what was measured is void, what is needed stays until something else is known.
@@ -175,7 +185,7 @@ impl Depth {
         if depth < self.needed + DIFFERENT + self.needed / self.preset.indulgence() {
             return None;
         }
-        self.needed = depth;
+        (self.needed, self.found) = (depth, true);
         self.note_growth(at);
         Some(Reason::RanDry)
     }
@@ -234,7 +244,7 @@ impl Depth {
             return None;
         }
         if change > 0 {
-            self.needed = measured;
+            (self.needed, self.found) = (measured, true);
             self.note_growth(at);
             return Some(Reason::LatePackets);
         }
@@ -242,7 +252,7 @@ impl Depth {
         if self.remembered < self.patience || self.grown.is_some_and(|grown| at.since(grown) < calm_for) {
             return None;
         }
-        self.needed = measured;
+        (self.needed, self.found) = (measured, true);
         self.lowered = Some(at);
         Some(Reason::Calm)
     }

@@ -242,6 +242,10 @@ impl Player {
         let reach = units::frames_to_nanos((delay + CHUNK as u64) as i64, stream.format.rate);
         self.lead.note(self.now, at.since(self.now) + reach);
         if !self.aligned {
+            let first = self.asked - self.lead.get();
+            if let Some((_, depth)) = &mut self.adapt {
+                depth.assume(first);
+            }
             self.latency = self.target();
             let Some(target) = stream.timeline.position_at(at.plus(-self.latency)) else { return };
             self.place(target.advanced(delay), device);
