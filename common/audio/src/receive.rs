@@ -75,10 +75,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// Packets the jitter buffer holds: the latency and a quarter of a second, at 16 frames and 48 kHz.
+    /// Packets the jitter buffer holds: the latency and a fifth of a second, at 16 frames and 48 kHz.
     fn slots(&self) -> usize {
         let most = self.adapt.map_or(self.latency, |adapt| adapt.most.max(self.latency));
-        let nanos = most.clamp(0, 10_000_000_000) + 250_000_000;
+        let nanos = most.clamp(0, 10_000_000_000) + 200_000_000;
         (units::nanos_to_frames(nanos, 48_000) / 16) as usize
     }
 }
