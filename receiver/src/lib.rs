@@ -136,8 +136,12 @@ impl Receiver {
         let mut again = false;
         let open: Open<Box<Feed>> = Box::new(move || {
             let open = if std::mem::replace(&mut again, true) { playback::reopen } else { playback::open };
-            let (request, opened) = open_at_any_rate(&request, open)?;
-            let description = opened.description.clone();
+            let (taken, opened) = open_at_any_rate(&request, open)?;
+            let mut description = opened.description.clone();
+            if taken.rate != request.rate {
+                description += &format!(", resampled to {} Hz", taken.rate);
+            }
+            let request = taken;
             let (drain, feed) = connect(&request, incoming, steered, counters.clone(), waker.clone())?;
             Ok(Started { stream: opened.start(drain)?, feed: Box::new(feed), description })
         });

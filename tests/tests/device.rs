@@ -495,21 +495,24 @@ fn an_unknown_device_is_answered_with_those_that_exist() {
 }
 
 #[test]
-fn a_rate_no_device_takes() {
+fn a_rate_that_the_device_does_not_take() {
     let _alone = alone();
     let server = match Server::jack(RATE, 256) {
         Ok(server) => server,
         Err(reason) => return skip(&reason),
     };
-    let asked = ["--rate", "191999"];
+    let asked = ["--rate", "191999", "--period", "256"];
     let capture = ["--capture", "jack", "--client", "a=127.0.0.1:9/0"];
-    let playback = ["--listen", "127.0.0.1:0", "--playback", "jack", "--channels", "2"];
-    for line in [
-        refusal(&server.place, "sender", &[&capture[..], &asked].concat()),
-        refusal(&server.place, "receiver", &[&playback[..], &asked].concat()),
-    ] {
-        for part in ["does not take 191999 Hz", "it takes 44100 Hz"] {
-            assert!(line.contains(part), "no `{part}` in {line}");
-        }
+    let line = refusal(&server.place, "sender", &[&capture[..], &asked].concat());
+    for part in ["does not take 191999 Hz", "it takes 44100 Hz"] {
+        assert!(line.contains(part), "no `{part}` in {line}");
     }
+    // What comes in at another rate is resampled.
+    let playback = ["--listen", "127.0.0.1:0", "--playback", "jack", "--channels", "2", "--json"];
+    let mut command = server.place.command(tests::program::path("receiver"));
+    command.args(playback).args(asked);
+    let mut receiver = Program::spawn(command);
+    let name = receiver.wait_for("output")["name"].to_string();
+    assert!(name.contains("resampled to 44100 Hz"), "{name}");
+    assert!(receiver.interrupt().status.success());
 }
