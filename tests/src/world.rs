@@ -383,10 +383,7 @@ impl World {
             }
             Happening::Playback(period) => {
                 self.playback(period);
-                // As the programs do: while there is enough for the next callback, nobody is woken.
-                if self.ear.as_ref().is_some_and(|ear| ear.ring.len() < ear.period) {
-                    self.attend(at);
-                }
+                self.attend(at);
                 if let Some(ear) = &mut self.ear {
                     let next = ear.card.next_period();
                     self.agenda.push(next.callback, Happening::Playback(next));

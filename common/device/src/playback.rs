@@ -9,7 +9,7 @@ use audio::counters::Counter;
 use audio::receive::PlaybackStamp;
 use os::wait::Waker;
 use proto::units::Mono;
-use ringbuf::traits::{Consumer, Observer, Producer};
+use ringbuf::traits::{Consumer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 use sim::card::CardSpec;
 
@@ -119,10 +119,7 @@ impl Drain {
         self.counters.missing.add(u64::from(missing));
         // A full ring means that nobody reads the stamps; the next one tells the same.
         let _ = self.stamps.try_push(PlaybackStamp { taken, asked, missing, at });
-        // While there is enough for the next callback, the ring is filled when the next packet comes: a wake-up less.
-        if self.samples.occupied_len() < block.len() {
-            self.waker.wake();
-        }
+        self.waker.wake();
     }
 
     /// Notes that the card lost frames.
