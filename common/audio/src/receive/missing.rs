@@ -206,7 +206,9 @@ impl Missing {
                 continue;
             }
             if self.allowed == 0 {
-                break;
+                // Packets that come allow for more.
+                self.holes[number as usize % ROOM].due = now.plus(LONGEST_REORDER);
+                continue;
             }
             self.allowed -= 1;
             let patient = self.round_trip + self.round_trip / 4;
