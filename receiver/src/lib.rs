@@ -34,7 +34,7 @@ use std::thread::JoinHandle;
 
 use audio::counters::ReceiveCounters;
 use audio::receive::{CHUNK, Config, Event, Incoming, Output, Pace, ReceivePipeline};
-use device::keeper::{Keeper, News, Open, Started};
+use device::keeper::{Keeper, News, Open, Presence, Started};
 use device::playback::{self, Drain, PlaybackCounters};
 use os::udp::{Inbox, Socket};
 use os::wait::Waker;
@@ -73,8 +73,7 @@ pub struct Receiver {
     /// `None` once finished.
     keeper: Option<Keeper<Box<Feed>>>,
     playback: Option<Arc<PlaybackCounters>>,
-    rebuilt: u64,
-    lost: bool,
+    presence: Presence,
 }
 
 impl Receiver {
@@ -118,8 +117,7 @@ impl Receiver {
             thread,
             keeper,
             playback: None,
-            rebuilt: 0,
-            lost: false,
+            presence: Presence::default(),
         })
     }
 
@@ -183,12 +181,7 @@ impl Receiver {
         if let Some(feed) = feed {
             self.hand_on(feed);
         }
-        match news {
-            News::Opened { rebuilt, .. } => self.rebuilt += u64::from(rebuilt),
-            News::Lost(_) => self.lost = true,
-            News::Back => self.lost = false,
-            News::Refused(_) => {}
-        }
+        self.presence.note(&news);
         news
     }
 
@@ -209,12 +202,12 @@ impl Receiver {
 
     /// Times that a sound card's stream was built anew.
     pub fn rebuilt(&self) -> u64 {
-        self.rebuilt
+        self.presence.rebuilt
     }
 
     /// The sound card is gone.
     pub fn lost(&self) -> bool {
-        self.lost
+        self.presence.lost
     }
 
     /// The next thing the receive thread has to tell.

@@ -38,7 +38,7 @@ use std::thread::JoinHandle;
 
 use audio::send::{Routing, SendPipeline};
 use device::capture::{self, Capture, CaptureCounters, Feeder};
-use device::keeper::{Keeper, News, Open, Started};
+use device::keeper::{Keeper, News, Open, Presence, Started};
 use os::udp::{Inbox, Socket};
 use os::wait::Waker;
 use proto::units::RtpTime;
@@ -76,8 +76,7 @@ pub struct Sender {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     keeper: Keeper<Box<Feed>>,
-    rebuilt: u64,
-    lost: bool,
+    presence: Presence,
 }
 
 impl Sender {
@@ -134,8 +133,7 @@ impl Sender {
             stop,
             thread,
             keeper,
-            rebuilt: 0,
-            lost: false,
+            presence: Presence::default(),
         };
         match sender.keeper.wait() {
             Some(News::Refused(error)) => Err(format!("--capture: {error}")),
@@ -158,12 +156,7 @@ impl Sender {
         if let Some(feed) = feed {
             self.hand_on(feed);
         }
-        match news {
-            News::Opened { rebuilt, .. } => self.rebuilt += u64::from(rebuilt),
-            News::Lost(_) => self.lost = true,
-            News::Back => self.lost = false,
-            News::Refused(_) => {}
-        }
+        self.presence.note(&news);
         news
     }
 
@@ -182,12 +175,12 @@ impl Sender {
 
     /// Times that the sound card's stream was built anew.
     pub fn rebuilt(&self) -> u64 {
-        self.rebuilt
+        self.presence.rebuilt
     }
 
     /// The sound card is gone.
     pub fn lost(&self) -> bool {
-        self.lost
+        self.presence.lost
     }
 
     /// Hands a new routing over. `Err` gives it back while earlier ones are still on their way.

@@ -326,7 +326,9 @@ impl ReceivePipeline {
         self.repair.missing.note_lateness(late);
         self.player.note_lateness(at, late);
         self.counters.jitter_ns.set(stream.reception.jitter_ns());
-        let inserted = self.insert_rtp(place, &header, &format, packet.payload)?;
+        let rtp::Header { marker, payload_type, timestamp, .. } = header;
+        let label = Label { marker, payload_type, timestamp };
+        let inserted = self.insert(&entry(place, frames, label, &format, packet.payload))?;
         self.note_in_time(at, place.position, inserted);
         self.rebuild()
     }
@@ -348,9 +350,11 @@ impl ReceivePipeline {
             // The original was only late.
             return Ok(());
         }
-        // The original's payload type; the marker means nothing to us.
-        let header = rtp::Header { payload_type: format.payload_type, sequence, ..packet.header };
-        if self.insert_rtp(place, &header, &format, payload)? == Inserted::Kept {
+        // As the original's header had it: parity may need it.
+        let rtp::Header { marker, timestamp, .. } = packet.header;
+        let label = Label { marker, payload_type: format.payload_type, timestamp };
+        let frames = Coding::of(&format).frames(payload, format.channels)?;
+        if self.insert(&entry(place, frames, label, &format, payload))? == Inserted::Kept {
             self.counters.retransmitted.add(1);
         }
         Ok(())
@@ -367,49 +371,19 @@ impl ReceivePipeline {
         let Some(stream) = &self.stream else { return Ok(()) };
         while let Some(found) = self.repair.collector.recover(self.player.buffer(), &mut self.repair.image) {
             let Media { marker, payload_type, timestamp, payload } = found.media;
-            if payload_type != stream.format.payload_type {
+            let format = &stream.format;
+            if payload_type != format.payload_type {
                 continue;
             }
-            let coding = Coding::of(&stream.format);
-            let Some(Place { position, .. }) = stream.place(found.sequence, timestamp) else { continue };
-            let entry = Entry {
-                sequence: found.sequence,
-                position,
-                frames: coding.frames(payload, stream.format.channels)?,
-                channels: stream.format.channels,
-                coding,
-                label: Label { marker, payload_type, timestamp },
-                payload,
-            };
+            let Some(place) = stream.place(found.sequence, timestamp) else { continue };
+            let frames = Coding::of(format).frames(payload, format.channels)?;
+            let label = Label { marker, payload_type, timestamp };
             self.repair.missing.recovered(found.sequence);
-            if self.player.insert(&entry) == Inserted::Kept {
+            if self.player.insert(&entry(place, frames, label, format, payload)) == Inserted::Kept {
                 self.counters.rebuilt.add(1);
             }
         }
         Ok(())
-    }
-
-    fn insert_rtp(
-        &mut self,
-        place: Place,
-        header: &rtp::Header,
-        format: &Format,
-        payload: &[u8],
-    ) -> Result<Inserted, Reject> {
-        let entry = Entry {
-            sequence: place.sequence,
-            position: place.position,
-            frames: Coding::of(format).frames(payload, format.channels)?,
-            channels: format.channels,
-            coding: Coding::of(format),
-            label: Label {
-                marker: header.marker,
-                payload_type: header.payload_type,
-                timestamp: header.timestamp,
-            },
-            payload,
-        };
-        self.insert(&entry)
     }
 
     fn insert(&mut self, entry: &Entry<'_>) -> Result<Inserted, Reject> {
@@ -541,6 +515,19 @@ impl ReceivePipeline {
             self.events.pop_front();
         }
         self.events.push_back(event);
+    }
+}
+
+fn entry<'a>(place: Place, frames: u32, label: Label, format: &Format, payload: &'a [u8]) -> Entry<'a> {
+    let Place { sequence, position } = place;
+    Entry {
+        sequence,
+        position,
+        frames,
+        channels: format.channels,
+        coding: Coding::of(format),
+        label,
+        payload,
     }
 }
 

@@ -10,13 +10,13 @@ use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use os::clock;
 use proto::units::Mono;
 
 use crate::error::Error;
-use crate::virtual_card::{FILE_PATIENCE, Running};
+use crate::virtual_card::{FILE_PATIENCE, Running, join};
 pub use crate::watch::Reason;
 use crate::watch::{Signs, Verdict, Watch};
 
@@ -95,6 +95,27 @@ impl<F> News<F> {
     }
 }
 
+/// What the news so far say of a device.
+#[derive(Debug, Default)]
+pub struct Presence {
+    /// Times that its stream was built anew.
+    pub rebuilt: u64,
+    /// It is gone.
+    pub lost: bool,
+}
+
+impl Presence {
+    /// Takes note of a piece of news.
+    pub fn note<F>(&mut self, news: &News<F>) {
+        match news {
+            News::Opened { rebuilt, .. } => self.rebuilt += u64::from(*rebuilt),
+            News::Lost(_) => self.lost = true,
+            News::Back => self.lost = false,
+            News::Refused(_) => {}
+        }
+    }
+}
+
 struct Order<F> {
     open: Open<F>,
     /// It is a device, which may come back.
@@ -147,14 +168,8 @@ impl<F> Drop for Keeper<F> {
     fn drop(&mut self) {
         self.orders = None;
         self.news = None;
-        let deadline = Instant::now() + self.patience;
-        let Some(thread) = self.thread.take() else { return };
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        if thread.is_finished() {
-            // A panic there has been printed already.
-            let _ = thread.join();
+        if let Some(thread) = self.thread.take() {
+            join(thread, self.patience);
         }
     }
 }

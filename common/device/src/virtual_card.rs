@@ -46,15 +46,21 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        let deadline = Instant::now() + self.patience;
-        let Some(thread) = self.thread.take() else { return };
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
+        if let Some(thread) = self.thread.take() {
+            join(thread, self.patience);
         }
-        if thread.is_finished() {
-            // A panic there has been printed already.
-            let _ = thread.join();
-        }
+    }
+}
+
+/// Waits for a thread that has been told to end; one that does not is left behind.
+pub(crate) fn join(thread: JoinHandle<()>, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while !thread.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if thread.is_finished() {
+        // A panic there has been printed already.
+        let _ = thread.join();
     }
 }
 
