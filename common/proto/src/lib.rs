@@ -10,6 +10,7 @@
 extern crate std;
 
 pub mod announce;
+pub mod exchange;
 pub mod parity;
 pub mod payload_type;
 pub mod pcm;
