@@ -18,6 +18,7 @@ pub mod playout;
 pub mod retransmission;
 pub mod rtcp;
 pub mod rtp;
+pub mod timing;
 pub mod units;
 
 mod cursor;

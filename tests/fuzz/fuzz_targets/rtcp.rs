@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use proto::announce::{Announcement, MAX_NAME};
 use proto::playout::Playout;
 use proto::rtcp::{Blocks, Builder, Lost, Packet, packets};
+use proto::timing::Timing;
 use proto::units::Sequence;
 
 fuzz_target!(|datagram: &[u8]| {
@@ -87,6 +88,9 @@ fn check_lost(lost: Lost<'_>) {
 fn check_body(body: &[u8]) {
     if let Ok(playout) = Playout::parse(body) {
         assert_eq!(playout.to_bytes(), body[..Playout::LENGTH]);
+    }
+    if let Ok(timing) = Timing::parse(body) {
+        assert_eq!(timing.to_bytes(), body[..Timing::LENGTH]);
     }
     if let Ok(read) = Announcement::parse(body) {
         let mut octets = [0; 600];
