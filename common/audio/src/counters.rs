@@ -28,6 +28,22 @@ impl Counter {
     }
 }
 
+/// A number of either sign, as a gauge.
+#[derive(Debug, Default)]
+pub struct Signed(Counter);
+
+impl Signed {
+    /// Replaces the value.
+    pub fn set(&self, value: i64) {
+        self.0.set(value as u64);
+    }
+
+    /// The current value.
+    pub fn get(&self) -> i64 {
+        self.0.get() as i64
+    }
+}
+
 /// The loudest sample of the last full tenth of a second, as a gauge.
 #[derive(Debug, Default)]
 pub struct Meter(Counter);
@@ -116,6 +132,13 @@ pub struct ReceiveCounters {
     pub depth: Counter,
     /// Interarrival jitter (RFC 3550, 6.4.1) in nanoseconds.
     pub jitter_ns: Counter,
+    /// By how much playback is later than the sender's timing says, in the mean over a second, in nanoseconds; negative where
+    /// earlier.
+    pub playout_error: Signed,
+    /// The largest of these within the second.
+    pub worst_playout_error: Signed,
+    /// Round trip to the sender in microseconds; 0 until known.
+    pub round_trip_us: Counter,
     /// Resampling ratio in force, relative to the nominal one, in parts per billion, offset by 2^32.
     drift_ppb: Counter,
     /// Level of what is played.
