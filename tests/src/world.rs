@@ -105,7 +105,6 @@ impl Default for Scenario {
             back: LinkSpec::default(),
             blackouts: Vec::new(),
             latency: 30_000_000,
-            trim: None,
             adapt: None,
             repair: Repair::default(),
             routings: Vec::new(),
@@ -280,6 +279,7 @@ impl World {
         let config = Config {
             wire: Some(Wire::Rtp),
             latency: scenario.latency,
+            trim: None,
             adapt: scenario.adapt,
             format: None,
             plain_rate: RATE,
