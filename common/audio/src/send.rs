@@ -167,7 +167,7 @@ impl SendPipeline {
         for encoding in &mut self.routing.encodings {
             encoding.handle_block(position, block, &self.shape);
         }
-        if self.stamp.replace((position, at)).is_none() {
+        if self.stamp.replace((position, at)).is_none() && !self.routing.groups.is_empty() {
             // Members wait for the first line.
             self.tick_due = self.tick_due.min(self.now);
         }
