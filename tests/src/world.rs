@@ -105,7 +105,6 @@ impl Default for Scenario {
             back: LinkSpec::default(),
             blackouts: Vec::new(),
             latency: 30_000_000,
-            trim: None,
             adapt: None,
             repair: Repair::default(),
             routings: Vec::new(),
@@ -278,6 +277,7 @@ impl World {
 
         let counters = Arc::new(ReceiveCounters::default());
         let config = Config {
+            trim: None,
             wire: Some(Wire::Rtp),
             latency: scenario.latency,
             adapt: scenario.adapt,
