@@ -27,7 +27,7 @@ use sim::link::LinkSpec;
 use sim::random::Random;
 
 pub use outcome::{Heard, Outcome, Traffic};
-pub use scenario::{AMPLITUDE, Ear, PILOT, PILOT_AMPLITUDE, Receiver, Scenario, Sound, card, wired};
+pub use scenario::{AMPLITUDE, Ear, Receiver, Scenario, Sound, card, wired};
 
 use sender::{Listed, Sender};
 

@@ -9,13 +9,12 @@ use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec};
 
 use super::RATE;
+use crate::pilot::PILOT;
 
 /// Amplitude of a tone: 1 dB below full scale.
 pub const AMPLITUDE: f64 = 0.891_250_938;
-/// Hertz of [`Sound::Pilot`]: a cycle is longer than receivers are ever apart.
-pub const PILOT: f64 = 100.0;
-/// Amplitude of [`Sound::Pilot`].
-pub const PILOT_AMPLITUDE: f64 = 0.5;
+/// Amplitude of a pilot.
+pub(super) const PILOT_AMPLITUDE: f64 = 0.5;
 
 /// What is captured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,8 +23,7 @@ pub enum Sound {
     Ramp,
     /// A sine of so many hertz by the sender's card, of which what is played is kept.
     Tone(f64),
-    /// A sine of [`PILOT`] hertz by the sender's card. Its phase tells when it was captured, whatever codec or rate it went
-    /// through, and how even it is whether something clicked.
+    /// A [pilot](crate::pilot) by the sender's card.
     Pilot,
 }
 
