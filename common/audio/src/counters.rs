@@ -77,6 +77,17 @@ pub struct ClientCounters {
     pub round_trip_us: Counter,
     /// The receiver's latency in microseconds, from arrival to DAC; 0 until reported.
     pub latency_us: Counter,
+    /// The group delay that the receiver needs in microseconds; 0 until it says so.
+    pub wanted_us: Counter,
+}
+
+/// What the send thread knows of one group of clients.
+#[derive(Debug, Default)]
+pub struct GroupCounters {
+    /// The group's delay in microseconds, or what it changes to; 0 before the first decision.
+    pub delay_us: Counter,
+    /// Members that are heard.
+    pub members: Counter,
 }
 
 /// What the receive pipeline counts.
