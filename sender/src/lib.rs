@@ -22,11 +22,11 @@
 
 pub mod args;
 pub mod book;
+pub mod course;
 pub mod packets;
 pub mod plan;
 pub mod run;
 
-mod course;
 mod sdp;
 mod send_loop;
 mod status;

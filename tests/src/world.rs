@@ -109,6 +109,7 @@ impl<'a> World<'a> {
         let listed = scenario.receivers.iter().enumerate().map(|(index, spec)| Listed {
             address: ([192, 0, 2, 2 + index as u8], 5000).into(),
             codec: spec.codec,
+            trim_ns: spec.trim_ns,
             counters: Default::default(),
         });
         let listed: Vec<Listed> = listed.collect();

@@ -9,6 +9,7 @@
 
 use std::fmt::Write as _;
 
+use audio::send::Policy;
 use sim::card::CardSpec;
 use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec, Loss, Stalls};
@@ -117,8 +118,9 @@ fn receivers(ppm: &[f64], path: LinkSpec, latency: i64) -> Vec<Receiver> {
 }
 
 fn base() -> Scenario {
+    let delay = Some(Policy::Auto(200_000));
     let clock = ClockSpec { ppm: 25.0, wander: 0.05, steps: vec![(0, 5_000_000 * MS)] };
-    Scenario { capture: (card(-40.0), 128), clock, settle: 10.0, ..Scenario::default() }
+    Scenario { capture: (card(-40.0), 128), clock, delay, settle: 10.0, ..Scenario::default() }
 }
 
 fn rough() -> LinkSpec {

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use audio::receive::Adapt;
-use audio::send::{Codec, Repair};
+use audio::send::{Codec, Policy, Repair};
 use sim::card::CardSpec;
 use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec};
@@ -62,6 +62,8 @@ pub struct Scenario {
     pub clock: ClockSpec,
     /// Times (from, until, in seconds) at which the sender does not run. It ends without a word and comes back at another port.
     pub away: Vec<(f64, f64)>,
+    /// How the receivers' common delay is chosen; `None` where each plays by itself.
+    pub delay: Option<Policy>,
     /// How losses are repaired.
     pub repair: Repair,
     /// Changes of the routing: from when on (in seconds) which repair.
@@ -83,6 +85,7 @@ impl Default for Scenario {
             capture: (CardSpec::default(), 128),
             clock: ClockSpec::default(),
             away: Vec::new(),
+            delay: None,
             repair: Repair::default(),
             routings: Vec::new(),
             careless: false,
@@ -118,6 +121,8 @@ pub struct Receiver {
     pub blackouts: Vec<(f64, f64)>,
     /// Times (from, until, in seconds) at which it does not run. It ends without a word.
     pub away: Vec<(f64, f64)>,
+    /// What the sender's list adds to the group's delay for it, in nanoseconds.
+    pub trim_ns: i32,
     /// In nanoseconds.
     pub latency: i64,
     /// How the latency adapts.
@@ -135,6 +140,7 @@ impl Default for Receiver {
             back: LinkSpec::default(),
             blackouts: Vec::new(),
             away: Vec::new(),
+            trim_ns: 0,
             latency: 30_000_000,
             adapt: None,
         }

@@ -3,8 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use audio::counters::ClientCounters;
-use audio::send::{Client, Codec, Encoding, EncodingId, EncodingSpec, Repair, Routing, SendPipeline, Wire};
+use ::sender::course::Course;
+use audio::counters::{ClientCounters, GroupCounters};
+use audio::send::{
+    Client, Codec, Encoding, EncodingId, EncodingSpec, Group, GroupId, Policy, Repair, Routing, SendPipeline,
+    Wire,
+};
+use device::capture::CaptureStamp;
 use proto::units::{Mono, Position, RtpTime, Sequence, frames_to_nanos};
 use sim::card::{Card, Direction, Period};
 use sim::clock::Clock;
@@ -13,11 +18,14 @@ use sim::random::Random;
 use super::scenario::{Scenario, Sound};
 use super::{RATE, live, local_stamp};
 
+const GROUP: GroupId = GroupId(1);
+
 /// A client: where it is, how the sound is coded for it, and what the sender counts of it.
 #[derive(Clone)]
 pub(super) struct Listed {
     pub(super) address: SocketAddr,
     pub(super) codec: Codec,
+    pub(super) trim_ns: i32,
     pub(super) counters: Arc<ClientCounters>,
 }
 
@@ -31,8 +39,10 @@ pub(super) struct Sender {
     sound: Sound,
     /// The card's next frame. Frame 0 was captured at true time 0.
     frame: u64,
-    /// The frame at which the program began to capture.
-    first: u64,
+    /// Frames that the card has brought since the program began.
+    brought: u64,
+    course: Course,
+    delay: Option<Policy>,
     repair: Repair,
     careless: bool,
     frames: u16,
@@ -54,7 +64,9 @@ impl Sender {
             period: period as usize,
             sound: scenario.sound,
             frame: 0,
-            first: 0,
+            brought: 0,
+            course: Course::new(RATE),
+            delay: scenario.delay,
             repair: scenario.repair,
             careless: scenario.careless,
             frames: scenario.frames,
@@ -74,7 +86,7 @@ impl Sender {
         self.numbers.extend((1..encodings).map(|label| number(&mut random.fork(label))));
         self.lives += 1;
         self.address.set_port(3999 + self.lives as u16);
-        self.first = self.frame;
+        (self.brought, self.course) = (0, Course::new(RATE));
         let origin = RtpTime(random.bits() as u32);
         let mut pipeline = SendPipeline::new(RATE, 1, origin, "sim@sender".into());
         pipeline.replace(self.routing());
@@ -105,22 +117,27 @@ impl Sender {
 
     /// Hands over what was captured, in blocks that the pipeline takes; `sent` comes after each.
     pub(super) fn capture(&mut self, now: Mono, period: Period, mut sent: impl FnMut(&mut Self)) {
-        let from = local_stamp(&mut self.clock, period);
+        let frames = self.period as u64;
+        let at = local_stamp(&mut self.clock, period);
         let now = self.clock.local(now);
-        self.frame += u64::from(period.lost);
+        let first = self.frame + u64::from(period.lost);
+        self.frame = first + frames;
+        let Some(pipeline) = &mut self.pipeline else { return };
+        let stamp = CaptureStamp { position: Position(self.brought), frames: self.period as u32, at };
+        self.brought += frames;
+        let stamp = live(|| self.course.place(stamp));
+        live(|| pipeline.set_capture_clock(self.course.slow()));
+        if stamp.position != pipeline.position() {
+            live(|| pipeline.flush());
+            sent(self);
+        }
         let mut done = 0;
-        while done < self.period {
-            let Some(pipeline) = &mut self.pipeline else {
-                self.frame += (self.period - done) as u64;
-                return;
-            };
-            let frames = (self.period - done).min(pipeline.max_block());
-            let block: Vec<f32> = (0..frames as u64).map(|n| self.sound.sample(self.frame + n)).collect();
-            let at = from.plus(frames_to_nanos(done as i64, RATE));
-            let position = Position(self.frame - self.first);
-            live(|| pipeline.handle_block(position, at, &block));
-            self.frame += frames as u64;
-            done += frames;
+        while let Some(pipeline) = self.pipeline.as_mut().filter(|_| done < frames) {
+            let block = first + done..first + frames.min(done + pipeline.max_block() as u64);
+            let block: Vec<f32> = block.map(|frame| self.sound.sample(frame)).collect();
+            let at = stamp.at.plus(frames_to_nanos(done as i64, RATE));
+            live(|| pipeline.handle_block(stamp.position.advanced(done), at, &block));
+            done += block.len() as u64;
             live(|| pipeline.handle_timeout(now));
             sent(self);
         }
@@ -149,11 +166,14 @@ impl Sender {
                 mtu: 1200,
             };
             let listed = self.clients.iter().filter(|client| client.codec == codec);
-            let clients = listed.map(|client| {
-                Client::new("ear".into(), client.address, client.counters.clone()).repaired(self.repair)
+            let clients = listed.map(|listed| {
+                let client = Client::new("ear".into(), listed.address, listed.counters.clone());
+                let client = client.repaired(self.repair);
+                if self.delay.is_some() { client.grouped(GROUP, listed.trim_ns) } else { client }
             });
             Encoding::new(EncodingId(id), spec, RATE, *ssrc, *first, clients.collect())
         });
-        Box::new(Routing::new(encodings.collect(), Vec::new()))
+        let group = self.delay.map(|policy| Group::new(GROUP, policy, Arc::<GroupCounters>::default()));
+        Box::new(Routing::new(encodings.collect(), Vec::new()).grouped(group.into_iter().collect()))
     }
 }
