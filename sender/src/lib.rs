@@ -23,6 +23,7 @@
 pub mod args;
 pub mod book;
 pub mod course;
+pub mod groups;
 pub mod packets;
 pub mod plan;
 pub mod run;

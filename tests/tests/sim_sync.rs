@@ -112,7 +112,7 @@ fn receivers(ppm: &[f64], path: LinkSpec, latency: i64) -> Vec<Receiver> {
             steps: vec![(0, (number - 2) * 1_000_000 * MS)],
         };
         let ear = Ear::Card(CardSpec { seed: index as u64, ..card(ppm) }, 128);
-        Receiver { ear, clock, latency, ..Receiver::default().over(path) }
+        Receiver { ear, clock, latency, trim: Some(0), ..Receiver::default().over(path) }
     };
     ppm.iter().enumerate().map(receiver).collect()
 }

@@ -21,16 +21,15 @@ mod member;
 mod mix;
 mod pack;
 mod repair;
+mod report;
 mod routing;
 
 use std::net::SocketAddr;
 
 use proto::announce::{self, Announcement, Companion};
-use proto::exchange::Request;
-use proto::playout::Playout;
 use proto::timing::{Delay, Timing};
 use proto::units::{self, Mono, Ntp, Position, RtpTime};
-use proto::{exchange, payload_type, playout, rtcp, rtp, timing};
+use proto::{payload_type, rtcp, rtp, timing};
 
 use crate::repair::advance::Spec;
 
@@ -208,9 +207,9 @@ impl SendPipeline {
             let Some(client) = encoding.clients.iter_mut().find(|c| c.address == from) else { continue };
             let mut news = false;
             for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
-                match question(&packet) {
+                match report::question(&packet) {
                     Some(request) => news |= client.ask(at, &request),
-                    None => note_report(client, encoding.ssrc, packet_time, arrival, at, &packet),
+                    None => report::note(client, encoding.ssrc, packet_time, arrival, at, &packet),
                 }
             }
             self.asked |= client.member.is_waiting();
@@ -483,55 +482,6 @@ fn tell(encodings: &mut [Encoding], which: impl Fn(GroupId) -> bool) {
     let clients = encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
     let told = clients.filter(|client| client.member.group.is_some_and(&which));
     told.for_each(|client| client.next_report = Mono(i64::MIN));
-}
-
-/// The question that a packet asks about this machine's clock.
-fn question(packet: &rtcp::Packet<'_>) -> Option<Request> {
-    match *packet {
-        rtcp::Packet::Application { name: exchange::APP_NAME, subtype: exchange::REQUEST, body, .. } => {
-            Request::parse(body).ok()
-        }
-        _ => None,
-    }
-}
-
-fn note_report(
-    client: &mut Client,
-    ssrc: u32,
-    packet_time: i64,
-    arrival: Ntp,
-    at: Mono,
-    packet: &rtcp::Packet<'_>,
-) {
-    let counters = &client.counters;
-    match *packet {
-        rtcp::Packet::Receiver { mut blocks, .. } | rtcp::Packet::Sender { mut blocks, .. } => {
-            let Some(block) = blocks.find(|b| b.ssrc == ssrc) else { return };
-            counters.reports.add(1);
-            counters.reported_at.set(at.0 as u64);
-            counters.fraction_lost.set(u64::from(block.fraction_lost));
-            counters.lost.set(u64::try_from(block.cumulative_lost).unwrap_or(0));
-            if let Some(nanos) = units::round_trip(arrival, block.last_sr, block.delay_since_last_sr) {
-                counters.round_trip_us.set((nanos / 1000) as u64);
-            }
-        }
-        rtcp::Packet::Application { name: playout::APP_NAME, body, .. } => {
-            let Ok(playout) = Playout::parse(body) else { return };
-            counters.latency_us.set(u64::from(playout.latency_us));
-            counters.unrepaired.set(u64::from(playout.unrepaired));
-            if let Some(mender) = &mut client.mender {
-                let latency = i64::from(playout.latency_us) * 1000;
-                mender.note_report(playout.unrepaired, latency, packet_time);
-            }
-        }
-        rtcp::Packet::Nack { media, lost, .. } if media == ssrc => {
-            if let Some(mender) = &mut client.mender {
-                mender.ask(at, lost);
-                mender.count(counters);
-            }
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -216,9 +216,6 @@ impl Entry {
         if self.group.as_ref().is_some_and(nameless) {
             return Err("`group` is empty or holds control characters".into());
         }
-        if wire == Some(Wire::Plain) && (self.group.is_some() || delay.is_some()) {
-            return Err("headerless PCM has no time, so that no `group` or `delay` goes with it".into());
-        }
         Ok(Client {
             name,
             host: self.ip,
@@ -362,10 +359,6 @@ mod tests {
             (r#"{"a": {"ip": "h", "channel": 1, "repair": "much"}}"#, "client `a`: repair is off"),
             (r#"{"a": {"ip": "h", "channel": 1, "delay_m": 1, "delay_ms": 1}}"#, "client `a`: `delay_ms`, "),
             (r#"{"a": {"ip": "h", "channel": 1, "group": " "}}"#, "client `a`: `group` is empty"),
-            (
-                r#"{"a": {"ip": "h", "channel": 1, "wire": "plain", "delay_m": 1}}"#,
-                "headerless PCM has no time",
-            ),
             (r#"{"a": {"ip": "h", "channel": -1}}"#, "line 1 column"),
             (r#"{"a": {"ip": "h", "channel": 1}, "a": {"ip": "h", "channel": 2}}"#, "stands twice"),
         ] {

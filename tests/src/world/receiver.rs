@@ -76,6 +76,7 @@ impl Receiver {
         let config = Config {
             wire: Some(Wire::Rtp),
             latency: spec.latency,
+            trim: spec.trim,
             adapt: spec.adapt,
             format: None,
             plain_rate: RATE,

@@ -123,6 +123,8 @@ pub struct Receiver {
     pub away: Vec<(f64, f64)>,
     /// What the sender's list adds to the group's delay for it, in nanoseconds.
     pub trim_ns: i32,
+    /// What it adds itself; `None` where it goes by the arrivals.
+    pub trim: Option<i64>,
     /// In nanoseconds.
     pub latency: i64,
     /// How the latency adapts.
@@ -141,6 +143,7 @@ impl Default for Receiver {
             blackouts: Vec::new(),
             away: Vec::new(),
             trim_ns: 0,
+            trim: None,
             latency: 30_000_000,
             adapt: None,
         }

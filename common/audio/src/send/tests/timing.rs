@@ -1,6 +1,7 @@
 //! What members of a group are told: answers to their questions, and when to play.
 
-use proto::exchange::Reply;
+use proto::exchange::{self, Reply, Request};
+use proto::playout::{self, Playout};
 use proto::timing::Anchor;
 
 use super::*;
@@ -138,6 +139,34 @@ fn only_members_are_answered_and_each_no_more_than_it_needs() {
     desk.capture(2500);
     desk.ask(2600, "192.0.2.2:7".parse().unwrap(), 5, 30_000);
     assert!(desk.at(2601).iter().all(|(_, said)| *said == Said::Report(None)), "no group, no timing");
+}
+
+#[test]
+fn what_a_client_reports_can_be_read() {
+    let mut desk = Desk::new(vec![spec(Codec::Pcm16, "0")]);
+    desk.capture(2500);
+    desk.ask(2510, at(0), 1, 30_000);
+    let playout = Playout {
+        error_ns: -12_000,
+        worst_error_ns: 40_000,
+        round_trip_us: 800,
+        drift_ppb: -3,
+        concealed: 128,
+        synced: true,
+        ..Playout::default()
+    };
+    let mut octets = [0; 64];
+    let mut builder = rtcp::Builder::new(&mut octets);
+    builder.application(9, playout::APP_NAME, 0, &playout.to_bytes());
+    let length = builder.finish().unwrap();
+    desk.send.handle_datagram(Mono(START), at(0), &octets[..length]);
+    let counters = &desk.send.routing.encodings[0].clients[0].counters;
+    assert_eq!((counters.error_ns.get(), counters.worst_error_ns.get()), (-12_000, 40_000));
+    assert_eq!(
+        (counters.round_trip_us.get(), counters.drift_ppb.get(), counters.concealed.get()),
+        (800, -3, 128)
+    );
+    assert_eq!((counters.synced.get(), counters.late.get(), counters.wanted_us.get()), (1, 0, 30_000));
 }
 
 #[test]
