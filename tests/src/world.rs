@@ -26,7 +26,7 @@ use sim::clock::Clock;
 use sim::link::LinkSpec;
 use sim::random::Random;
 
-pub use outcome::{Heard, Outcome, Traffic};
+pub use outcome::{Heard, Outcome, Shown, Traffic};
 pub use scenario::{AMPLITUDE, Ear, Receiver, Scenario, Sound, card, wired};
 
 use sender::{Listed, Sender};

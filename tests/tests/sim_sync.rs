@@ -109,7 +109,7 @@ fn receivers(ppm: &[f64], path: LinkSpec, latency: i64) -> Vec<Receiver> {
         let clock = ClockSpec {
             ppm: [35.0, -20.0, 60.0, -45.0][index % 4],
             wander: 0.05,
-            steps: vec![(0, (number - 2) * 1_000_000 * MS)],
+            steps: vec![(0, (number + 1) * 1_000_000 * MS)],
         };
         let ear = Ear::Card(CardSpec { seed: index as u64, ..card(ppm) }, 128);
         Receiver { ear, clock, latency, trim: Some(0), ..Receiver::default().over(path) }

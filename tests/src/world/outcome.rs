@@ -15,6 +15,17 @@ pub struct Heard {
     pub latency: f64,
 }
 
+/// What a receiver shows of its playback.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// When, in seconds of true time.
+    pub at: f64,
+    /// The latency at that moment, in nanoseconds.
+    pub latency: f64,
+    /// How late it says that it was since it last said so, in the mean, in nanoseconds.
+    pub error: f64,
+}
+
 /// What came of a run for one receiver.
 #[derive(Default)]
 pub struct Outcome {
@@ -37,6 +48,8 @@ pub struct Outcome {
     pub clicks: Vec<f64>,
     /// What went over the wire.
     pub octets: Traffic,
+    /// What the receiver has shown of its playback, in each of its reports.
+    pub shown: Vec<Shown>,
     /// Changes of the latency that was aimed for, each with its time in seconds.
     pub changes: Vec<(f64, Latency)>,
     /// Deepest the buffer was, in frames.

@@ -12,7 +12,7 @@ use sim::link::Link;
 use sim::random::Random;
 
 use super::ear::Player;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Shown};
 use super::scenario::{Ear, Receiver as Spec, Scenario};
 use super::sender::Listed;
 use super::{Happening, RATE, instant, live};
@@ -183,6 +183,11 @@ impl Receiver {
                 let datagram = transmit.bytes.to_vec();
                 agenda.push(arrival, Happening::ToSender { from: self.address, to, datagram });
             }
+        }
+        let error = outcome.counters.playout_error.get() as f64;
+        if outcome.shown.last().map_or(0.0, |shown| shown.error) != error {
+            let latency = pipeline.latency_us() as f64 * 1e3;
+            outcome.shown.push(Shown { at: now.0 as f64 / 1e9, latency, error });
         }
         if let Some(due) = live(|| pipeline.poll_timeout()) {
             let due = self.clock.true_time(due);
