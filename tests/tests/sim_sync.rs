@@ -261,7 +261,8 @@ scenario (5 seeds)                   us: p50      p95      p99       max  back s
 fn table(quick: bool) -> (String, Vec<String>) {
     let mut text = format!("{HEAD}\n");
     let mut complaints = Vec::new();
-    for row in rows() {
+    let only = std::env::var("SYNC_ROW").unwrap_or_default();
+    for row in rows().into_iter().filter(|row| row.name.contains(&only)) {
         let (line, missed) = measure(&row, if quick { row.seconds.1 } else { row.seconds.0 });
         println!("{line}");
         text += &(line + "\n");
