@@ -579,7 +579,11 @@ impl ReceivePipeline {
 
     fn tell_sync(&mut self) {
         let group_delay = self.conductor.group_delay();
-        let sync = match (self.player.is_together(), self.player.is_late()) {
+        let (together, late) = (self.player.is_together(), self.player.is_late());
+        self.counters.synced.set(together.into());
+        self.counters.late_for_group.set(late.into());
+        self.counters.group_delay_us.set(if together { (group_delay / 1000) as u64 } else { 0 });
+        let sync = match (together, late) {
             (true, false) => Sync::Together { group_delay },
             (true, true) => Sync::Late { group_delay },
             (false, _) => Sync::Alone,
