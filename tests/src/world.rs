@@ -79,9 +79,9 @@ fn instant(seconds: f64) -> Mono {
     Mono((seconds * 1e9) as i64)
 }
 
-/// When a period passes the converter, as the machine at its callback knows.
+/// When a period passes the converter, as the machine is told at its callback.
 fn local_stamp(clock: &mut Clock, period: Period) -> Mono {
-    clock.local(period.callback).plus(period.converter.since(period.callback))
+    clock.local(period.callback).plus(period.told.since(period.callback))
 }
 
 /// Runs a scenario of one receiver.
@@ -122,6 +122,7 @@ impl<'a> World<'a> {
             if !is_away(&spec.away) {
                 receiver.start(Mono(0), scenario, &mut agenda);
             }
+            receiver.outcome.group = sender.group.clone();
             receivers.push(receiver);
         }
         let mut world = Self { scenario, agenda, random, sender, receivers };

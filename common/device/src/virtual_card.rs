@@ -77,11 +77,12 @@ pub(crate) fn parse_card(whole: &str, settings: &str) -> Result<(CardSpec, Optio
         match key {
             "ppm" => spec.ppm = number()?,
             "jitter" => spec.jitter = (number()?.max(0.0) * 1e6) as i64,
+            "blur" => spec.blur = (number()?.max(0.0) * 1e6) as i64,
             "xrun" => spec.xrun_every = (number()?.max(0.0) * 1e9) as i64,
             "seed" => spec.seed = number()? as u64,
             "file" => file = Some(value.into()),
             _ => {
-                let reason = "a virtual card has ppm=N, jitter=MILLISECONDS, xrun=SECONDS, seed=N and, for playback, file=PATH";
+                let reason = "a virtual card has ppm=N, jitter=MILLISECONDS, blur=MILLISECONDS, xrun=SECONDS, seed=N and, for playback, file=PATH";
                 return Err(Error::description(whole, reason));
             }
         }
@@ -115,7 +116,7 @@ pub(crate) fn start_capture(
                 feeder.skip(now.lost);
             }
             if !block.is_empty() {
-                feeder.feed(&block, now.converter, |sample| sample);
+                feeder.feed(&block, now.told, |sample| sample);
             }
             if failed {
                 return feeder.fail();
@@ -159,7 +160,7 @@ pub(crate) fn start_playback(
                 block.fill(0.0);
                 record(&block, &mut drain);
             }
-            drain.fill(&mut block, now.converter, |sample| sample);
+            drain.fill(&mut block, now.told, |sample| sample);
             record(&block, &mut drain);
         }
         if file.is_some_and(|file| file.finish().is_err()) {

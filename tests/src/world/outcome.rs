@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audio::counters::{ClientCounters, ReceiveCounters};
+use audio::counters::{ClientCounters, GroupCounters, ReceiveCounters};
 use audio::receive::Latency;
 
 /// One moment at the ear.
@@ -33,6 +33,8 @@ pub struct Outcome {
     pub counters: Arc<ReceiveCounters>,
     /// The sender's counts of the client.
     pub client: Arc<ClientCounters>,
+    /// What the sender shows of all.
+    pub group: Arc<GroupCounters>,
     /// Media packets that the sender made for it.
     pub sent: u64,
     /// Latencies at a card after settling: of a ramp, one for each period that was heard whole; of a pilot, one for each

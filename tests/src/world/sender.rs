@@ -43,6 +43,7 @@ pub(super) struct Sender {
     brought: u64,
     course: Course,
     delay: Option<Policy>,
+    pub(super) group: Arc<GroupCounters>,
     repair: Repair,
     careless: bool,
     frames: u16,
@@ -67,6 +68,7 @@ impl Sender {
             brought: 0,
             course: Course::new(RATE),
             delay: scenario.delay,
+            group: Arc::default(),
             repair: scenario.repair,
             careless: scenario.careless,
             frames: scenario.frames,
@@ -173,7 +175,7 @@ impl Sender {
             });
             Encoding::new(EncodingId(id), spec, RATE, *ssrc, *first, clients.collect())
         });
-        let group = self.delay.map(|policy| Group::new(GROUP, policy, Arc::<GroupCounters>::default()));
+        let group = self.delay.map(|policy| Group::new(GROUP, policy, self.group.clone()));
         Box::new(Routing::new(encodings.collect(), Vec::new()).grouped(group.into_iter().collect()))
     }
 }

@@ -176,7 +176,8 @@ impl Conductor {
     /// From the capture of what was sent last to its earliest arrival, in nanoseconds, where that is known and can be true.
     fn transit(&self, now: Mono, stream: &Stream) -> Option<i64> {
         let valid = self.told.is_some_and(|(.., at)| now.since(at) < VALID);
-        let line = self.line.as_ref().filter(|_| valid && self.clock.ready() && self.clock.holds(self.since))?;
+        let line =
+            self.line.as_ref().filter(|_| valid && self.clock.ready() && self.clock.holds(self.since))?;
         let position = stream.newest_position()?;
         let captures = Captures { line, clock: &self.clock, trim: 0, transit: 0 };
         let captured = Reference::Captures(captures).start_of(position)?;
