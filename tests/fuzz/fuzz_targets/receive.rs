@@ -87,14 +87,16 @@ enum Step<'a> {
         from: Few,
         parts: Vec<Part<'a>>,
     },
-    /// Timing of what was sent last, and answers to the questions about the clock that it takes, if there are any.
+    /// Timing of what was sent last, and answers to questions about the clock.
     Time {
         ssrc: Few,
+        rounds: u8,
         /// How far the sender's clock is ahead, in milliseconds, how long the way was, and how long it took for the answer.
         ahead_ms: i32,
         way_us: i16,
-        spent_us: u16,
-        captured_us: i32,
+        spent_us: u8,
+        /// When the anchor was captured, from now on, in units of 20 µs.
+        captured: i16,
         begin: i32,
         slow_ppb: i32,
         delays: (u16, u16),
@@ -327,10 +329,11 @@ impl Bench {
             Step::Rtcp { from, ref parts } => self.datagram(from, &compound(parts)),
             Step::Time {
                 ssrc,
+                rounds,
                 ahead_ms,
                 way_us,
                 spent_us,
-                captured_us,
+                captured,
                 begin,
                 slow_ppb,
                 delays: (from, to),
@@ -340,20 +343,24 @@ impl Bench {
                 let timing = Part::Timing {
                     ssrc,
                     time: self.next[self.from.get() as usize].1,
-                    captured: self.now.0 + ahead + i64::from(captured_us) * 1000,
+                    captured: self.now.0 + ahead + i64::from(captured) * 20_000,
                     begin,
-                    slow_ppb: slow_ppb % 20_000_000,
+                    slow_ppb: slow_ppb % 11_000_000,
                     from_us: u32::from(from) * 16,
                     to_us: u32::from(to) * 16,
                     trim_ns: i32::from(trim_us) * 1000,
                 };
                 let report = || Part::Sender { ssrc, ntp: 1 << 40 };
                 self.datagram(self.from, &compound(&[report(), timing]));
-                while let Some(asked) = self.asked.pop() {
-                    let way = i32::from(way_us) * 1000;
-                    let answer =
-                        Part::Answer { asked, ahead, received: way, spent: u32::from(spent_us) * 1000 };
-                    self.datagram(self.from, &compound(&[report(), answer]));
+                let (received, spent) = (i32::from(way_us) * 1000, u32::from(spent_us) * 1000);
+                for _ in 0..rounds % 8 {
+                    self.now = self.now.plus(40_000_000);
+                    self.tick(false);
+                    self.now = self.now.plus(1_000_000);
+                    while let Some(asked) = self.asked.pop() {
+                        let answer = Part::Answer { asked, ahead, received, spent };
+                        self.datagram(self.from, &compound(&[report(), answer]));
+                    }
                 }
             }
             Step::Again { from, number, ticks, length } => {
