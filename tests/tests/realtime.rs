@@ -27,6 +27,7 @@ use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
 use sim::card::CardSpec;
+use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
 use tests::world::{Ear, Outcome, RATE, Receiver as Listener, Scenario, Sound, run};
 
@@ -282,6 +283,32 @@ fn cases() -> Vec<Case> {
         ("a card of 48 kHz", rate(48_000), |o| o.counters.retransmitted.get() > 100),
         ("a card of 96 kHz", rate(96_000), |o| o.counters.retransmitted.get() > 100),
         ("a card of 22 kHz", rate(22_050), |o| o.counters.retransmitted.get() > 100),
+        (
+            "in time with others",
+            Scenario {
+                delay: Some(Policy::Auto(200_000)),
+                receivers: vec![
+                    Listener {
+                        trim: Some(0),
+                        clock: ClockSpec {
+                            ppm: 60.0,
+                            steps: vec![(15_000 * MS, 40 * MS)],
+                            ..ClockSpec::default()
+                        },
+                        blackouts: vec![(5.0, 5.5)],
+                        ..card.over(near(SOME))
+                    },
+                    Listener {
+                        trim: Some(-2 * MS),
+                        latency: 60 * MS,
+                        away: vec![(0.0, 8.0)],
+                        ..opus(SPECS[0])
+                    },
+                ],
+                ..base.clone()
+            },
+            |o| o.client.synced.get() == 1 && o.group.delay_us.get() > 60_000,
+        ),
         (
             "other routings while packets are asked for",
             Scenario {
