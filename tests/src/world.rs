@@ -382,7 +382,7 @@ impl World {
                 self.attend(at);
             }
             Happening::Playback(period) => {
-                self.playback(period);
+                self.playback(at, period);
                 self.attend(at);
                 if let Some(ear) = &mut self.ear {
                     let next = ear.card.next_period();
@@ -441,7 +441,9 @@ impl World {
                 let mut chunk = [0.0; CHUNK];
                 while let Some(due) = live(|| ear.pace.next_chunk(ear.ring.len(), self.receive.latency())) {
                     self.outcome.lead = self.outcome.lead.max(due.at.since(now) + frames_to_nanos(96, RATE));
-                    live(|| self.receive.pull_device(now, due, &mut chunk));
+                    if !live(|| self.receive.pull_device(now, due, &mut chunk)) {
+                        break;
+                    }
                     ear.ring.extend(chunk);
                     ear.pace.pushed(CHUNK);
                 }
@@ -480,7 +482,7 @@ impl World {
         }
     }
 
-    fn playback(&mut self, period: Period) {
+    fn playback(&mut self, now: Mono, period: Period) {
         let Some(ear) = &mut self.ear else { return };
         let given = ear.ring.len().min(ear.period);
         let stamp = PlaybackStamp {
@@ -493,7 +495,7 @@ impl World {
         let played: Vec<f32> =
             ear.ring.drain(..given).chain(std::iter::repeat_n(0.0, ear.period - given)).collect();
         live(|| {
-            if ear.pace.note(stamp) {
+            if ear.pace.note(stamp, now) {
                 self.receive.realign();
             }
         });

@@ -95,6 +95,8 @@ pub struct ReceivePipeline {
     repair: Repair,
     events: VecDeque<Event>,
     next_report: Mono,
+    /// Until when the next chunk waits for a packet.
+    waits: Option<Mono>,
     control: Vec<u8>,
 }
 
@@ -113,6 +115,7 @@ impl ReceivePipeline {
             info: None,
             events: VecDeque::with_capacity(MAX_EVENTS),
             next_report: Mono(i64::MIN),
+            waits: None,
             control: vec![0; rtcp::MAX_COMPOUND],
         }
     }
@@ -185,10 +188,18 @@ impl ReceivePipeline {
         }
     }
 
-    /// When [`poll_transmit`](Self::poll_transmit) has something to ask the sender, unless a packet comes before.
+    /// When the device's next chunk waits no longer, or [`poll_transmit`](Self::poll_transmit) has something to ask the
+    /// sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.sources.current().filter(|source| source.reports)?;
-        self.live_stream().and_then(|stream| self.repair.poll_timeout(stream))
+        let asks = self.sources.current().is_some_and(|source| source.reports);
+        let stream = self.live_stream().filter(|_| asks);
+        let ask = stream.and_then(|stream| self.repair.poll_timeout(stream));
+        self.waits.into_iter().chain(ask).min()
+    }
+
+    /// Whether the device's next chunk waits for a packet.
+    pub fn waits(&self) -> bool {
+        self.waits.is_some()
     }
 
     /// The next request or report to the sender.
@@ -237,13 +248,20 @@ impl ReceivePipeline {
     }
 
     /// For a device: fills `out`, [`CHUNK`] frames long, with what leaves the DAC when it is due. `now` and `due` are on
-    /// this machine's clock.
-    pub fn pull_device(&mut self, now: Mono, due: Due, out: &mut [f32]) {
+    /// this machine's clock. `false` where a packet has not come, and there is time: to be asked again after the next
+    /// datagram, or when [`poll_timeout`](Self::poll_timeout) says.
+    pub fn pull_device(&mut self, now: Mono, due: Due, out: &mut [f32]) -> bool {
+        let lacks = self.stream.as_ref().is_some_and(|stream| now < due.by && self.player.lacks(stream));
+        self.waits = lacks.then_some(due.by);
+        if lacks {
+            return false;
+        }
         out.fill(0.0);
         if let Some(stream) = &self.stream {
             self.player.pull_device(stream, now, due, out);
         }
         self.tell_change();
+        true
     }
 
     fn live_stream(&self) -> Option<&Stream> {

@@ -221,6 +221,14 @@ impl Player {
         frames
     }
 
+    /// Whether some of what the next chunk needs has not come, and may still come.
+    pub(super) fn lacks(&self, stream: &Stream) -> bool {
+        let steering = self.output.as_ref().and_then(|output| output.device.as_ref()?.steering.as_ref());
+        let needed = steering.map_or(CHUNK, |(resampler, _)| resampler.needed());
+        let playing = self.begun && self.aligned && !stream.ended;
+        playing && !self.buffer.covers(self.cursor, needed as u64)
+    }
+
     /// For a device: fills `out` with what leaves the DAC from `at` on.
     pub(super) fn pull_device(&mut self, stream: &Stream, now: Mono, due: Due, out: &mut [f32]) {
         if self.matching_output(stream, true).is_none() {
