@@ -13,7 +13,7 @@ use crate::map::ChannelMap;
 const FADES_A_SECOND: u32 = 200;
 /// Mixes that are remembered of what is faded out. Each change within a crossfade adds one; the list of clients is read
 /// again less often than that.
-const PARTS: usize = 4;
+const PARTS: usize = 8;
 
 /// What is heard of captured frames.
 #[derive(Clone, Debug, PartialEq)]
