@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use audio::counters::ReceiveCounters;
+use audio::receive::{CHUNK, Config, Due, Incoming, Output, ReceivePipeline};
 use audio::send::{Codec, EncodingSpec, Recipients, SendPipeline};
 use control::client::Client;
 use proptest::prelude::*;
 use proto::rtp;
-use proto::units::{Mono, RtpTime};
+use proto::units::{Mono, RtpTime, frames_to_nanos};
 use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
@@ -79,6 +81,8 @@ struct Sender {
     specs: HashMap<(u16, u32), EncodingSpec>,
     /// What each client was sent.
     sent: Vec<Vec<Sent>>,
+    /// The same as datagrams, with reports, since it was looked at last.
+    datagrams: Vec<(u16, Vec<u8>)>,
 }
 
 impl Sender {
@@ -86,7 +90,8 @@ impl Sender {
         let packets = Packets::new(&Settings::default()).unwrap();
         let book = Book::new(packets, (RATE, CHANNELS as u16), "the test".into(), None);
         let send = SendPipeline::new(RATE, CHANNELS as u16, RtpTime(u32::MAX - 1000), "test".into());
-        let mut sender = Self { book, send, specs: HashMap::new(), sent: vec![Vec::new(); MAPS.len()] };
+        let sent = vec![Vec::new(); MAPS.len()];
+        let mut sender = Self { book, send, specs: HashMap::new(), sent, datagrams: Vec::new() };
         sender.route(clients);
         sender
     }
@@ -101,17 +106,25 @@ impl Sender {
         self.poll();
     }
 
-    fn block(&mut self, frames: usize) {
+    fn block(&mut self, frames: &[f32]) {
         let position = self.send.position();
-        let frames = frames.min(self.send.max_block());
-        self.send.handle_block(position, Mono(0), &LEVELS.repeat(frames));
+        let at = Mono(frames_to_nanos(position.0 as i64, RATE));
+        self.send.handle_block(position, at, frames);
+        self.send.handle_timeout(at);
         self.poll();
     }
 
     fn poll(&mut self) {
         while let Some(transmit) = self.send.poll_transmit() {
-            let Recipients::All(clients) = transmit.to else { continue };
+            let clients = match transmit.to {
+                Recipients::All(clients) => clients,
+                Recipients::One(address) => {
+                    self.datagrams.push((address.port(), transmit.bytes.to_vec()));
+                    continue;
+                }
+            };
             for client in clients {
+                self.datagrams.push((client.address.port(), transmit.bytes.to_vec()));
                 let packet = rtp::Packet::parse(transmit.bytes).unwrap();
                 let port = client.address.port();
                 let spec = self.specs[&(port, packet.header.ssrc)].clone();
@@ -177,8 +190,8 @@ proptest! {
             for frames in blocks {
                 // Blocks as large as either takes.
                 let frames = (*frames).min(changing.send.max_block()).min(calm.send.max_block());
-                changing.block(frames);
-                calm.block(frames);
+                changing.block(&LEVELS.repeat(frames));
+                calm.block(&LEVELS.repeat(frames));
             }
         }
         let plain = |(header, payload, _): &Sent| (header.timestamp, header.marker, payload.clone());
@@ -199,6 +212,82 @@ proptest! {
                 prop_assert!((sample - expected).abs() <= 1.0 / 65_536.0, "{sample}, not {expected}");
             }
         }
+    }
+}
+
+/// Chunks in a second.
+const SECOND: usize = RATE as usize / CHUNK;
+/// From a packet's arrival to the DAC.
+const LATENCY: i64 = 20_000_000;
+/// Chunks until an output for another codec is there.
+const REPLACING: usize = 12;
+
+/// A stream of a tone that is changed each second is played by two speakers. Returns the steepest step from sample to sample,
+/// and the longest silence, in frames.
+fn play(changes: &[Change]) -> (f32, usize) {
+    let mut list = clients(0);
+    let mut sender = Sender::new(&list);
+    let config = Config {
+        wire: Some(audio::send::Wire::Rtp),
+        latency: LATENCY,
+        adapt: None,
+        format: None,
+        plain_rate: RATE,
+        plain_channels: 1,
+        cname: "ear".into(),
+        ssrc: 1,
+    };
+    let mut receive = ReceivePipeline::new(config, Arc::new(ReceiveCounters::default()));
+    let output = || Output::device(2, RATE, false);
+    receive.replace_output(Box::new(output()));
+    let (mut played, mut out, mut due) = (Vec::new(), [0.0; 2 * CHUNK], None);
+    for n in 0..(1 + changes.len()) * SECOND {
+        if let Some(change) = (n % SECOND == 0).then(|| changes.get((n / SECOND).checked_sub(1)?)).flatten() {
+            change.apply(&mut list[3]);
+            sender.route(&list);
+            due = Some(n + REPLACING);
+        }
+        let tone = |frequency: f32, n: usize| {
+            0.4 * (std::f32::consts::TAU * frequency * (n % RATE as usize) as f32 / RATE as f32).sin()
+        };
+        let frames = (n * CHUNK..(n + 1) * CHUNK).flat_map(|n| [tone(330.0, n), tone(440.0, n), 0.1]);
+        sender.block(&frames.collect::<Vec<_>>());
+        let now = Mono(frames_to_nanos(((n + 1) * CHUNK) as i64, RATE));
+        for (port, datagram) in sender.datagrams.drain(..).filter(|(port, _)| *port == 4) {
+            receive.handle_datagram(now, ([127, 0, 0, 1], port).into(), &datagram);
+        }
+        if due == Some(n) {
+            let format = sender.sent[3].last().unwrap().2.format(RATE);
+            let incoming = Incoming { rate: RATE, channels: format.channels, codec: format.codec };
+            let codec = sender.sent[3].first().unwrap().2.format(RATE).codec;
+            if format.codec == proto::announce::Codec::Opus || codec == proto::announce::Codec::Opus {
+                receive.replace_output(Box::new(output().playing(incoming).unwrap()));
+            }
+        }
+        receive.pull_device(now, Due { at: now.plus(2_000_000), slow: 0.0 }, &mut out);
+        played.extend(out);
+    }
+    let steps = played.windows(3).map(|three| (three[2] - three[0]).abs());
+    let steepest = steps.fold(0.0, f32::max);
+    let sounding = played.iter().enumerate().skip(RATE as usize).filter(|(_, sample)| sample.abs() > 0.01);
+    let sounding: Vec<_> = sounding.map(|(n, _)| n / 2).collect();
+    let silence = sounding.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    (steepest, silence)
+}
+
+/// A tone of 440 Hz rises by 0.023 from sample to sample, and is near zero for 3 of them.
+#[test]
+fn speakers_play_on_through_other_codecs_and_channels() {
+    for (changes, step, silent) in [
+        ([Change::Codec(1), Change::Codec(0)], 0.024, 4),
+        ([Change::Map("1,1"), Change::Map("1")], 0.024, 4),
+        ([Change::Map("1,0"), Change::Map("0")], 0.024, 4),
+        // Another decoder has to be built; until it is there, the sound is carried on.
+        ([Change::Codec(2), Change::Codec(0)], 0.07, 40),
+    ] {
+        let (steepest, silence) = play(&changes);
+        assert!(steepest < step, "{changes:?}: a step of {steepest}");
+        assert!(silence < silent, "{changes:?}: silence of {silence} frames");
     }
 }
 
