@@ -20,6 +20,8 @@ const CHOICE: u64 = 4;
 pub(super) enum Packer {
     Pcm(Pcm),
     Opus(Box<Opus>),
+    /// Holds the place for another.
+    Vacant,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ impl Packer {
         match self {
             Self::Pcm(pcm) => pcm.frames - pcm.filled,
             Self::Opus(opus) => opus.chunked.wanted(),
+            Self::Vacant => usize::MAX,
         }
     }
 
@@ -104,6 +107,7 @@ impl Packer {
         match self {
             Self::Pcm(pcm) => pcm.append(position, captured, block, mixer),
             Self::Opus(opus) => opus.append(position, captured, block, mixer),
+            Self::Vacant => 0.0,
         }
     }
 
@@ -113,6 +117,7 @@ impl Packer {
         match self {
             Self::Pcm(pcm) => pcm.complete(out),
             Self::Opus(opus) => opus.complete(out),
+            Self::Vacant => None,
         }
     }
 
