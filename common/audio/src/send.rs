@@ -118,7 +118,8 @@ impl SendPipeline {
     pub fn replace(&mut self, mut routing: Box<Routing>) -> Box<Routing> {
         routing.inherit(&mut self.routing, &self.shape);
         self.reports_due = Mono(i64::MIN);
-        (self.encoding_cursor, self.ending) = (0, true);
+        self.encoding_cursor = 0;
+        self.ending = routing.encodings.iter().any(|encoding| !encoding.state.ready.is_empty());
         std::mem::replace(&mut self.routing, routing)
     }
 
