@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use audio::counters::ReceiveCounters;
-use audio::receive::{CHUNK, Config, Due, Output, ReceivePipeline};
+use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
 use audio::send::{Codec, EncodingSpec, Recipients, SendPipeline};
 use control::client::Client;
 use proptest::prelude::*;
@@ -252,7 +252,7 @@ fn play(changes: &[Change]) -> (f32, usize) {
         for (port, datagram) in sender.datagrams.drain(..).filter(|(port, _)| *port == 4) {
             receive.handle_datagram(now, ([127, 0, 0, 1], port).into(), &datagram);
         }
-        receive.pull_device(now, Due { at: now.plus(2_000_000), slow: 0.0 }, &mut out);
+        receive.pull_device(now, now.plus(2_000_000).into(), &mut out);
         played.extend(out);
     }
     let steps = played.windows(3).map(|three| (three[2] - three[0]).abs());
