@@ -260,6 +260,7 @@ impl World {
             codec: scenario.codec,
             map: "0".parse().expect("a map"),
             factor: 1.0,
+            test: None,
             frames: scenario.frames,
             mtu: 1200,
         };

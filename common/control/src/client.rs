@@ -8,6 +8,7 @@ use audio::map::{ChannelMap, Trim};
 use audio::send::{Repair, Wire};
 
 use crate::codec::Codec;
+use crate::signal::Signal;
 
 /// The port of the audioStreamUDP programs, where none is named.
 pub const DEFAULT_PORT: u16 = 57_001;
@@ -31,6 +32,8 @@ pub struct Client {
     pub codec: Option<Codec>,
     /// How its losses are repaired.
     pub repair: Option<Repair>,
+    /// What it plays in place of its sound.
+    pub test: Option<Signal>,
 }
 
 /// Why a client's description was refused.
@@ -69,6 +72,7 @@ impl FromStr for Client {
             wire: None,
             codec: None,
             repair: None,
+            test: None,
         })
     }
 }

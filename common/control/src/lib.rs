@@ -8,4 +8,5 @@ pub mod codec;
 pub mod config;
 pub mod display;
 pub mod list;
+pub mod signal;
 pub mod signals;

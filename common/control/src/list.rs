@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::client::{Client, DEFAULT_PORT};
 use crate::codec::Codec;
+use crate::signal::Signal;
 
 /// Why a list could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +137,8 @@ struct Entry {
     codec: Option<Codec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     repair: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    test: Option<Signal>,
     #[serde(default, skip_serializing_if = "is_zero")]
     gain_db: f32,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -202,7 +205,8 @@ impl Entry {
         });
         let trim = Trim { gain_db: self.gain_db, mute: self.mute, invert: self.invert };
         let repair = self.repair.map(|text| text.parse()).transpose()?;
-        Ok(Client { name, host: self.ip, port: self.port, map, trim, wire, codec: self.codec, repair })
+        let (codec, test) = (self.codec, self.test);
+        Ok(Client { name, host: self.ip, port: self.port, map, trim, wire, codec, repair, test })
     }
 }
 
@@ -227,6 +231,7 @@ impl From<&Client> for Entry {
             }),
             codec: client.codec,
             repair: client.repair.map(|repair| repair.to_string()),
+            test: client.test,
             gain_db: client.trim.gain_db,
             mute: client.trim.mute,
             invert: client.trim.invert,
@@ -292,13 +297,15 @@ mod tests {
                   "gain_db": -3.5, "mute": true, "invert": true},
             "a": {"ip": "host.local", "port": 5, "channel": 7},
             "c": {"ip": "h", "channel": 1, "codec": {"opus": {"frame_ms": 10, "bitrate": 96000}}},
-            "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2"}
+            "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2"},
+            "e": {"ip": "h", "channel": 1, "test": "identify"}
         }"#;
         let clients = parse(text).unwrap();
         assert_eq!(clients[0].map.to_string(), "0,1+2,0");
         assert_eq!((clients[0].port, clients[0].wire), (57_001, Some(Wire::Plain)));
         assert_eq!(clients[0].trim, Trim { gain_db: -3.5, mute: true, invert: true });
-        assert_eq!(clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["b", "a", "c", "d"]);
+        assert_eq!(clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["b", "a", "c", "d", "e"]);
+        assert_eq!((clients[3].test, clients[4].test), (None, Some(Signal::Identify)));
         assert_eq!((clients[1].codec, clients[3].codec), (None, Some(Codec::Pcm24)));
         assert_eq!(parse(&to_text(&clients)).unwrap(), clients);
     }
@@ -316,6 +323,7 @@ mod tests {
             (r#"{"a": {"ip": "h", "channel": 1, "gain_db": 99}}"#, "gain_db"),
             ("{\n\"a\": {\"ip\": \"h\", \"channel\": 1, \"codec\": \"mp3\"}}", "line 2 column"),
             (r#"{"a": {"ip": "h", "channel": 1, "repair": "much"}}"#, "client `a`: repair is off"),
+            (r#"{"a": {"ip": "h", "channel": 1, "test": "loud"}}"#, "unknown variant `loud`"),
             (r#"{"a": {"ip": "h", "channel": -1}}"#, "line 1 column"),
             (r#"{"a": {"ip": "h", "channel": 1}, "a": {"ip": "h", "channel": 2}}"#, "stands twice"),
         ] {

@@ -47,6 +47,7 @@ struct Spec {
     plain: bool,
     outputs: Vec<(u8, Option<u8>)>,
     factor: f32,
+    test: None,
     frames: u16,
     codec: CodecChoice,
 }
@@ -237,6 +238,7 @@ impl Spec {
             wire: if self.plain { Wire::Plain } else { Wire::Rtp },
             map: ChannelMap::new(outputs).unwrap_or_else(|_| "0".parse().unwrap()),
             factor: self.factor,
+            test: None,
             frames: self.frames % 1024 + 1,
             mtu: MTU,
         }

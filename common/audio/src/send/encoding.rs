@@ -14,6 +14,7 @@ use super::repair::{Keeper, Mender, Repair};
 use crate::counters::ClientCounters;
 use crate::map::ChannelMap;
 use crate::opus;
+use crate::signal::{Signal, Test};
 
 /// What goes over the wire for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +79,8 @@ pub struct EncodingSpec {
     pub map: ChannelMap,
     /// Factor for each sample; negative inverts the polarity, zero mutes.
     pub factor: f32,
+    /// What every output plays in place of the source channels.
+    pub test: Option<Test>,
     /// Frames in a packet of PCM, at least 1. Those of Opus last as long as its own settings say.
     pub frames: u16,
     /// Most octets of a packet of Opus, whose length varies. Those of PCM are as long as they are.
@@ -173,6 +176,7 @@ impl Client {
 pub struct Encoding {
     pub(super) id: EncodingId,
     spec: EncodingSpec,
+    signal: Option<Signal>,
     pub(super) map_text: String,
     pub(super) ssrc: u32,
     /// Longest block that becomes at most one packet, in captured frames.
@@ -227,7 +231,8 @@ impl Encoding {
             peak_frames: 0,
         };
         let max_block = spec.max_block(rate);
-        Self { id, map_text: spec.map.to_string(), spec, ssrc, max_block, clients, state, keeper }
+        let signal = spec.test.map(|test| Signal::new(test, rate));
+        Self { id, map_text: spec.map.to_string(), spec, signal, ssrc, max_block, clients, state, keeper }
     }
 
     /// Its identity.
@@ -259,7 +264,8 @@ impl Encoding {
         let mut at = position;
         let mut rest = block;
         while rest.len() >= captured {
-            let mix = Mix { map: &self.spec.map, factor: self.spec.factor, captured };
+            let signal = self.signal.as_ref().map(|signal| (signal, at));
+            let mix = Mix { map: &self.spec.map, factor: self.spec.factor, captured, signal };
             let frames = self.state.packer.wanted().min(rest.len() / captured);
             let (now, later) = rest.split_at(frames * captured);
             let peak = self.state.packer.append(at, now, &mix);

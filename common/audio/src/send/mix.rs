@@ -1,6 +1,9 @@
 //! From captured frames to a client's: channels picked and summed, gain, the level for the meter.
 
+use proto::units::Position;
+
 use crate::map::ChannelMap;
+use crate::signal::Signal;
 
 /// What is done to each frame.
 pub(super) struct Mix<'a> {
@@ -8,6 +11,8 @@ pub(super) struct Mix<'a> {
     pub(super) factor: f32,
     /// Channels of a captured frame. Those beyond are silent.
     pub(super) captured: usize,
+    /// What every output hears in place of what was captured, and the first frame's position.
+    pub(super) signal: Option<(&'a Signal, Position)>,
 }
 
 impl Mix<'_> {
@@ -22,6 +27,11 @@ impl Mix<'_> {
                 peak = peak.max(sample.abs());
                 write(sample, slot);
             };
+            if let Some((signal, from)) = self.signal {
+                let samples = signal.samples(from).take(block.len() / self.captured);
+                slots.zip(samples).for_each(|(slot, sample)| put(slot, sample));
+                continue;
+            }
             match sources[..] {
                 [only] if usize::from(only) < self.captured => {
                     let source = block.iter().skip(usize::from(only)).step_by(self.captured);

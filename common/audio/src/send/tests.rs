@@ -10,7 +10,15 @@ use crate::tone::{Fit, tone};
 const ORIGIN: RtpTime = RtpTime(u32::MAX - 1000);
 
 fn spec(codec: Codec, map: &str) -> EncodingSpec {
-    EncodingSpec { wire: Wire::Rtp, codec, map: map.parse().unwrap(), factor: 1.0, frames: 128, mtu: 1200 }
+    EncodingSpec {
+        wire: Wire::Rtp,
+        codec,
+        map: map.parse().unwrap(),
+        factor: 1.0,
+        test: None,
+        frames: 128,
+        mtu: 1200,
+    }
 }
 
 fn routing(spec: &EncodingSpec, rate: u32) -> Box<Routing> {
