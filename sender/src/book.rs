@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use audio::counters::ClientCounters;
 use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Routing, Wire};
+use audio::signal::Test;
 use control::client::Client;
 use proto::units::Sequence;
 
@@ -26,6 +27,25 @@ pub struct Active {
     pub ssrc: u32,
 }
 
+impl Active {
+    /// What it hears, for people: its channels, or the name of a test.
+    pub(crate) fn sound(&self) -> String {
+        self.client.test.map_or_else(|| self.client.map.to_string(), |test| test.name().into())
+    }
+}
+
+/// What the clients of a list are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// What is captured, or the test that the list asks for.
+    #[default]
+    Stream,
+    /// The same, and only the client of this name.
+    Only(String),
+    /// The chirp of [`audio::align`], each client in its turn.
+    Align,
+}
+
 /// Every client being sent to, and the identities of their encodings.
 pub struct Book {
     packets: Packets,
@@ -33,6 +53,7 @@ pub struct Book {
     channels: u16,
     source: String,
     bind: Option<IpAddr>,
+    purpose: Purpose,
     active: Vec<Active>,
     next_id: u64,
 }
@@ -40,7 +61,13 @@ pub struct Book {
 impl Book {
     /// An empty book for a source of this rate and so many channels, sent from `bind` or from any address.
     pub fn new(packets: Packets, (rate, channels): (u32, u16), source: String, bind: Option<IpAddr>) -> Self {
-        Self { packets, rate, channels, source, bind, active: Vec::new(), next_id: 0 }
+        let purpose = Purpose::Stream;
+        Self { packets, rate, channels, source, bind, purpose, active: Vec::new(), next_id: 0 }
+    }
+
+    /// The same book for another purpose than to stream.
+    pub fn meant_to(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
     }
 
     /// Frames a second of what is captured.
@@ -62,8 +89,14 @@ impl Book {
     pub fn update(&mut self, clients: &[Client]) -> (Box<Routing>, Vec<String>) {
         let mut problems = Vec::new();
         let mut active: Vec<Active> = Vec::new();
-        for client in clients {
-            match self.admit(client, &active) {
+        for (place, client) in clients.iter().enumerate() {
+            let test = match &self.purpose {
+                Purpose::Only(name) if *name != client.name => continue,
+                Purpose::Stream | Purpose::Only(_) => client.test.map(|signal| signal.test(place)),
+                // Both are bounded by how many addresses a list can hold, not by this.
+                Purpose::Align => Some(Test::Chirp { turn: place as u16, turns: clients.len() as u16 }),
+            };
+            match self.admit(client, test, &active) {
                 Ok(admitted) => active.push(admitted),
                 Err(problem) => problems.push(problem),
             }
@@ -78,10 +111,10 @@ impl Book {
         (Box::new(Routing::new(self.encodings(), departures)), problems)
     }
 
-    fn admit(&mut self, client: &Client, admitted: &[Active]) -> Result<Active, String> {
+    fn admit(&mut self, client: &Client, test: Option<Test>, admitted: &[Active]) -> Result<Active, String> {
         let name = &client.name;
         let highest = client.map.highest();
-        if highest >= self.channels {
+        if test.is_none() && highest >= self.channels {
             let last = self.channels - 1;
             return Err(format!(
                 "client `{name}`: there is no channel {highest}: {} has {} (0 to {last})",
@@ -104,7 +137,7 @@ impl Book {
                 twin.client.name
             ));
         }
-        let spec = self.packets.spec(client)?;
+        let spec = EncodingSpec { test, ..self.packets.spec(client)? };
         let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
         let same = self.active.iter().chain(admitted).find(|other| other.spec == spec);
@@ -143,6 +176,7 @@ impl Book {
 mod tests {
     use super::*;
     use crate::args::Settings;
+    use control::signal::Signal;
 
     fn book() -> Book {
         Book::new(Packets::new(&Settings::default()).unwrap(), (44_100, 4), "the test".into(), None)
@@ -164,6 +198,23 @@ mod tests {
         book.update(&clients(&["b=127.0.0.1:2/0", "d=127.0.0.1:4/0+1"]));
         assert_eq!((book.active()[0].encoding, book.active()[0].ssrc), (ids[0], ssrc));
         assert!(Arc::ptr_eq(&book.active()[0].counters, &counters));
+    }
+
+    #[test]
+    fn a_test_takes_the_place_of_the_sound_and_needs_no_channel() {
+        let mut list = clients(&["a=127.0.0.1:1/0", "b=127.0.0.1:2/9,0", "c=127.0.0.1:3/0"]);
+        (list[1].test, list[2].test) = (Some(Signal::Identify), Some(Signal::Noise));
+        let tests = |book: &Book| book.active().iter().map(|active| active.spec.test).collect::<Vec<_>>();
+        let mut all = book();
+        assert_eq!(all.update(&list).1, Vec::<String>::new());
+        assert_eq!(tests(&all), [None, Some(Test::Beeps(2)), Some(Test::Noise)]);
+        let mut one = book().meant_to(Purpose::Only("b".into()));
+        one.update(&list);
+        assert_eq!(tests(&one), [Some(Test::Beeps(2))]);
+        let mut align = book().meant_to(Purpose::Align);
+        align.update(&list);
+        let turns = [0, 1, 2].map(|turn| Some(Test::Chirp { turn, turns: 3 }));
+        assert_eq!(tests(&align), turns);
     }
 
     #[test]

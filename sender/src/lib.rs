@@ -25,7 +25,10 @@ pub mod book;
 pub mod packets;
 pub mod plan;
 pub mod run;
+pub mod tap;
+pub mod tools;
 
+mod align;
 mod course;
 mod sdp;
 mod send_loop;
@@ -48,6 +51,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use course::Course;
 pub use send_loop::SendCounters;
 use send_loop::{Feed, Post, SendLoop};
+use tap::Tap;
 
 /// Samples between capture and send thread: half a second, so that a stall of the machine loses nothing.
 fn sample_ring(rate: u32, channels: u16) -> usize {
@@ -85,6 +89,19 @@ impl Sender {
     /// # Errors
     /// One line: a socket, a thread or the device was refused.
     pub fn start(capture: Capture, routing: Box<Routing>, bind: Option<IpAddr>) -> Result<Self, String> {
+        Self::start_tapped(capture, routing, bind, None)
+    }
+
+    /// The same, and copies what is captured into `tap`.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_tapped(
+        capture: Capture,
+        routing: Box<Routing>,
+        bind: Option<IpAddr>,
+        tap: Option<Tap>,
+    ) -> Result<Self, String> {
         let (rate, channels) = (capture.rate, capture.channels);
         let (feeds_in, feeds) = HeapRb::new(FEED_RING).split();
         let (retired_feeds, retired_feeds_out) = HeapRb::new(FEED_RING).split();
@@ -103,6 +120,7 @@ impl Sender {
             feeds,
             retired_feeds,
             feed: None,
+            tap,
             course: Course::new(rate),
             routings,
             retired,

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::Sender;
 use crate::args::Settings;
 use crate::book::Book;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::sdp;
 use crate::status::{self, Source};
 
@@ -29,7 +29,14 @@ const WATCH: Duration = Duration::from_millis(500);
 /// # Errors
 /// One line: it could not start as asked.
 pub fn run(settings: &Settings) -> Result<Outcome, String> {
-    let plan = Plan::new(settings)?;
+    stream(Plan::new(settings)?)
+}
+
+/// Streams as it is planned.
+///
+/// # Errors
+/// One line: it could not start as asked.
+pub(crate) fn stream(plan: Plan) -> Result<Outcome, String> {
     let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let source = Source {
         description: plan.capture.description.clone(),
@@ -49,7 +56,8 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     list.listed = list.load()?;
     let mut display = Display::new(plan.json, false, plan.status_interval);
     let shape = (source.rate, source.channels);
-    let mut book = Book::new(plan.packets, shape, source.description.clone(), plan.bind);
+    let mut book =
+        Book::new(plan.packets, shape, source.description.clone(), plan.bind).meant_to(plan.purpose);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());
@@ -127,16 +135,18 @@ fn introduce(source: &Source, book: &Book, display: &mut Display) {
         let format = spec.format(source.rate);
         let span = f64::from(format.frames) * 1e3 / f64::from(format.rate);
         let text = format!(
-            "  {} -> {} channels {} as {} {}, {} frames a packet ({span:.1} ms)",
+            "  {} -> {} {} {} as {} {}, {} frames a packet ({span:.1} ms)",
             active.client.name,
             active.address,
-            spec.map,
+            if active.client.test.is_some() { "test signal" } else { "channels" },
+            active.sound(),
             spec.wire.name(),
             spec.codec().name(),
             format.frames,
         );
         let details = json!({ "name": active.client.name, "address": active.address.to_string(),
-            "channels": spec.map.to_string(), "wire": spec.wire.name(), "codec": spec.codec().name(), "frames": format.frames });
+            "channels": spec.map.to_string(),
+            "test": active.client.test, "wire": spec.wire.name(), "codec": spec.codec().name(), "frames": format.frames });
         display.event(&text, "client", details);
     }
 }
@@ -200,9 +210,7 @@ impl List {
     }
 
     fn enter(&mut self, book: &mut Book, display: &mut Display) -> Box<Routing> {
-        // The command line's clients stand before those of the same name in the list.
-        let listed = self.listed.iter().filter(|client| !self.fixed.iter().any(|f| f.name == client.name));
-        let all: Vec<_> = self.fixed.iter().chain(listed).cloned().collect();
+        let all = plan::merged(&self.fixed, &self.listed);
         let (routing, problems) = book.update(&all);
         problems.iter().for_each(|problem| display.warn(problem));
         if let Some(path) = &self.save

@@ -1,0 +1,95 @@
+//! When a microphone hears each speaker.
+//!
+//! The microphone is the sender's source: what it captures gives the stream its positions, though none of it is sent. The
+//! clients get a chirp instead, each in its turn, which begins at positions that are known; so its arrival in the same
+//! capture needs no clock to be told. From position to arrival it takes the group's delay, the speaker's converter, the air
+//! and the microphone's converter: all but the air is the same for all, as long as the receivers have the same latency.
+
+mod table;
+mod turns;
+
+use std::time::Duration;
+
+use control::cli::Outcome;
+use control::display::{Display, Mode};
+use control::signals::Signals;
+use device::keeper::News;
+
+use crate::args::Align;
+use crate::book::{Book, Purpose};
+use crate::plan::Plan;
+use crate::tap::{self, Outlet};
+use crate::{Sender, tools};
+use table::Table;
+use turns::Turns;
+
+/// How often the control thread looks around: far more often than the tap is full.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Measures every speaker, and tells.
+///
+/// # Errors
+/// One line: it could not start as asked, or not write the list.
+pub(crate) fn run(asked: &Align) -> Result<Outcome, String> {
+    let mut settings = tools::settings(&asked.speakers, &asked.microphone)?;
+    settings.rate = asked.rate.or(settings.rate);
+    let mut clients = tools::everybody(&settings)?;
+    if let Some(name) = &asked.to {
+        tools::named(&mut clients, name)?;
+    }
+    let plan = tools::plan(&settings, clients.clone())?;
+    let mut display = Display::new(plan.json, false, None);
+    let names: Vec<_> = clients.iter().map(|client| client.name.clone()).collect();
+    let (rate, turns) = listen(plan, &mut display)?;
+    let table = Table::new(names, rate, turns.heard(), asked.to.as_deref());
+    if display.mode() == Mode::Json {
+        table.values().for_each(|value| display.event("", "speaker", value));
+        display.event("", "summary", table.summary());
+    } else {
+        print!("{}", table.text());
+    }
+    Ok(if table.complete() { Outcome::Done } else { Outcome::Failed })
+}
+
+/// Plays and listens until everybody had a turn, or something ends it.
+fn listen(plan: Plan, display: &mut Display) -> Result<(u32, Turns), String> {
+    let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let (rate, channels) = (plan.capture.rate, plan.capture.channels);
+    let microphone = plan.capture.description.clone();
+    let book = Book::new(plan.packets, (rate, channels), microphone.clone(), plan.bind);
+    let mut book = book.meant_to(Purpose::Align);
+    let (routing, problems) = book.update(&plan.fixed);
+    problems.iter().for_each(|problem| display.warn(problem));
+    if book.active().is_empty() {
+        return Err("no client can be served; see the warnings above".into());
+    }
+    let (tap, mut outlet) = tap::pair(rate, channels);
+    let mut sender = Sender::start_tapped(plan.capture, routing, plan.bind, Some(tap))?;
+    let mut turns = Turns::new(rate, channels, plan.fixed.len());
+    let text = format!("listening with {microphone}: {} speakers, {} s", plan.fixed.len(), turns.seconds());
+    display.event(&text, "listening", serde_json::json!({ "microphone": microphone, "rate": rate }));
+    while !turns.done() && !signals.stop() {
+        // Asked before the tap is emptied: what was captured before the end is heard.
+        let ended = sender.ended();
+        take(&mut outlet, &mut turns);
+        while let Some(news) = sender.poll_capture() {
+            if let News::Lost(reason) = news {
+                display.warn(&format!("{microphone} is gone: {reason}"));
+                return Ok((rate, turns));
+            }
+        }
+        if ended {
+            display.warn(&format!("{microphone} has ended before all speakers were heard"));
+            break;
+        }
+        std::thread::sleep(TICK);
+    }
+    sender.finish();
+    Ok((rate, turns))
+}
+
+fn take(outlet: &mut Outlet, turns: &mut Turns) {
+    while let Some((position, block)) = outlet.take() {
+        turns.listen(position, block);
+    }
+}
