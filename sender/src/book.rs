@@ -11,6 +11,9 @@ use proto::units::Sequence;
 
 use crate::packets::Packets;
 
+/// Those in use count from 1.
+const NONE_YET: EncodingId = EncodingId(0);
+
 /// A client that is being sent to.
 #[derive(Clone, Debug)]
 pub struct Active {
@@ -23,6 +26,8 @@ pub struct Active {
     /// What is known of it.
     pub counters: Arc<ClientCounters>,
     encoding: EncodingId,
+    /// What it heard before the last change of the list, where that was of another encoding.
+    former: Option<(EncodingId, EncodingSpec)>,
     /// Synchronisation source of its packets.
     pub ssrc: u32,
 }
@@ -93,7 +98,6 @@ impl Book {
             let test = match &self.purpose {
                 Purpose::Only(name) if *name != client.name => continue,
                 Purpose::Stream | Purpose::Only(_) => client.test.map(|signal| signal.test(place)),
-                // Both are bounded by how many addresses a list can hold, not by this.
                 Purpose::Align => Some(Test::Chirp { turn: place as u16, turns: clients.len() as u16 }),
             };
             match self.admit(client, test, &active) {
@@ -101,6 +105,7 @@ impl Book {
                 Err(problem) => problems.push(problem),
             }
         }
+        self.assign(&mut active);
         let gone = |old: &&Active| {
             old.spec.wire == Wire::Rtp
                 && !active.iter().any(|new| new.address == old.address && new.spec.wire == Wire::Rtp)
@@ -140,15 +145,55 @@ impl Book {
         let spec = EncodingSpec { test, ..self.packets.spec(client)? };
         let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
-        let same = self.active.iter().chain(admitted).find(|other| other.spec == spec);
-        let (encoding, ssrc) = same.map_or_else(
-            || {
-                self.next_id += 1;
-                (EncodingId(self.next_id), os::random::bits() as u32)
-            },
-            |other| (other.encoding, other.ssrc),
-        );
-        Ok(Active { client: client.clone(), address, spec, counters, encoding, ssrc })
+        let client = client.clone();
+        Ok(Active { client, address, spec, counters, encoding: NONE_YET, former: None, ssrc: 0 })
+    }
+
+    /// Says who shares which encoding. Those that hear the same as before keep theirs. Those that are to hear something else
+    /// go on in their own, if nobody stays in it, or branch off together with those that go the same way. A client that has
+    /// changed does not join one that hears the same already: their packets do not begin at the same frame.
+    fn assign(&mut self, active: &mut [Active]) {
+        let known: Vec<_> = active
+            .iter()
+            .map(|new| self.active.iter().find(|old| old.address == new.address).cloned())
+            .collect();
+        let mut taken = Vec::new();
+        for (new, old) in active.iter_mut().zip(&known) {
+            if let Some(old) = old.as_ref().filter(|old| old.spec == new.spec) {
+                (new.encoding, new.ssrc) = (old.encoding, old.ssrc);
+                taken.push(old.encoding);
+            }
+        }
+        // Where each came from, what it is to hear, and its new encoding.
+        let mut moved: Vec<(EncodingId, EncodingSpec, EncodingId, u32)> = Vec::new();
+        for (new, old) in active.iter_mut().zip(&known) {
+            let Some(old) = old.as_ref().filter(|old| old.spec != new.spec) else { continue };
+            let together = moved.iter().find(|(from, spec, ..)| *from == old.encoding && *spec == new.spec);
+            let goes_on = old.spec.continues_as(&new.spec);
+            let (encoding, ssrc) = match together {
+                Some(&(_, _, encoding, ssrc)) => (encoding, ssrc),
+                None if goes_on && !taken.contains(&old.encoding) => (old.encoding, old.ssrc),
+                None if goes_on => (self.new_id(), old.ssrc),
+                None => (self.new_id(), os::random::bits() as u32),
+            };
+            taken.push(encoding);
+            moved.push((old.encoding, new.spec.clone(), encoding, ssrc));
+            (new.encoding, new.ssrc) = (encoding, ssrc);
+            new.former = (encoding != old.encoding).then(|| (old.encoding, old.spec.clone()));
+        }
+        for index in (0..active.len()).filter(|&index| known[index].is_none()) {
+            let spec = &active[index].spec;
+            let settled =
+                |other: &&Active| other.encoding != NONE_YET && other.former.is_none() && other.spec == *spec;
+            let same = active.iter().find(settled).map(|other| (other.encoding, other.ssrc));
+            let (encoding, ssrc) = same.unwrap_or_else(|| (self.new_id(), os::random::bits() as u32));
+            (active[index].encoding, active[index].ssrc) = (encoding, ssrc);
+        }
+    }
+
+    fn new_id(&mut self) -> EncodingId {
+        self.next_id += 1;
+        EncodingId(self.next_id)
     }
 
     fn encodings(&self) -> Vec<Encoding> {
@@ -160,7 +205,8 @@ impl Book {
 
     fn encoding(&self, id: EncodingId) -> Option<Encoding> {
         let mut members = self.active.iter().filter(|active| active.encoding == id).peekable();
-        let (spec, ssrc) = members.peek().map(|first| (first.spec.clone(), first.ssrc))?;
+        let (spec, ssrc, former) =
+            members.peek().map(|first| (first.spec.clone(), first.ssrc, first.former.clone()))?;
         let clients = members
             .map(|active| {
                 let Active { client, address, counters, .. } = active;
@@ -168,7 +214,11 @@ impl Book {
                     .repaired(self.packets.repair(client))
             })
             .collect();
-        Some(Encoding::new(id, spec, self.rate, ssrc, Sequence(os::random::bits() as u16), clients))
+        let encoding = Encoding::new(id, spec, self.rate, ssrc, Sequence(os::random::bits() as u16), clients);
+        Some(match former {
+            Some((former, spec)) => encoding.after(former, &spec),
+            None => encoding,
+        })
     }
 }
 

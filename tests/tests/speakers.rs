@@ -57,7 +57,9 @@ fn speakers_in_a_room_are_measured_and_one_that_is_off_is_told() {
     println!("{:#?}", ended.said);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert_eq!(row(&ended, "off")["heard"], false);
-    let number = |name: &str, key: &str| row(&ended, name)[key].as_f64().unwrap_or_else(|| panic!("{:#?}", ended.said));
+    let number = |name: &str, key: &str| {
+        row(&ended, name)[key].as_f64().unwrap_or_else(|| panic!("{:#?}", ended.said))
+    };
     let apart = number("far", "arrival_ms") - number("near", "arrival_ms");
     println!("{apart:.2} ms apart, {:.2} m", number("far", "metres"));
     // How exactly PulseAudio mixes two streams.

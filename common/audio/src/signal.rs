@@ -34,8 +34,10 @@ pub enum Test {
 /// A signal at one rate, ready to be played. Takes memory only when built.
 ///
 /// Time is cut into cells. Of each round of so many cells some sound, all with the same wave, and the rest are silent.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Signal {
+    test: Test,
+    rate: u32,
     wave: Vec<f32>,
     /// Frames in a cell, at least as many as the wave has.
     cell: u64,
@@ -50,28 +52,20 @@ impl Signal {
     /// The signal at `rate` frames a second.
     pub fn new(test: Test, rate: u32) -> Self {
         let second = u64::from(rate);
-        match test {
+        let (wave, cell, sounding, round) = match test {
             Test::Beeps(count) => {
                 let count = u64::from(count);
-                Self::cells(wave::beep(rate), second * 3 / 10, 0..count, count + PAUSE)
+                (wave::beep(rate), second * 3 / 10, 0..count, count + PAUSE)
             }
-            Test::Click => Self::cells(wave::click(rate), second, 0..1, 1),
-            Test::Noise => Self::without_end(wave::noise(rate)),
-            Test::Tone => Self::without_end(wave::tone(rate)),
+            Test::Click => (wave::click(rate), second, 0..1, 1),
+            Test::Noise => (wave::noise(rate), second * wave::NOISE_SPAN, 0..1, 1),
+            Test::Tone => (wave::tone(rate), second, 0..1, 1),
             Test::Chirp { turn, turns } => {
                 let turn = u64::from(turn);
-                Self::cells(align::chirp(rate), align::turn(rate) as u64, turn..turn + 1, turns.into())
+                (align::chirp(rate), align::turn(rate) as u64, turn..turn + 1, turns.into())
             }
-        }
-    }
-
-    fn without_end(wave: Vec<f32>) -> Self {
-        let length = wave.len() as u64;
-        Self::cells(wave, length, 0..1, 1)
-    }
-
-    fn cells(wave: Vec<f32>, cell: u64, sounding: std::ops::Range<u64>, round: u64) -> Self {
-        Self { wave, cell: cell.max(1), sounding, round: round.max(1) }
+        };
+        Self { test, rate, wave, cell: cell.max(1), sounding, round: round.max(1) }
     }
 
     /// Its samples from this position on.
@@ -79,10 +73,18 @@ impl Signal {
         (0..).map(move |frame| self.at(from.advanced(frame)))
     }
 
-    fn at(&self, position: Position) -> f32 {
+    /// Its sample at this position.
+    pub fn at(&self, position: Position) -> f32 {
         let (cell, frame) = (position.0 / self.cell % self.round, position.0 % self.cell);
         let sample = || self.wave.get(usize::try_from(frame).ok()?).copied();
         if self.sounding.contains(&cell) { sample().unwrap_or(0.0) } else { 0.0 }
+    }
+}
+
+/// The same test at the same rate has the same samples.
+impl PartialEq for Signal {
+    fn eq(&self, other: &Self) -> bool {
+        (self.test, self.rate) == (other.test, other.rate)
     }
 }
 

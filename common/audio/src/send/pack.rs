@@ -4,9 +4,15 @@ use proto::pcm::{self, ByteOrder};
 use proto::units::Position;
 
 use super::encoding::{Codec, EncodingSpec, Wire};
-use super::mix::Mix;
+use super::mix::Mixer;
 use crate::opus::{self, Encoder};
 use crate::resample::Chunked;
+
+/// Packets of Opus that an encoder may be told of before it takes the place of another: enough to know what that one knew,
+/// and to find one that begins with a whole frame of the input (at 44.1 kHz each fourth packet of 2.5 ms does).
+const RETOLD: u64 = 5;
+/// And at least so many.
+const LEAST_RETOLD: u64 = 2;
 
 /// Gathers frames until they fill a packet.
 #[derive(Debug)]
@@ -46,6 +52,11 @@ pub(super) struct Opus {
     longest: usize,
     /// On the encoding's clock, when the next packet's first decoded frame was captured; `None` before the first frame.
     next: Option<Position>,
+    /// The end of the input, at least that of the last packets, for an encoder that is to go on from here.
+    past: Vec<f32>,
+    /// Frames of input and packets since the start.
+    taken: u64,
+    given: u64,
 }
 
 impl Packer {
@@ -78,13 +89,18 @@ impl Packer {
         }
     }
 
-    /// Takes captured frames, no more than are wanted, of which the first has this position. Returns the largest
-    /// magnitude.
-    pub(super) fn append(&mut self, position: Position, block: &[f32], mix: &Mix<'_>) -> f32 {
-        let frames = block.len() / mix.captured;
+    /// Takes captured frames of `captured` samples, no more than are wanted, of which the first has this position. Returns
+    /// the largest magnitude.
+    pub(super) fn append(
+        &mut self,
+        position: Position,
+        captured: usize,
+        block: &[f32],
+        mixer: &mut Mixer,
+    ) -> f32 {
         match self {
-            Self::Pcm(pcm) => pcm.append(position, frames, block, mix),
-            Self::Opus(opus) => opus.append(position, frames, block, mix),
+            Self::Pcm(pcm) => pcm.append(position, captured, block, mixer),
+            Self::Opus(opus) => opus.append(position, captured, block, mixer),
         }
     }
 
@@ -103,17 +119,37 @@ impl Packer {
         if let Self::Opus(opus) = self {
             opus.chunked.reset();
             opus.next = None;
+            opus.past.clear();
+            (opus.taken, opus.given) = (0, 0);
         }
+    }
+
+    /// Goes on from where another of the same kind is, which goes on too; `room` is for packets on the way there.
+    pub(super) fn follow(&mut self, other: &Self, room: &mut Vec<u8>) {
+        match (self, other) {
+            (Self::Pcm(pcm), Self::Pcm(other)) => pcm.follow(other),
+            (Self::Opus(opus), Self::Opus(other)) => opus.follow(other, room),
+            _ => {}
+        }
+    }
+
+    /// Puts what is too little for a packet into `out`, as [`complete`](Self::complete) would, and keeps it.
+    pub(super) fn copy_rest(&self, out: &mut Vec<u8>) -> Option<Position> {
+        let Self::Pcm(pcm) = self else { return None };
+        (pcm.filled > 0).then_some(())?;
+        out.extend_from_slice(&pcm.filling);
+        Some(pcm.position)
     }
 }
 
 impl Pcm {
-    fn append(&mut self, position: Position, frames: usize, block: &[f32], mix: &Mix<'_>) -> f32 {
+    fn append(&mut self, position: Position, captured: usize, block: &[f32], mixer: &mut Mixer) -> f32 {
+        let frames = block.len() / captured;
         if self.filled == 0 {
             self.position = position;
         }
         self.filled += frames;
-        let samples = frames * usize::from(mix.map.channels());
+        let samples = frames * usize::from(mixer.channels());
         let start = self.filling.len();
         match self.sample {
             Sample::Bits16(order) => {
@@ -121,18 +157,18 @@ impl Pcm {
                 let slots = self.filling[start..].as_chunks_mut().0;
                 // A loop for each order, without the choice inside.
                 match order {
-                    ByteOrder::Big => {
-                        mix.render(block, slots, |s, slot| pcm::write_sample(s, ByteOrder::Big, slot))
-                    }
-                    ByteOrder::Little => {
-                        mix.render(block, slots, |s, slot| pcm::write_sample(s, ByteOrder::Little, slot))
-                    }
+                    ByteOrder::Big => mixer.render(position, captured, block, slots, |s, slot| {
+                        pcm::write_sample(s, ByteOrder::Big, slot)
+                    }),
+                    ByteOrder::Little => mixer.render(position, captured, block, slots, |s, slot| {
+                        pcm::write_sample(s, ByteOrder::Little, slot)
+                    }),
                 }
             }
             Sample::Bits24 => {
                 self.filling.resize(start + samples * pcm::BYTES_PER_SAMPLE_24, 0);
                 let slots = self.filling[start..].as_chunks_mut().0;
-                mix.render(block, slots, pcm::write_sample_24)
+                mixer.render(position, captured, block, slots, pcm::write_sample_24)
             }
         }
     }
@@ -144,6 +180,12 @@ impl Pcm {
         self.filling.resize(self.header, 0);
         self.filled = 0;
         Some(self.position)
+    }
+
+    fn follow(&mut self, other: &Self) {
+        (self.position, self.filled) = (other.position, other.filled);
+        self.filling.clear();
+        self.filling.extend_from_slice(&other.filling);
     }
 }
 
@@ -160,27 +202,73 @@ impl Opus {
             header: spec.wire.header_length(),
             longest: spec.longest_packet(),
             next: None,
+            past: Vec::with_capacity(2 * Self::kept(frames as u64, rate) * usize::from(channels)),
+            taken: 0,
+            given: 0,
         }
     }
 
-    fn append(&mut self, position: Position, frames: usize, block: &[f32], mix: &Mix<'_>) -> f32 {
+    fn append(&mut self, position: Position, captured: usize, block: &[f32], mixer: &mut Mixer) -> f32 {
+        let frames = block.len() / captured;
         if self.next.is_none() {
             let lag = self.chunked.delay() + self.encoder.lookahead() as u64;
             self.next = Some(position.at_rate(opus::RATE, self.rate).before(lag));
         }
         let mut peak = 0.0;
         let keep = |sample, slot: &mut f32| *slot = sample;
-        self.chunked.push(frames, |room| peak = mix.render(block, room, keep));
+        let (past, channels) = (&mut self.past, usize::from(mixer.channels()));
+        if past.len() + frames * channels > past.capacity() {
+            past.drain(..past.len() - Self::kept(self.frames, self.rate) * channels);
+        }
+        self.chunked.push(frames, |room| {
+            peak = mixer.render(position, captured, block, room, keep);
+            past.extend_from_slice(room);
+        });
+        self.taken += frames as u64;
         peak
+    }
+
+    /// Frames of the past that have to be known: those of the packets that are told again, and of the one after them.
+    fn kept(frames: u64, rate: u32) -> usize {
+        ((RETOLD + 1) * frames * u64::from(rate)).div_ceil(u64::from(opus::RATE)) as usize + 1
     }
 
     fn complete(&mut self, out: &mut Vec<u8>) -> Option<Position> {
         self.chunked.pull(&mut self.pcm).then_some(())?;
         let position = self.next?;
         self.next = Some(position.advanced(self.frames));
+        self.given += 1;
         out.resize(self.longest, 0);
         let length = self.encoder.encode(&self.pcm, &mut out[self.header..]);
         out.truncate(length.map_or(0, |length| self.header + length));
         length.and(Some(position))
+    }
+
+    /// An encoder's state cannot be copied. One that is told the last packets' input again soon knows the same, and so does a
+    /// resampler that begins where a packet did.
+    fn follow(&mut self, other: &Self, room: &mut Vec<u8>) {
+        if other.next.is_none() {
+            return;
+        }
+        let (frames, rate, clock) = (other.frames, u64::from(other.rate), u64::from(opus::RATE));
+        let fraction =
+            |packet: &u64| (packet * frames * rate).next_multiple_of(clock) - packet * frames * rate;
+        let packets = other.given.saturating_sub(RETOLD)..=other.given.saturating_sub(LEAST_RETOLD);
+        let first = packets.rev().min_by_key(fraction).unwrap_or(0);
+        let frames_back = other.taken - (first * frames * rate).div_ceil(clock);
+        let channels = self.pcm.len() / self.frames as usize;
+        let start = other.past.len().saturating_sub(frames_back as usize * channels);
+        let mut rest = &other.past[start..];
+        self.next = other.next;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(self.chunked.wanted() * channels));
+            self.chunked.push(now.len() / channels, |room| room.copy_from_slice(now));
+            self.complete(room);
+            rest = later;
+        }
+        room.clear();
+        self.past.clear();
+        self.past.extend_from_slice(&other.past);
+        (self.next, self.taken, self.given) = (other.next, other.taken, other.given);
     }
 }

@@ -18,7 +18,7 @@ const CLICK: f64 = 0.5;
 const CLICK_SPAN: f64 = 0.002;
 const CLICK_TAIL: f64 = 10.0;
 /// How long the noise lasts before it repeats, in seconds.
-const NOISE_SPAN: u32 = 4;
+pub(super) const NOISE_SPAN: u64 = 4;
 const NOISE_BAND: std::ops::Range<f64> = 20.0..20_000.0;
 /// Share of the rate that noise reaches at most.
 const NOISE_SHARE: f64 = 0.45;
@@ -60,10 +60,10 @@ fn raised_cosine(share: f64) -> f64 {
 
 /// Built from its spectrum: amplitudes that fall with the root of the frequency, and phases of no order.
 pub(super) fn noise(rate: u32) -> Vec<f32> {
-    let length = (rate * NOISE_SPAN) as usize;
+    let length = (u64::from(rate) * NOISE_SPAN) as usize;
     let highest = NOISE_BAND.end.min(NOISE_SHARE * f64::from(rate));
-    let bins =
-        (NOISE_BAND.start * f64::from(NOISE_SPAN)) as usize..=(highest * f64::from(NOISE_SPAN)) as usize;
+    let bin = |hertz: f64| (hertz * NOISE_SPAN as f64) as usize;
+    let bins = bin(NOISE_BAND.start)..=bin(highest);
     // The mean square of the real part of a sum of waves is half the sum of their squares, and that of the level's sine
     // half its own.
     let sum: f64 = bins.clone().map(|bin| 1.0 / bin as f64).sum();
