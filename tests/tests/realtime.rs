@@ -15,6 +15,7 @@ use audio::resample::Chunked;
 use audio::send::{Codec, Repair};
 use control::client::Client;
 use control::codec::{self, OpusOptions};
+use control::signal::Signal;
 use device::capture::{self, Source};
 use device::playback::{self, Sink};
 use os::udp::Socket;
@@ -23,6 +24,7 @@ use sender::Sender;
 use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
+use sender::tap::{self, Outlet};
 use sim::card::CardSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
 use tests::world::{Ear, Outcome, RATE, Scenario, Sound, run};
@@ -100,6 +102,7 @@ fn play(receiver: &mut Receiver, sink: &str, steered: bool) {
 struct Streaming {
     sender: Sender,
     book: Book,
+    outlet: Outlet,
 }
 
 fn start_sender(clients: &[Client]) -> Streaming {
@@ -111,7 +114,8 @@ fn start_sender(clients: &[Client]) -> Streaming {
     let mut book = Book::new(packets, (44_100, 4), "test".into(), None);
     let (routing, problems) = book.update(clients);
     assert!(problems.is_empty(), "{problems:?}");
-    Streaming { sender: Sender::start(capture, routing, None).unwrap(), book }
+    let (tap, outlet) = tap::pair(44_100, 4);
+    Streaming { sender: Sender::start_tapped(capture, routing, None, Some(tap)).unwrap(), book, outlet }
 }
 
 fn client(text: String) -> Client {
@@ -344,6 +348,7 @@ fn changes_loss_and_strangers_allocate_nothing() {
     let mut routings = Vec::new();
     for round in 0..10 {
         let mut clients = vec![client(format!("a={address}/{}", round % 3))];
+        clients[0].test = [None, Some(Signal::Noise), Some(Signal::Identify)][round % 3];
         if round % 2 == 0 {
             clients.push(client(format!("b={other_at}/0+1,2")));
         }
@@ -364,4 +369,5 @@ fn changes_loss_and_strangers_allocate_nothing() {
     assert_eq!(found, 0);
     assert!(receiver.counters.conflicts.get() >= 900 && receiver.counters.realigned.get() >= 2);
     assert!(other.counters.packets.get() > 100);
+    assert!(streaming.outlet.take().is_some());
 }
