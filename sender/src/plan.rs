@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use audio::send::Policy;
 use control::client::Client;
 use device::capture::{self, Capture, Source};
 
 use crate::args::Settings;
 use crate::book::Purpose;
+use crate::groups;
 use crate::packets::Packets;
 
 /// What the sender will do.
@@ -27,6 +29,8 @@ pub struct Plan {
     pub purpose: Purpose,
     /// How packets are made.
     pub packets: Packets,
+    /// How groups of clients choose their delay, where they have one.
+    pub delay: Option<Policy>,
     /// Local address to send from.
     pub bind: Option<IpAddr>,
     /// JSON on standard output.
@@ -54,6 +58,7 @@ impl Plan {
     /// As for [`new`](Self::new).
     pub fn with(settings: &Settings, fixed: Vec<Client>, wanted: u16) -> Result<Self, String> {
         let packets = Packets::new(settings)?;
+        let delay = groups::policy(settings)?;
         let rate = settings.rate.unwrap_or(44_100);
         if !proto::announce::RATES.contains(&rate) {
             return Err(format!("--rate {rate}: it goes from 8000 to 192000"));
@@ -80,6 +85,7 @@ impl Plan {
             sdp: settings.sdp.clone(),
             purpose: Purpose::Stream,
             packets,
+            delay,
             bind: settings.bind,
             json: settings.json,
             status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
@@ -123,6 +129,7 @@ mod tests {
             (Settings { client: vec!["a".into()], ..tone.clone() }, "--client"),
             (Settings { client: [client.clone(), client.clone()].concat(), ..tone.clone() }, "stands twice"),
             (Settings { client: client.clone(), frames: Some(31), ..tone.clone() }, "--frames 31"),
+            (Settings { client: client.clone(), delay: Some("x".into()), ..tone.clone() }, "--delay is"),
             (Settings { client: client.clone(), mtu: Some(100), ..tone.clone() }, "--mtu 100"),
             (Settings { client: client.clone(), rate: Some(1), ..tone.clone() }, "--rate 1"),
             (Settings { client: client.clone(), channels: Some(0), ..tone.clone() }, "--channels"),

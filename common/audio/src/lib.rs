@@ -15,6 +15,7 @@ pub mod counters;
 pub mod depth;
 pub mod drift;
 pub mod erasure;
+pub mod exchange;
 pub mod map;
 pub mod opus;
 pub mod receive;

@@ -210,6 +210,8 @@ impl ReceivePipeline {
             latency_us: self.player.latency_us() as u32,
             depth_us: (units::frames_to_nanos(self.player.depth(), stream.format.rate) / 1000) as u32,
             unrepaired: self.counters.lost.get() as u32,
+            concealed: self.counters.concealed_frames.get() as u32,
+            ..Playout::default()
         };
         let mut builder = rtcp::Builder::new(&mut self.control);
         builder.receiver_report(self.config.ssrc, Some(&block));

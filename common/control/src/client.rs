@@ -8,6 +8,7 @@ use audio::map::{ChannelMap, Trim};
 use audio::send::{Repair, Wire};
 
 use crate::codec::Codec;
+use crate::delay::Delay;
 use crate::signal::Signal;
 
 /// The port of the audioStreamUDP programs, where none is named.
@@ -34,6 +35,10 @@ pub struct Client {
     pub repair: Option<Repair>,
     /// What it plays in place of its sound.
     pub test: Option<Signal>,
+    /// The clients it plays in time with: those that name the same group, or all that name none.
+    pub group: Option<String>,
+    /// How much later than its group it plays.
+    pub delay: Option<Delay>,
 }
 
 /// Why a client's description was refused.
@@ -73,6 +78,8 @@ impl FromStr for Client {
             codec: None,
             repair: None,
             test: None,
+            group: None,
+            delay: None,
         })
     }
 }

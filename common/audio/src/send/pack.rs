@@ -57,6 +57,8 @@ pub(super) struct Opus {
     /// Frames of input and packets since the start.
     taken: u64,
     given: u64,
+    /// By how much later than that it was really captured, in nanoseconds: less than a frame.
+    shift: i64,
 }
 
 impl Packer {
@@ -110,6 +112,14 @@ impl Packer {
         match self {
             Self::Pcm(pcm) => pcm.complete(out),
             Self::Opus(opus) => opus.complete(out),
+        }
+    }
+
+    /// By how much later than its time says a packet's sound was captured, in nanoseconds.
+    pub(super) fn shift(&self) -> i64 {
+        match self {
+            Self::Pcm(_) => 0,
+            Self::Opus(opus) => opus.shift,
         }
     }
 
@@ -205,14 +215,18 @@ impl Opus {
             past: Vec::with_capacity(2 * Self::kept(frames as u64, rate) * usize::from(channels)),
             taken: 0,
             given: 0,
+            shift: 0,
         }
     }
 
     fn append(&mut self, position: Position, captured: usize, block: &[f32], mixer: &mut Mixer) -> f32 {
         let frames = block.len() / captured;
         if self.next.is_none() {
-            let lag = self.chunked.delay() + self.encoder.lookahead() as u64;
-            self.next = Some(position.at_rate(opus::RATE, self.rate).before(lag));
+            let lag = self.chunked.delay() + self.encoder.lookahead() as f64;
+            let frames = lag.round();
+            self.next = Some(position.at_rate(opus::RATE, self.rate).before(frames as u64));
+            let rest = (frames - lag) * 1e9 / f64::from(opus::RATE);
+            self.shift = rest as i64 - position.rounding_at_rate(opus::RATE, self.rate);
         }
         let mut peak = 0.0;
         let keep = |sample, slot: &mut f32| *slot = sample;
@@ -270,5 +284,6 @@ impl Opus {
         self.past.clear();
         self.past.extend_from_slice(&other.past);
         (self.next, self.taken, self.given) = (other.next, other.taken, other.given);
+        self.shift = other.shift;
     }
 }
