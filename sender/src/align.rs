@@ -3,14 +3,17 @@
 //! The microphone is the sender's source: what it captures gives the stream its positions, though none of it is sent. The
 //! clients get a chirp instead, each in its turn, which begins at positions that are known; so its arrival in the same
 //! capture needs no clock to be told. From position to arrival it takes the group's delay, the speaker's converter, the air
-//! and the microphone's converter: all but the air is the same for all, as long as the receivers have the same latency.
+//! and the microphone's converter: all but the air is the same for all, since they are one group here, whatever the list
+//! says, and have no delays of their own. Receivers that play by arrivals need the same latency for that.
 
 mod table;
 mod turns;
 
 use std::time::Duration;
 
+use audio::send::Wire;
 use control::cli::Outcome;
+use control::client::Client;
 use control::display::{Display, Mode};
 use control::signals::Signals;
 use device::keeper::News;
@@ -37,9 +40,11 @@ pub(crate) fn run(asked: &Align) -> Result<Outcome, String> {
     if let Some(name) = &asked.to {
         tools::named(&mut clients, name)?;
     }
-    let plan = tools::plan(&settings, clients.clone())?;
+    let bare = |client: &Client| Client { group: None, delay: None, ..client.clone() };
+    let plan = tools::plan(&settings, clients.iter().map(bare).collect())?;
     let mut display = Display::new(plan.json, false, None);
     let names: Vec<_> = clients.iter().map(|client| client.name.clone()).collect();
+    let packets = plan.packets;
     let (rate, turns) = listen(plan, &mut display)?;
     let table = Table::new(names, rate, turns.heard(), asked.to.as_deref());
     if display.mode() == Mode::Json {
@@ -47,6 +52,11 @@ pub(crate) fn run(asked: &Align) -> Result<Outcome, String> {
         display.event("", "summary", table.summary());
     } else {
         print!("{}", table.text());
+    }
+    if let Some(path) = &asked.save {
+        let has_time = |client: &Client| packets.spec(client).is_ok_and(|spec| spec.wire == Wire::Rtp);
+        table.correct(&mut clients, has_time);
+        control::list::save(path, &clients).map_err(|error| format!("--save: {error}"))?;
     }
     Ok(if table.complete() { Outcome::Done } else { Outcome::Failed })
 }
@@ -57,7 +67,7 @@ fn listen(plan: Plan, display: &mut Display) -> Result<(u32, Turns), String> {
     let (rate, channels) = (plan.capture.rate, plan.capture.channels);
     let microphone = plan.capture.description.clone();
     let book = Book::new(plan.packets, (rate, channels), microphone.clone(), plan.bind);
-    let mut book = book.meant_to(Purpose::Align);
+    let mut book = book.grouped(plan.delay).meant_to(Purpose::Align);
     let (routing, problems) = book.update(&plan.fixed);
     problems.iter().for_each(|problem| display.warn(problem));
     if book.active().is_empty() {

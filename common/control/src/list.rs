@@ -140,6 +140,7 @@ struct Entry {
     repair: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     test: Option<Signal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     group: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     delay_ms: Option<f64>,

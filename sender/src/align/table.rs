@@ -1,11 +1,10 @@
 //! What was heard, as a table: distances, and the delays that make up for them.
 
+use control::client::Client;
+use control::delay::{Delay, SPEED_OF_SOUND};
 use serde_json::{Value, json};
 
 use super::turns::Heard;
-
-/// Metres that sound goes in a millisecond, in air of 20 °C.
-const METRES_PER_MS: f64 = 0.343;
 
 pub(super) struct Table {
     rows: Vec<Row>,
@@ -41,7 +40,7 @@ impl Table {
             name: name.clone(),
             heard: *heard,
             arrival,
-            metres: arrival.zip(zero).map(|(at, zero)| (at - zero) * METRES_PER_MS),
+            metres: arrival.zip(zero).map(|(at, zero)| (at - zero) * SPEED_OF_SOUND / 1e3),
             // Finer than 10 µs nobody can place a microphone.
             delay: arrival.map(|at| ((last - at) * 100.0).round() / 100.0),
         });
@@ -53,9 +52,14 @@ impl Table {
         self.rows.iter().all(|row| row.arrival.is_some())
     }
 
-    /// The delay of each client that was heard, in milliseconds, in the order of the names.
-    pub(super) fn delays(&self) -> impl Iterator<Item = Option<f64>> {
-        self.rows.iter().map(|row| row.delay)
+    /// Gives the clients, in the order of the names, the delays at which they are heard together. One that was not heard
+    /// or cannot be `delayed` keeps what it had.
+    pub(super) fn correct(&self, clients: &mut [Client], delayed: impl Fn(&Client) -> bool) {
+        for (client, row) in clients.iter_mut().zip(&self.rows) {
+            if let Some(delay) = row.delay.filter(|_| delayed(client)) {
+                client.delay = Some(Delay::Millis(delay));
+            }
+        }
     }
 
     pub(super) fn text(&self) -> String {
@@ -120,7 +124,13 @@ mod tests {
     fn distances_are_told_from_the_nearest_and_delays_to_the_last() {
         let table = table(None);
         assert!(!table.complete());
-        assert_eq!(table.delays().collect::<Vec<_>>(), [Some(0.0), Some(10.0), None, None]);
+        let mut clients: Vec<Client> =
+            ["a=h/0", "b=h/1", "c=h/2", "d=h/3"].map(|text| text.parse().unwrap()).into();
+        clients[2].delay = Some(Delay::Metres(1.0));
+        table.correct(&mut clients, |client| client.name != "a");
+        let millis = |ms| Some(Delay::Millis(ms));
+        let delays: Vec<_> = clients.iter().map(|client| client.delay).collect();
+        assert_eq!(delays, [None, millis(10.0), Some(Delay::Metres(1.0)), None]);
         let expected = "\
 speaker  arrival ms  m from Window  clear by dB  delay_ms
 Door          68.03          +3.43         31.0      0.00

@@ -15,8 +15,9 @@ use crate::signal::Signal;
 
 /// A change is crossfaded over the rate divided by this, in frames: 5 ms.
 const FADES_A_SECOND: u32 = 200;
-/// Mixes that are remembered of what is faded out. Each change within a crossfade adds one, whose share soon is small.
-const PARTS: usize = 4;
+/// Mixes that are remembered of what is faded out. Each change within a crossfade adds one; the list of clients is read
+/// again less often than that.
+const PARTS: usize = 8;
 
 /// What is heard of captured frames.
 #[derive(Clone, Debug, PartialEq)]

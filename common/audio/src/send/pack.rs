@@ -8,11 +8,12 @@ use super::mix::Mixer;
 use crate::opus::{self, Encoder};
 use crate::resample::Chunked;
 
-/// Packets of Opus that an encoder may be told of before it takes the place of another: enough to know what that one knew,
-/// and to find one that begins with a whole frame of the input (at 44.1 kHz each fourth packet of 2.5 ms does).
-const RETOLD: u64 = 5;
-/// And at least so many.
-const LEAST_RETOLD: u64 = 2;
+/// An encoder that takes the place of another is told so many frames of sound again: beyond what it looks back on, filters
+/// have settled by then.
+const RETOLD: u64 = 720;
+/// Packets among which there is one that begins with a whole frame of the input, for the usual rates: at 44.1 kHz every
+/// fourth of 2.5 ms does.
+const CHOICE: u64 = 4;
 
 /// Gathers frames until they fill a packet.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub(super) struct Opus {
     given: u64,
     /// By how much later than that it was really captured, in nanoseconds: less than a frame.
     shift: i64,
+    /// The next packet comes after those of another encoder.
+    joining: bool,
 }
 
 impl Packer {
@@ -216,6 +219,7 @@ impl Opus {
             taken: 0,
             given: 0,
             shift: 0,
+            joining: false,
         }
     }
 
@@ -242,9 +246,15 @@ impl Opus {
         peak
     }
 
-    /// Frames of the past that have to be known: those of the packets that are told again, and of the one after them.
+    /// Least number of packets that are told again.
+    fn retold(frames: u64) -> u64 {
+        RETOLD.div_ceil(frames).max(2)
+    }
+
+    /// Frames of the past that have to be known: those of the packets that may be told again, and of the one after them.
     fn kept(frames: u64, rate: u32) -> usize {
-        ((RETOLD + 1) * frames * u64::from(rate)).div_ceil(u64::from(opus::RATE)) as usize + 1
+        let packets = Self::retold(frames) + CHOICE;
+        (packets * frames * u64::from(rate)).div_ceil(u64::from(opus::RATE)) as usize + 1
     }
 
     fn complete(&mut self, out: &mut Vec<u8>) -> Option<Position> {
@@ -254,12 +264,20 @@ impl Opus {
         self.given += 1;
         out.resize(self.longest, 0);
         let length = self.encoder.encode(&self.pcm, &mut out[self.header..]);
+        self.join(false);
         out.truncate(length.map_or(0, |length| self.header + length));
         length.and(Some(position))
     }
 
-    /// An encoder's state cannot be copied. One that is told the last packets' input again soon knows the same, and so does a
-    /// resampler that begins where a packet did.
+    fn join(&mut self, joining: bool) {
+        if std::mem::replace(&mut self.joining, joining) != joining {
+            self.encoder.set_independent(joining);
+        }
+    }
+
+    /// The state of an encoder or a resampler cannot be copied. One that is told the last packets' sound again comes to hold
+    /// the same sound, if a resampler begins where a packet did; what the decoder knows beside it, the next packet does not
+    /// build on.
     fn follow(&mut self, other: &Self, room: &mut Vec<u8>) {
         if other.next.is_none() {
             return;
@@ -267,7 +285,8 @@ impl Opus {
         let (frames, rate, clock) = (other.frames, u64::from(other.rate), u64::from(opus::RATE));
         let fraction =
             |packet: &u64| (packet * frames * rate).next_multiple_of(clock) - packet * frames * rate;
-        let packets = other.given.saturating_sub(RETOLD)..=other.given.saturating_sub(LEAST_RETOLD);
+        let newest = other.given.saturating_sub(Self::retold(frames));
+        let packets = newest.saturating_sub(CHOICE - 1)..=newest;
         let first = packets.rev().min_by_key(fraction).unwrap_or(0);
         let frames_back = other.taken - (first * frames * rate).div_ceil(clock);
         let channels = self.pcm.len() / self.frames as usize;
@@ -281,6 +300,7 @@ impl Opus {
             rest = later;
         }
         room.clear();
+        self.join(true);
         self.past.clear();
         self.past.extend_from_slice(&other.past);
         (self.next, self.taken, self.given) = (other.next, other.taken, other.given);
