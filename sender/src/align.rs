@@ -4,13 +4,14 @@
 //! clients get a chirp instead, each in its turn, which begins at positions that are known; so its arrival in the same
 //! capture needs no clock to be told. From position to arrival it takes the group's delay, the speaker's converter, the air
 //! and the microphone's converter: all but the air is the same for all, since they are one group here, whatever the list
-//! says, and have no delays of their own. Receivers that play by arrivals need the same latency for that.
+//! says, and have no delays of their own. Nor is anyone muted. Receivers that play by arrivals need the same latency for that.
 
 mod table;
 mod turns;
 
 use std::time::Duration;
 
+use audio::map::Trim;
 use audio::send::Wire;
 use control::cli::Outcome;
 use control::client::Client;
@@ -40,7 +41,10 @@ pub(crate) fn run(asked: &Align) -> Result<Outcome, String> {
     if let Some(name) = &asked.to {
         tools::named(&mut clients, name)?;
     }
-    let bare = |client: &Client| Client { group: None, delay: None, ..client.clone() };
+    let bare = |client: &Client| {
+        let trim = Trim { mute: false, ..client.trim };
+        Client { group: None, delay: None, trim, ..client.clone() }
+    };
     let plan = tools::plan(&settings, clients.iter().map(bare).collect())?;
     let mut display = Display::new(plan.json, false, None);
     let names: Vec<_> = clients.iter().map(|client| client.name.clone()).collect();

@@ -153,8 +153,8 @@ pub enum Tool {
 
 const ALIGN_HELP: &str = "\
 Put the microphone where people will be, and end other senders. The chirp rises from 500 Hz to 8 kHz; a subwoofer is not
-heard. What arrives within a second is found. Groups and delays of the list are left aside; receivers that do not follow
-the sender's clock need the same latency, since what one adds counts as distance. 1 ms is 0.343 m of air.
+heard. What arrives within a second is found. Groups, delays and mutes of the list are left aside. Receivers that do not
+follow the sender's clock need the same latency, since what one adds counts as distance. 1 ms is 0.343 m of air.
 
 Examples:
   The table, as seen from the microphone:
