@@ -27,8 +27,8 @@ Examples:
       sender align --microphone hw:1 --clients clients.json --save aligned.json
 
 Channels count from 0; `,` separates output channels, `+` sums channels into one.
-Exit status: 0 the stream ended as asked, 1 a file or pipe failed while running or a speaker was not heard, 2 it could not
-start as asked.
+Exit status: 0 the stream ended as asked, 1 a file or pipe failed while running or a speaker was not heard, \
+2 it could not start as asked.
 A sound card that goes away while running is tried until it is back.";
 
 /// The program, for its command line.
@@ -152,8 +152,8 @@ pub enum Tool {
 }
 
 const ALIGN_HELP: &str = "\
-Put the microphone where people will be, and end other senders. The chirp rises from 500 Hz to 8 kHz; a subwoofer is not
-heard. What arrives within a second is found. Groups, delays and mutes of the list are left aside. Receivers that do not
+Put the microphone where people will be, and end other senders. The chirp rises from 500 Hz to 8 kHz; a subwoofer is not \
+heard. What arrives within a second is found. Groups, delays and mutes of the list are left aside. Receivers that do not \
 follow the sender's clock need the same latency, since what one adds counts as distance. 1 ms is 0.343 m of air.
 
 Examples:
