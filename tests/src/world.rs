@@ -278,6 +278,7 @@ impl World {
 
         let counters = Arc::new(ReceiveCounters::default());
         let config = Config {
+            trim: None,
             wire: Some(Wire::Rtp),
             latency: scenario.latency,
             adapt: scenario.adapt,

@@ -17,13 +17,15 @@ use strip::{Assumed, Line, Point, fit};
 /// Exchanges that are remembered: 16 s, in which the clocks' rates hardly change.
 const POINTS: usize = 64;
 /// Exchanges from which on the clock is believed.
-const ENOUGH: usize = 5;
+const ENOUGH: usize = 4;
 /// What is known of two clocks' rates before their exchanges say better.
 const ANY: Assumed = Assumed { gain: 0.0, deviation: 100e-6 };
 /// Exchanges over this time, in nanoseconds, tell the gain...
 const LONG: i64 = 12_000_000_000;
 /// ...about so well.
 const STEADY: f64 = 3e-6;
+/// After a step the rates are likely to be what they were; but it may be them that have changed.
+const DOUBTFUL: f64 = 20e-6;
 /// Questions that may go unanswered before they become rare.
 const UNANSWERED: u32 = 32;
 /// Time between two questions at first, in nanoseconds: jitter that one meets is over for the next.
@@ -166,8 +168,8 @@ impl PeerClock {
             self.contradictions = 0;
             self.points[0] = point;
             self.count = 1;
-            self.assumed = ANY;
-            self.line = Some(fit(&self.points[..1], 0.0, ANY));
+            self.assumed.deviation = self.assumed.deviation.max(DOUBTFUL);
+            self.line = Some(fit(&self.points[..1], self.assumed.gain, self.assumed));
         }
         self.next_question = self.next_question.min(point.came.plus(QUICK));
     }
@@ -183,9 +185,11 @@ impl PeerClock {
     }
 
     /// By which share the peer's clock runs slow: 1e-6 is one part per million, a second of it then lasts 1 000 001 local
-    /// microseconds.
+    /// microseconds. In the mean of the last quarter of a minute, once it is known for that long.
     pub fn slow(&self) -> f64 {
-        self.line.map_or(0.0, |line| 1.0 / (1.0 + line.gain) - 1.0)
+        let known = self.assumed.deviation == STEADY;
+        let gain = if known { self.assumed.gain } else { self.line.map_or(0.0, |line| line.gain) };
+        1.0 / (1.0 + gain) - 1.0
     }
 
     /// The least round trip of late, in nanoseconds, without the time that the peer took for its answer.
