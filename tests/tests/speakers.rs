@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use control::delay::Delay;
 use serde_json::{Value, json};
 use tests::program::{self, Ended, Program, skip};
 use tests::servers::{Place, Server};
@@ -151,17 +152,18 @@ fn speakers_in_a_room_are_measured_in_noise_and_one_that_is_off_is_told() {
         Err(reason) => return skip(&reason),
     };
     let place = &server.place;
-    let playback = |latency| ["--playback", "hall", "--channels", "2", "--latency", latency];
-    let (near, near_at) = receiver(place, &playback("150ms"));
-    let (far, far_at) = receiver(place, &playback("160ms"));
-    let (noisy, noisy_at) = receiver(place, &playback("150ms"));
+    let playback = ["--playback", "hall", "--channels", "2", "--latency", "150ms"];
+    let (near, near_at) = receiver(place, &playback);
+    let (far, far_at) = receiver(place, &[&playback[..], &["--trim", "10ms"]].concat());
+    let (noisy, noisy_at) = receiver(place, &playback);
     // A socket that nobody reads.
     let off = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free");
     let off_at = off.local_addr().expect("it is bound").port();
     let clients = place.path().join("clients.json");
     write_list(&clients, &[("near", near_at, None), ("off", off_at, None), ("far", far_at, None)]);
     let noise = tool(place, &["test", "noise", "it", "--client", &format!("it=127.0.0.1:{noisy_at}/0")]);
-    let align = ["align", "--microphone", "hall_mon", "--clients", text(&clients)];
+    let aligned = place.path().join("aligned.json");
+    let align = ["align", "--microphone", "hall_mon", "--clients", text(&clients), "--save", text(&aligned)];
     let ended = tool(place, &align).wait(PATIENCE);
     assert!(noise.interrupt().status.success());
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
@@ -179,6 +181,10 @@ fn speakers_in_a_room_are_measured_in_noise_and_one_that_is_off_is_told() {
     // As exactly as PulseAudio mixes two streams.
     assert!((apart - 10.0).abs() < 3.0, "{apart} ms");
     assert!((20.0..60.0).contains(&number("near", "margin_db")), "{:#?}", ended.said);
+    let delays: Vec<_> =
+        control::list::load(&aligned).expect("a list").into_iter().map(|client| client.delay).collect();
+    let later = Delay::Millis(number("near", "delay_ms"));
+    assert_eq!(delays, [Some(later), None, Some(Delay::Millis(0.0))]);
     for receiver in [near, far, noisy] {
         receiver.interrupt();
     }
