@@ -12,7 +12,7 @@ mod turns;
 use std::time::Duration;
 
 use audio::map::Trim;
-use audio::send::Wire;
+use audio::send::{Policy, Wire};
 use control::cli::Outcome;
 use control::client::Client;
 use control::display::{Display, Mode};
@@ -20,8 +20,9 @@ use control::signals::Signals;
 use device::keeper::News;
 
 use crate::args::Align;
-use crate::book::{Book, Purpose};
+use crate::book::{Active, Book, Purpose};
 use crate::plan::Plan;
+use crate::status::State;
 use crate::tap::{self, Outlet};
 use crate::{Sender, tools};
 use table::Table;
@@ -71,7 +72,9 @@ fn listen(plan: Plan, display: &mut Display) -> Result<(u32, Turns), String> {
     let (rate, channels) = (plan.capture.rate, plan.capture.channels);
     let microphone = plan.capture.description.clone();
     let book = Book::new(plan.packets, (rate, channels), microphone.clone(), plan.bind);
-    let mut book = book.grouped(plan.delay).meant_to(Purpose::Align);
+    // Nobody minds how late a chirp is, but all turns need the same delay.
+    let policy = plan.delay.map(|policy| Policy::Fixed(policy.most()));
+    let mut book = book.grouped(policy).meant_to(Purpose::Align);
     let (routing, problems) = book.update(&plan.fixed);
     problems.iter().for_each(|problem| display.warn(problem));
     if book.active().is_empty() {
@@ -97,6 +100,13 @@ fn listen(plan: Plan, display: &mut Display) -> Result<(u32, Turns), String> {
             break;
         }
         std::thread::sleep(TICK);
+    }
+    let behind = |active: &&Active| matches!(State::of(active, policy), State::Late | State::CannotKeepUp);
+    for active in book.active().iter().filter(behind) {
+        let name = &active.client.name;
+        display.warn(&format!(
+            "`{name}` plays late, which counts as distance: let it have less latency, or raise delay-max in --config FILE"
+        ));
     }
     sender.finish();
     Ok((rate, turns))
