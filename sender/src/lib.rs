@@ -17,6 +17,8 @@
 //! | send | real-time | map, encode, send, read reports |
 //! | device | ordinary | opens, watches and closes the source; opens a sound card again that went away |
 //! | control (the caller's) | ordinary | lists, files, display; allocates and frees for the others |
+//!
+//! `sender align` hears what is captured itself: the send thread puts a copy into a [tap](tap).
 
 #![forbid(unsafe_code)]
 
