@@ -164,8 +164,8 @@ impl SendLoop {
         // Without room for the old one the new one waits.
         while !self.retired.is_full() {
             let Some(routing) = self.routings.try_pop() else { return };
-            self.transmit();
             let old = self.pipeline.replace(routing);
+            self.transmit();
             // There was room.
             let _ = self.retired.try_push(old);
         }

@@ -348,6 +348,16 @@ fn changes_loss_and_strangers_allocate_nothing() {
     let mut routings = Vec::new();
     for round in 0..10 {
         let mut clients = vec![client(format!("a={address}/{}", round % 3))];
+        // Nobody listens there. The second of each codec shares with the first, leaves it, and goes on changing; the last
+        // changes its codec too.
+        let opus = codec::Codec::Opus(OpusOptions::default());
+        let last = if round % 3 == 2 { codec::Codec::Pcm24 } else { opus };
+        let (pcm16, pcm24) = (codec::Codec::Pcm16, codec::Codec::Pcm24);
+        for (n, codec) in [pcm16, pcm16, pcm24, pcm24, opus, opus, last].into_iter().enumerate() {
+            let channel = if n % 2 == 0 { 0 } else { round / 2 % 3 };
+            let other = client(format!("other {n}=127.0.0.1:{}/{channel}", 20 + n));
+            clients.push(Client { codec: Some(codec), ..other });
+        }
         if round % 2 == 0 {
             clients.push(client(format!("b={other_at}/0+1,2")));
         }

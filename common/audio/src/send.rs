@@ -2,7 +2,9 @@
 //!
 //! Clients that hear the same thing share one [`Encoding`]: their packets are built once and sent to each. The
 //! control thread builds a new [`Routing`] when the list changes; the send thread swaps it in between two blocks, and
-//! encodings that stay keep their sequence numbers and half-filled packets.
+//! encodings that stay keep their sequence numbers and half-filled packets. What a client hears is crossfaded over 5 ms
+//! where it changes. One that is to hear something else than those it shared with branches off: it gets an encoding of
+//! its own, which begins with all that theirs holds, so that nobody's numbers, times and packets show the change.
 //!
 //! RTP times count frames of the encoding's own clock from one random origin: the captured rate for PCM, 48 kHz for
 //! Opus. They say when what a packet decodes to was captured. For Opus this takes into account both how long the
@@ -136,9 +138,10 @@ impl SendPipeline {
     /// Puts a new routing in force and returns the old one, to be freed by a thread that may. Poll until empty
     /// before and after.
     pub fn replace(&mut self, mut routing: Box<Routing>) -> Box<Routing> {
-        routing.inherit(&mut self.routing);
+        routing.inherit(&mut self.routing, &self.shape);
         self.reports_due = Mono(i64::MIN);
         self.tick_due = Mono(if routing.groups.is_empty() { i64::MAX } else { i64::MIN });
+        self.encoding_cursor = 0;
         std::mem::replace(&mut self.routing, routing)
     }
 

@@ -57,6 +57,8 @@ fn stream(send: &mut SendPipeline, samples: &[f32]) -> Vec<(i32, u16, Vec<u8>)> 
     all
 }
 
+mod changes;
+
 fn opus_settings(frame: FrameTime, application: Application) -> opus::Spec {
     opus::Spec { frame, application, ..opus::Spec::default() }
 }
