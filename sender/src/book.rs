@@ -132,6 +132,7 @@ impl Book {
                 Err(problem) => problems.push(problem),
             }
         }
+        let known = self.next_id;
         self.assign(&mut active);
         let gone = |old: &&Active| {
             old.spec.wire == Wire::Rtp
@@ -142,7 +143,7 @@ impl Book {
         self.active = active;
         let build = |policy| self.groups().into_iter().map(|group| group.build(policy)).collect();
         let groups = self.policy().map(build).unwrap_or_default();
-        (Box::new(Routing::new(self.encodings(), departures).grouped(groups)), problems)
+        (Box::new(Routing::new(self.encodings(known), departures).grouped(groups)), problems)
     }
 
     fn admit(&mut self, client: &Client, test: Option<Test>, admitted: &[Active]) -> Result<Active, String> {
@@ -237,14 +238,15 @@ impl Book {
         EncodingId(self.next_id)
     }
 
-    fn encodings(&self) -> Vec<Encoding> {
+    /// All encodings, of which those up to the id `known` were in the last routing.
+    fn encodings(&self, known: u64) -> Vec<Encoding> {
         let mut ids: Vec<_> = self.active.iter().map(|active| active.encoding).collect();
         ids.sort_unstable();
         ids.dedup();
-        ids.into_iter().filter_map(|id| self.encoding(id)).collect()
+        ids.into_iter().filter_map(|id| self.encoding(id, id.0 <= known)).collect()
     }
 
-    fn encoding(&self, id: EncodingId) -> Option<Encoding> {
+    fn encoding(&self, id: EncodingId, known: bool) -> Option<Encoding> {
         let mut members = self.active.iter().filter(|active| active.encoding == id).peekable();
         let (spec, ssrc, former) =
             members.peek().map(|first| (first.spec.clone(), first.ssrc, first.former.clone()))?;
@@ -259,7 +261,9 @@ impl Book {
                 }
             })
             .collect();
-        let encoding = Encoding::new(id, spec, self.rate, ssrc, Sequence(os::random::bits() as u16), clients);
+        let sequence = Sequence(os::random::bits() as u16);
+        let build = if known { Encoding::resuming } else { Encoding::new };
+        let encoding = build(id, spec, self.rate, ssrc, sequence, clients);
         Some(match former {
             Some((former, spec)) => encoding.after(former, &spec),
             None => encoding,
@@ -337,6 +341,31 @@ mod tests {
         assert_eq!(names(&book), ["default"]);
         book.update(&listed);
         assert!(Arc::ptr_eq(&book.groups()[1].counters, &garden));
+    }
+
+    #[test]
+    fn who_changes_leaves_those_who_stay_and_goes_with_those_who_change_alike() {
+        let mut book = book();
+        let mut update = |texts: &[&str]| {
+            book.update(&clients(texts));
+            let ids = book.active().iter().map(|active| (active.encoding.0, active.ssrc));
+            let (ids, ssrcs): (Vec<_>, Vec<_>) = ids.unzip();
+            let formers = book.active().iter().map(|active| active.former.as_ref().map(|(id, _)| id.0));
+            (ids, ssrcs, formers.collect::<Vec<_>>())
+        };
+        let (ids, ssrcs, _) = update(&["a=127.0.0.1:1/0", "b=127.0.0.1:2/0", "c=127.0.0.1:3/0"]);
+        assert_eq!(ids, [1, 1, 1]);
+        // One stream goes on, number by number, as two.
+        let apart = update(&["a=127.0.0.1:1/0", "b=127.0.0.1:2/1", "c=127.0.0.1:3/1", "d=127.0.0.1:4/1"]);
+        assert_eq!((&apart.0, &apart.2), (&vec![1, 2, 2, 3], &vec![None, Some(1), Some(1), None]));
+        assert_eq!(apart.1[..3], ssrcs);
+        // All of an encoding change alike, and one has to hear what others hear already.
+        let again = update(&["a=127.0.0.1:1/2", "b=127.0.0.1:2/0", "c=127.0.0.1:3/0", "d=127.0.0.1:4/0"]);
+        assert_eq!((again.0, again.1, again.2), (apart.0, apart.1, vec![None; 4]));
+        // More channels are another stream, which begins where the last one ends.
+        let (ids, other, formers) = update(&["a=127.0.0.1:1/2,3", "e=127.0.0.1:5/2,3"]);
+        assert_eq!((ids, formers), (vec![4, 5], vec![Some(1), None]));
+        assert_ne!(other[0], ssrcs[0]);
     }
 
     #[test]

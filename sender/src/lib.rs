@@ -24,6 +24,7 @@
 
 pub mod args;
 pub mod book;
+pub mod course;
 pub mod groups;
 pub mod packets;
 pub mod plan;
@@ -32,7 +33,6 @@ pub mod tap;
 pub mod tools;
 
 mod align;
-mod course;
 mod sdp;
 mod send_loop;
 mod status;

@@ -334,7 +334,10 @@ impl ReceivePipeline {
                     body,
                     ..
                 } => {
-                    self.conductor.handle_reply(at, &exchange::Reply::parse(body)?);
+                    let was_set = self.conductor.handle_reply(at, &exchange::Reply::parse(body)?);
+                    if let Some(stream) = self.stream.as_mut().filter(|_| was_set) {
+                        stream.forget_arrivals();
+                    }
                 }
                 rtcp::Packet::Bye { ssrc } => {
                     let ours = self.stream.as_ref().map(|stream| stream.reception.ssrc());
@@ -465,6 +468,7 @@ impl ReceivePipeline {
         let dry = self.player.buffer().is_empty();
         let Some(stream) = &mut self.stream else { return };
         if stream.note_in_time(at, position, inserted == Inserted::Late, dry) {
+            self.conductor.verify(at);
             self.player.realign();
         }
     }
@@ -575,7 +579,8 @@ impl ReceivePipeline {
 
     fn tell_sync(&mut self) {
         let group_delay = self.conductor.group_delay();
-        let (together, late) = (self.player.is_together(), self.player.is_late());
+        let live = self.live_stream().is_some();
+        let (together, late) = (live && self.player.is_together(), live && self.player.is_late());
         self.counters.synced.set(together.into());
         self.counters.late_for_group.set(late.into());
         self.counters.group_delay_us.set(if together { (group_delay / 1000) as u64 } else { 0 });
@@ -584,7 +589,10 @@ impl ReceivePipeline {
             (true, true) => Sync::Late { group_delay },
             (false, _) => Sync::Alone,
         };
-        if self.told != sync && (sync != Sync::Alone || self.player.cursor().is_some()) {
+        // That a stream has ended is told already, and before its first frame nothing is to be told.
+        if !live {
+            self.told = Sync::Alone;
+        } else if self.told != sync && self.player.cursor().is_some() {
             self.told = sync;
             self.tell(Event::Sync(sync));
         }

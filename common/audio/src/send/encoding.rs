@@ -235,6 +235,31 @@ impl Encoding {
         rate: u32,
         ssrc: u32,
         sequence: Sequence,
+        clients: Vec<Client>,
+    ) -> Self {
+        let packer = Packer::new(&spec, rate);
+        Self::build(id, spec, rate, ssrc, (sequence, packer), clients)
+    }
+
+    /// An encoding for a routing that comes after one with the same `id`, `ssrc` and kind of packets. It takes over all else,
+    /// and is silent without: nothing is built for it that takes its time, as the filters of a resampler do.
+    pub fn resuming(
+        id: EncodingId,
+        spec: EncodingSpec,
+        rate: u32,
+        ssrc: u32,
+        sequence: Sequence,
+        clients: Vec<Client>,
+    ) -> Self {
+        Self::build(id, spec, rate, ssrc, (sequence, Packer::Vacant), clients)
+    }
+
+    fn build(
+        id: EncodingId,
+        spec: EncodingSpec,
+        rate: u32,
+        ssrc: u32,
+        (sequence, packer): (Sequence, Packer),
         mut clients: Vec<Client>,
     ) -> Self {
         let keeper = (spec.wire == Wire::Rtp).then(|| {
@@ -251,7 +276,7 @@ impl Encoding {
             sequence,
             packets: 0,
             octets: 0,
-            packer: Packer::new(&spec, rate),
+            packer,
             ready: Vec::with_capacity(spec.longest_packet()),
             peak: 0.0,
             peak_frames: 0,

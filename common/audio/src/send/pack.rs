@@ -20,6 +20,8 @@ const CHOICE: u64 = 4;
 pub(super) enum Packer {
     Pcm(Pcm),
     Opus(Box<Opus>),
+    /// Holds the place for another.
+    Vacant,
 }
 
 #[derive(Debug)]
@@ -53,13 +55,13 @@ pub(super) struct Opus {
     longest: usize,
     /// On the encoding's clock, when the next packet's first decoded frame was captured; `None` before the first frame.
     next: Option<Position>,
+    /// By how much later than that it was really captured, in nanoseconds: less than a frame.
+    shift: i64,
     /// The end of the input, at least that of the last packets, for an encoder that is to go on from here.
     past: Vec<f32>,
     /// Frames of input and packets since the start.
     taken: u64,
     given: u64,
-    /// By how much later than that it was really captured, in nanoseconds: less than a frame.
-    shift: i64,
     /// The next packet comes after those of another encoder.
     joining: bool,
 }
@@ -91,6 +93,7 @@ impl Packer {
         match self {
             Self::Pcm(pcm) => pcm.frames - pcm.filled,
             Self::Opus(opus) => opus.chunked.wanted(),
+            Self::Vacant => usize::MAX,
         }
     }
 
@@ -106,6 +109,7 @@ impl Packer {
         match self {
             Self::Pcm(pcm) => pcm.append(position, captured, block, mixer),
             Self::Opus(opus) => opus.append(position, captured, block, mixer),
+            Self::Vacant => 0.0,
         }
     }
 
@@ -115,13 +119,14 @@ impl Packer {
         match self {
             Self::Pcm(pcm) => pcm.complete(out),
             Self::Opus(opus) => opus.complete(out),
+            Self::Vacant => None,
         }
     }
 
     /// By how much later than its time says a packet's sound was captured, in nanoseconds.
     pub(super) fn shift(&self) -> i64 {
         match self {
-            Self::Pcm(_) => 0,
+            Self::Pcm(_) | Self::Vacant => 0,
             Self::Opus(opus) => opus.shift,
         }
     }
@@ -215,10 +220,10 @@ impl Opus {
             header: spec.wire.header_length(),
             longest: spec.longest_packet(),
             next: None,
+            shift: 0,
             past: Vec::with_capacity(2 * Self::kept(frames as u64, rate) * usize::from(channels)),
             taken: 0,
             given: 0,
-            shift: 0,
             joining: false,
         }
     }
@@ -292,7 +297,7 @@ impl Opus {
         let channels = self.pcm.len() / self.frames as usize;
         let start = other.past.len().saturating_sub(frames_back as usize * channels);
         let mut rest = &other.past[start..];
-        self.next = other.next;
+        (self.next, self.shift) = (other.next, other.shift);
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(self.chunked.wanted() * channels));
             self.chunked.push(now.len() / channels, |room| room.copy_from_slice(now));

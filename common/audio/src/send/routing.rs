@@ -40,7 +40,7 @@ impl Routing {
         self.encodings.iter().map(|e| e.max_block).min().unwrap_or(usize::from(u16::MAX))
     }
 
-    /// Takes over the state of encodings that `old` has too, or that others branch off from.
+    /// Takes over the state of groups and encodings that `old` has too, or that others branch off from.
     pub(super) fn inherit(&mut self, old: &mut Routing, shape: &Shape) {
         for group in &mut self.groups {
             if let Some(same) = old.groups.iter_mut().find(|g| g.id == group.id) {
