@@ -4,10 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use audio::counters::ClientCounters;
-use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Routing, Wire};
+use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Policy, Routing, Wire};
+use audio::signal::Test;
 use control::client::Client;
 use proto::units::Sequence;
 
+use crate::groups::{Group, Groups};
 use crate::packets::Packets;
 
 /// Those in use count from 1.
@@ -24,6 +26,10 @@ pub struct Active {
     pub spec: EncodingSpec,
     /// What is known of it.
     pub counters: Arc<ClientCounters>,
+    /// Those it plays in time with; headerless PCM has none.
+    pub group: Option<Group>,
+    /// How much later than they it plays, in nanoseconds.
+    trim_ns: i32,
     encoding: EncodingId,
     /// What it heard before the last change of the list, where that was of another encoding.
     former: Option<(EncodingId, EncodingSpec)>,
@@ -31,13 +37,34 @@ pub struct Active {
     pub ssrc: u32,
 }
 
+impl Active {
+    /// What it hears, for people: its channels, or the name of a test.
+    pub(crate) fn sound(&self) -> String {
+        self.client.test.map_or_else(|| self.client.map.to_string(), |test| test.name().into())
+    }
+}
+
+/// What the clients of a list are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// What is captured, or the test that the list asks for.
+    #[default]
+    Stream,
+    /// The same, and only the client of this name.
+    Only(String),
+    /// The chirp of [`audio::align`], each client in its turn.
+    Align,
+}
+
 /// Every client being sent to, and the identities of their encodings.
 pub struct Book {
     packets: Packets,
+    groups: Groups,
     rate: u32,
     channels: u16,
     source: String,
     bind: Option<IpAddr>,
+    purpose: Purpose,
     active: Vec<Active>,
     next_id: u64,
 }
@@ -45,7 +72,34 @@ pub struct Book {
 impl Book {
     /// An empty book for a source of this rate and so many channels, sent from `bind` or from any address.
     pub fn new(packets: Packets, (rate, channels): (u32, u16), source: String, bind: Option<IpAddr>) -> Self {
-        Self { packets, rate, channels, source, bind, active: Vec::new(), next_id: 0 }
+        let (groups, purpose) = (Groups::default(), Purpose::Stream);
+        Self { packets, groups, rate, channels, source, bind, purpose, active: Vec::new(), next_id: 0 }
+    }
+
+    /// The same with groups that choose their delays by this policy.
+    pub fn grouped(self, policy: Option<Policy>) -> Self {
+        Self { groups: Groups::new(policy), ..self }
+    }
+
+    /// How groups choose their delays; `None` where there are none.
+    pub fn policy(&self) -> Option<Policy> {
+        self.groups.policy()
+    }
+
+    /// The groups of those who are being sent to, in the list's order.
+    pub fn groups(&self) -> Vec<&Group> {
+        let mut groups: Vec<&Group> = Vec::new();
+        for group in self.active.iter().filter_map(|active| active.group.as_ref()) {
+            if groups.iter().all(|known| known.id() != group.id()) {
+                groups.push(group);
+            }
+        }
+        groups
+    }
+
+    /// The same book for another purpose than to stream.
+    pub fn meant_to(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
     }
 
     /// Frames a second of what is captured.
@@ -67,8 +121,13 @@ impl Book {
     pub fn update(&mut self, clients: &[Client]) -> (Box<Routing>, Vec<String>) {
         let mut problems = Vec::new();
         let mut active: Vec<Active> = Vec::new();
-        for client in clients {
-            match self.admit(client, &active) {
+        for (place, client) in clients.iter().enumerate() {
+            let test = match &self.purpose {
+                Purpose::Only(name) if *name != client.name => continue,
+                Purpose::Stream | Purpose::Only(_) => client.test.map(|signal| signal.test(place)),
+                Purpose::Align => Some(Test::Chirp { turn: place as u16, turns: clients.len() as u16 }),
+            };
+            match self.admit(client, test, &active) {
                 Ok(admitted) => active.push(admitted),
                 Err(problem) => problems.push(problem),
             }
@@ -82,13 +141,15 @@ impl Book {
         let departures = self.active.iter().filter(gone);
         let departures = departures.map(|old| Departure { address: old.address, ssrc: old.ssrc }).collect();
         self.active = active;
-        (Box::new(Routing::new(self.encodings(known), departures)), problems)
+        let build = |policy| self.groups().into_iter().map(|group| group.build(policy)).collect();
+        let groups = self.policy().map(build).unwrap_or_default();
+        (Box::new(Routing::new(self.encodings(known), departures).grouped(groups)), problems)
     }
 
-    fn admit(&mut self, client: &Client, admitted: &[Active]) -> Result<Active, String> {
+    fn admit(&mut self, client: &Client, test: Option<Test>, admitted: &[Active]) -> Result<Active, String> {
         let name = &client.name;
         let highest = client.map.highest();
-        if highest >= self.channels {
+        if test.is_none() && highest >= self.channels {
             let last = self.channels - 1;
             return Err(format!(
                 "client `{name}`: there is no channel {highest}: {} has {} (0 to {last})",
@@ -111,11 +172,23 @@ impl Book {
                 twin.client.name
             ));
         }
-        let spec = self.packets.spec(client)?;
+        let spec = EncodingSpec { test, ..self.packets.spec(client)? };
+        let delay = client.delay.map_or(Ok(0), |delay| delay.nanos(self.rate));
+        let trim_ns = delay.map_err(|problem| format!("client `{name}`: {problem}"))?;
+        let group = match spec.wire {
+            Wire::Rtp => self.groups.of(client),
+            Wire::Plain if client.group.is_none() && client.delay.is_none() => None,
+            Wire::Plain => {
+                return Err(format!(
+                    "client `{name}`: headerless PCM has no time, so that no `group` or `delay` goes with it"
+                ));
+            }
+        };
         let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
         let client = client.clone();
-        Ok(Active { client, address, spec, counters, encoding: NONE_YET, former: None, ssrc: 0 })
+        let (encoding, former, ssrc) = (NONE_YET, None, 0);
+        Ok(Active { client, address, spec, counters, group, trim_ns, encoding, former, ssrc })
     }
 
     /// Says who shares which encoding. Those that hear the same as before keep theirs. Those that are to hear something else
@@ -179,9 +252,13 @@ impl Book {
             members.peek().map(|first| (first.spec.clone(), first.ssrc, first.former.clone()))?;
         let clients = members
             .map(|active| {
-                let Active { client, address, counters, .. } = active;
-                send::Client::new(client.name.clone(), *address, counters.clone())
-                    .repaired(self.packets.repair(client))
+                let Active { client, address, counters, group, trim_ns, .. } = active;
+                let sent = send::Client::new(client.name.clone(), *address, counters.clone())
+                    .repaired(self.packets.repair(client));
+                match group {
+                    Some(group) => sent.grouped(group.id(), *trim_ns),
+                    None => sent,
+                }
             })
             .collect();
         let sequence = Sequence(os::random::bits() as u16);
@@ -198,6 +275,7 @@ impl Book {
 mod tests {
     use super::*;
     use crate::args::Settings;
+    use control::signal::Signal;
 
     fn book() -> Book {
         Book::new(Packets::new(&Settings::default()).unwrap(), (44_100, 4), "the test".into(), None)
@@ -219,6 +297,50 @@ mod tests {
         book.update(&clients(&["b=127.0.0.1:2/0", "d=127.0.0.1:4/0+1"]));
         assert_eq!((book.active()[0].encoding, book.active()[0].ssrc), (ids[0], ssrc));
         assert!(Arc::ptr_eq(&book.active()[0].counters, &counters));
+    }
+
+    #[test]
+    fn a_test_takes_the_place_of_the_sound_and_needs_no_channel() {
+        let mut list = clients(&["a=127.0.0.1:1/0", "b=127.0.0.1:2/9,0", "c=127.0.0.1:3/0"]);
+        (list[1].test, list[2].test) = (Some(Signal::Identify), Some(Signal::Noise));
+        let tests = |book: &Book| book.active().iter().map(|active| active.spec.test).collect::<Vec<_>>();
+        let mut all = book();
+        assert_eq!(all.update(&list).1, Vec::<String>::new());
+        assert_eq!(tests(&all), [None, Some(Test::Beeps(2)), Some(Test::Noise)]);
+        let mut one = book().meant_to(Purpose::Only("b".into()));
+        one.update(&list);
+        assert_eq!(tests(&one), [Some(Test::Beeps(2))]);
+        let mut align = book().meant_to(Purpose::Align);
+        align.update(&list);
+        let turns = [0, 1, 2].map(|turn| Some(Test::Chirp { turn, turns: 3 }));
+        assert_eq!(tests(&align), turns);
+    }
+
+    #[test]
+    fn clients_that_name_no_group_play_together() {
+        let mut book = book().grouped(Some(Policy::Fixed(40_000)));
+        let list = r#"{
+            "a": {"ip": "127.0.0.1", "port": 1, "channel": 0},
+            "b": {"ip": "127.0.0.1", "port": 2, "channel": 0, "group": "garden"},
+            "c": {"ip": "127.0.0.1", "port": 3, "channel": 0, "delay_samples": -441},
+            "d": {"ip": "127.0.0.1", "port": 4, "channel": 0, "wire": "plain"},
+            "e": {"ip": "127.0.0.1", "port": 5, "channel": 0, "delay_samples": 44101},
+            "f": {"ip": "127.0.0.1", "port": 6, "channel": 0, "wire": "plain", "delay_m": 1}
+        }"#;
+        let listed = control::list::parse(list).unwrap();
+        let (_, problems) = book.update(&listed);
+        assert_eq!(problems[0], "client `e`: `delay_samples` lasts longer than a second at 44100 Hz");
+        assert!(problems[1].starts_with("client `f`: headerless PCM has no time"), "{}", problems[1]);
+        let names = |book: &Book| book.groups().iter().map(|group| group.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&book), ["default", "garden"]);
+        let groups: Vec<_> = book.active().iter().map(|a| a.group.as_ref().map(Group::id)).collect();
+        assert!(groups[0] == groups[2] && groups[0] != groups[1] && groups[3].is_none(), "{groups:?}");
+        assert_eq!(book.active()[2].trim_ns, -10_000_000);
+        let garden = book.groups()[1].counters.clone();
+        book.update(&listed[..1]);
+        assert_eq!(names(&book), ["default"]);
+        book.update(&listed);
+        assert!(Arc::ptr_eq(&book.groups()[1].counters, &garden));
     }
 
     #[test]

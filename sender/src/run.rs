@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use audio::send::Routing;
+use audio::send::{Policy, Routing};
 use control::cli::Outcome;
 use control::client::Client;
 use control::display::Display;
@@ -16,9 +16,9 @@ use serde_json::json;
 use crate::Sender;
 use crate::args::Settings;
 use crate::book::Book;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::sdp;
-use crate::status::{self, Source};
+use crate::status::{self, Source, State};
 
 /// How often the control thread looks around, the list's file included: a change of it is to be heard soon.
 const TICK: Duration = Duration::from_millis(10);
@@ -30,7 +30,14 @@ const WRITING: Duration = Duration::from_millis(200);
 /// # Errors
 /// One line: it could not start as asked.
 pub fn run(settings: &Settings) -> Result<Outcome, String> {
-    let plan = Plan::new(settings)?;
+    stream(Plan::new(settings)?)
+}
+
+/// Streams as it is planned.
+///
+/// # Errors
+/// One line: it could not start as asked.
+pub(crate) fn stream(plan: Plan) -> Result<Outcome, String> {
     let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let source = Source {
         description: plan.capture.description.clone(),
@@ -50,7 +57,8 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     list.listed = list.load()?;
     let mut display = Display::new(plan.json, false, plan.status_interval);
     let shape = (source.rate, source.channels);
-    let mut book = Book::new(plan.packets, shape, source.description.clone(), plan.bind);
+    let book = Book::new(plan.packets, shape, source.description.clone(), plan.bind);
+    let mut book = book.grouped(plan.delay).meant_to(plan.purpose);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());
@@ -74,6 +82,7 @@ fn attend(
     // Each goes on from the one before, so that none may be left out.
     let mut waiting: VecDeque<Box<Routing>> = VecDeque::new();
     let mut told = false;
+    let mut slow = Vec::new();
     while !signals.stop() && !sender.ended() {
         let asked = signals.take_reload();
         if asked || list.changed() {
@@ -95,9 +104,10 @@ fn attend(
                 display.warn(&os::realtime::remedy());
             }
         }
+        flag(book, &mut slow, display);
         if display.due() {
-            let lines = status::lines(source, sender, book.active());
-            display.state(&lines, || status::value("status", source, sender, book.active()));
+            let lines = status::lines(source, sender, book);
+            display.state(&lines, || status::value("status", source, sender, book));
         }
         std::thread::sleep(TICK);
     }
@@ -106,6 +116,32 @@ fn attend(
         return Outcome::Failed;
     }
     Outcome::Done
+}
+
+/// Says which clients need longer than their group's delay may become, once each time.
+fn flag(book: &Book, slow: &mut Vec<String>, display: &mut Display) {
+    let Some(policy) = book.policy() else { return };
+    let most = f64::from(policy.most()) / 1e3;
+    let option = if let Policy::Auto(_) = policy { "--delay-max" } else { "--delay" };
+    for active in book.active() {
+        let name = &active.client.name;
+        let needs = active.counters.wanted_us.get() as f64 / 1e3;
+        let details = json!({ "name": name, "needs_ms": needs, "most_ms": most });
+        match (State::of(active, Some(policy)), slow.iter().position(|known| known == name)) {
+            (State::CannotKeepUp, None) => {
+                slow.push(name.clone());
+                let text = format!(
+                    "{name} cannot keep up: it needs {needs:.1} ms, {option} allows {most:.1} ms; it plays late"
+                );
+                display.event(&text, "cannot_keep_up", details);
+            }
+            (State::InSync | State::Late | State::Alone, Some(index)) => {
+                slow.swap_remove(index);
+                display.event(&format!("{name} keeps up again"), "keeps_up", details);
+            }
+            _ => {}
+        }
+    }
 }
 
 fn heed(news: &News<()>, source: &Source, display: &mut Display) {
@@ -133,16 +169,18 @@ fn introduce(source: &Source, book: &Book, display: &mut Display) {
         let format = spec.format(source.rate);
         let span = f64::from(format.frames) * 1e3 / f64::from(format.rate);
         let text = format!(
-            "  {} -> {} channels {} as {} {}, {} frames a packet ({span:.1} ms)",
+            "  {} -> {} {} {} as {} {}, {} frames a packet ({span:.1} ms)",
             active.client.name,
             active.address,
-            spec.map,
+            if active.client.test.is_some() { "test signal" } else { "channels" },
+            active.sound(),
             spec.wire.name(),
             spec.codec().name(),
             format.frames,
         );
         let details = json!({ "name": active.client.name, "address": active.address.to_string(),
-            "channels": spec.map.to_string(), "wire": spec.wire.name(), "codec": spec.codec().name(), "frames": format.frames });
+            "channels": spec.map.to_string(),
+            "test": active.client.test, "wire": spec.wire.name(), "codec": spec.codec().name(), "frames": format.frames });
         display.event(&text, "client", details);
     }
 }
@@ -154,7 +192,7 @@ fn conclude(source: &Source, book: &Book, sender: &Sender, display: &mut Display
         book.active().len(),
         sender.counters.datagrams.get()
     );
-    display.event(&text, "summary", status::value("summary", source, sender, book.active()));
+    display.event(&text, "summary", status::value("summary", source, sender, book));
 }
 
 /// The list of clients: the command line's, and a file that may change.
@@ -208,9 +246,7 @@ impl List {
     }
 
     fn enter(&mut self, book: &mut Book, display: &mut Display) -> Box<Routing> {
-        // The command line's clients stand before those of the same name in the list.
-        let listed = self.listed.iter().filter(|client| !self.fixed.iter().any(|f| f.name == client.name));
-        let all: Vec<_> = self.fixed.iter().chain(listed).cloned().collect();
+        let all = plan::merged(&self.fixed, &self.listed);
         let (routing, problems) = book.update(&all);
         problems.iter().for_each(|problem| display.warn(problem));
         if let Some(path) = &self.save

@@ -16,6 +16,7 @@ use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 
 use crate::course::Course;
+use crate::tap::Tap;
 
 /// Longest sleep: how soon the thread sees a new routing or a request to stop while no sound comes.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
@@ -45,6 +46,7 @@ pub(crate) struct SendLoop {
     pub(crate) feeds: HeapCons<Box<Feed>>,
     pub(crate) retired_feeds: HeapProd<Box<Feed>>,
     pub(crate) feed: Option<Box<Feed>>,
+    pub(crate) tap: Option<Tap>,
     pub(crate) course: Course,
     pub(crate) routings: HeapCons<Box<Routing>>,
     pub(crate) retired: HeapProd<Box<Routing>>,
@@ -144,6 +146,11 @@ impl SendLoop {
         let now = clock::now();
         self.pipeline.set_wall_clock(now, clock::unix_nanos());
         self.pipeline.handle_timeout(now);
+        if readable {
+            // Answers say that they leave now.
+            self.transmit();
+            self.post.flush(&self.sockets);
+        }
         self.take_blocks();
         self.take_feed();
         if ending {
@@ -192,6 +199,7 @@ impl SendLoop {
         let Some(mut feed) = self.feed.take() else { return };
         while let Some(stamp) = feed.stamps.try_pop() {
             let stamp = self.course.place(stamp);
+            self.pipeline.set_capture_clock(self.course.slow());
             if stamp.position != self.pipeline.position() {
                 self.pipeline.flush();
                 self.transmit();
@@ -208,6 +216,9 @@ impl SendLoop {
             let frames = frames.min((stamp.frames - done) as usize);
             let block = &mut self.block[..frames * self.channels];
             samples.pop_slice(block);
+            if let Some(tap) = &mut self.tap {
+                tap.put(stamp.position.advanced(u64::from(done)), block);
+            }
             let at = stamp.at.plus(frames_to_nanos(i64::from(done), self.rate));
             self.pipeline.handle_block(stamp.position.advanced(u64::from(done)), at, block);
             self.transmit();

@@ -61,6 +61,7 @@ impl Send {
             codec,
             map: ChannelMap::new(vec![vec![channel as u16]]).unwrap(),
             factor: 1.0,
+            test: None,
             frames: FRAMES,
             mtu: 1200,
         };
@@ -122,6 +123,7 @@ impl Receive {
         let config = Config {
             wire: None,
             latency: 10_000_000,
+            trim: None,
             adapt: None,
             format: None,
             plain_rate: RATE,

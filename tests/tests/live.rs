@@ -226,6 +226,7 @@ fn play(changes: &[Change]) -> (f32, usize) {
     let mut list = clients(0);
     let mut sender = Sender::new(&list);
     let config = Config {
+        trim: None,
         wire: Some(audio::send::Wire::Rtp),
         latency: LATENCY,
         adapt: None,

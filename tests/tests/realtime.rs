@@ -12,20 +12,25 @@ use audio::depth::{Preset, Reason};
 use audio::opus::{self, Application, Decoder, Encoder, FrameTime, Spec};
 use audio::receive::{Adapt, Config};
 use audio::resample::Chunked;
-use audio::send::{Codec, Repair};
+use audio::send::{Codec, Policy, Repair};
 use control::client::Client;
 use control::codec::{self, OpusOptions};
+use control::signal::Signal;
 use device::capture::{self, Source};
 use device::playback::{self, Sink};
 use os::udp::Socket;
+use proto::exchange::{self, Request};
+use proto::units::Mono;
+use proto::{rtcp, timing};
 use receiver::Receiver;
 use sender::Sender;
 use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
+use sender::tap::{self, Outlet};
 use sim::card::CardSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
-use tests::world::{Ear, Outcome, RATE, Scenario, Sound, run};
+use tests::world::{Ear, Outcome, RATE, Receiver as Listener, Scenario, Sound, run};
 
 /// The system's allocator, counting what real-time sections ask of it.
 struct Counting;
@@ -79,6 +84,7 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
     let config = Config {
         wire: None,
         latency: 30_000_000,
+        trim: Some(0),
         adapt: None,
         format: None,
         plain_rate: 44_100,
@@ -100,6 +106,7 @@ fn play(receiver: &mut Receiver, sink: &str, steered: bool) {
 struct Streaming {
     sender: Sender,
     book: Book,
+    outlet: Outlet,
 }
 
 fn start_sender(clients: &[Client]) -> Streaming {
@@ -108,10 +115,11 @@ fn start_sender(clients: &[Client]) -> Streaming {
     let request =
         capture::Request { source, rate: 44_100, channels: Some(4), wanted: 4, period: 128, repeat: false };
     let capture = capture::open(&request).unwrap();
-    let mut book = Book::new(packets, (44_100, 4), "test".into(), None);
+    let mut book = Book::new(packets, (44_100, 4), "test".into(), None).grouped(Some(Policy::Auto(200_000)));
     let (routing, problems) = book.update(clients);
     assert!(problems.is_empty(), "{problems:?}");
-    Streaming { sender: Sender::start(capture, routing, None).unwrap(), book }
+    let (tap, outlet) = tap::pair(44_100, 4);
+    Streaming { sender: Sender::start_tapped(capture, routing, None, Some(tap)).unwrap(), book, outlet }
 }
 
 fn client(text: String) -> Client {
@@ -212,16 +220,19 @@ fn cases() -> Vec<Case> {
     const SOME: Loss = Loss::Random(0.05);
     const BURSTS: Loss = Loss::Gilbert { share: 0.1, burst: 4.0 };
     let ear = Ear::Card(CardSpec { ppm: 100.0, jitter: 100_000, ..CardSpec::default() }, 128);
-    let base = Scenario { seconds: 20.0, ear, latency: 40 * MS, ..Scenario::default() };
-    let over = |link: LinkSpec, repair: &str| Scenario {
-        forward: vec![(0.0, link)],
-        back: link,
+    let card = Listener { ear, latency: 40 * MS, ..Listener::default() };
+    let base = Scenario { seconds: 20.0, ..Scenario::default() };
+    let heard_by = |receiver: Listener, repair: &str| Scenario {
         repair: repair.parse().expect("a kind of repair"),
-        ..base.clone()
+        ..base.heard_by(receiver)
     };
-    let opus =
-        |spec| Scenario { codec: Codec::Opus(spec), sound: Sound::Tone(300.0), ..over(near(BURSTS), "off") };
-    let rate = |card_rate| Scenario { card_rate, sound: Sound::Tone(997.0), ..over(near(SOME), "auto") };
+    let over = |link: LinkSpec, repair: &str| heard_by(card.over(link), repair);
+    let opus = |spec| Listener { codec: Codec::Opus(spec), ..card.over(near(BURSTS)) };
+    let tone = |receiver: Listener, repair: &str| Scenario {
+        sound: Sound::Tone(300.0),
+        ..heard_by(receiver, repair)
+    };
+    let rate = |card_rate| tone(Listener { card_rate, ..card.over(near(SOME)) }, "auto");
     let stall = LinkSpec { delay: 60 * MS, in_order: true, ..near(Loss::None) };
     let calm = LinkSpec { in_order: true, ..near(Loss::None) };
     let (auto, more) = (Repair::default(), "8+3x2".parse().expect("a kind of repair"));
@@ -230,36 +241,48 @@ fn cases() -> Vec<Case> {
             o.counters.retransmitted.get() > 100 && o.client.resent.get() > 100
         }),
         ("too many requests", over(near(Loss::Random(0.6)), "request"), |o| o.client.refused.get() > 0),
-        ("parity as it is needed", Scenario { latency: 100 * MS, ..over(far(BURSTS), "auto") }, |o| {
-            o.client.parity.get() > 100 && o.counters.rebuilt.get() > 20
-        }),
+        (
+            "parity as it is needed",
+            heard_by(Listener { latency: 100 * MS, ..card.over(far(BURSTS)) }, "auto"),
+            |o| o.client.parity.get() > 100 && o.counters.rebuilt.get() > 20,
+        ),
         ("duplicates", over(far(SOME), "duplicate"), |o| o.counters.rebuilt.get() > 100),
         ("rows of parity", over(far(BURSTS), "8+3x2"), |o| o.counters.rebuilt.get() > 100),
-        ("rows of parity to a file", Scenario { ear: Ear::File, ..over(far(BURSTS), "8+3x2") }, |o| {
-            o.counters.rebuilt.get() > 100
-        }),
+        (
+            "rows of parity to a file",
+            heard_by(Listener { ear: Ear::File, ..card.over(far(BURSTS)) }, "8+3x2"),
+            |o| o.counters.rebuilt.get() > 100,
+        ),
         ("concealment", over(near(BURSTS), "off"), |o| o.counters.concealed_frames.get() > 10_000),
         (
             "an adaptive buffer",
             Scenario {
                 seconds: 60.0,
-                forward: vec![(0.0, calm), (10.0, stall), (10.003, calm), (12.0, near(SOME)), (20.0, calm)],
-                blackouts: vec![(30.0, 30.08)],
-                latency: 10 * MS,
-                adapt: Some(Adapt { preset: Preset::Live, least: 0, most: 250 * MS }),
-                ..base.clone()
+                ..base.heard_by(Listener {
+                    forward: vec![
+                        (0.0, calm),
+                        (10.0, stall),
+                        (10.003, calm),
+                        (12.0, near(SOME)),
+                        (20.0, calm),
+                    ],
+                    blackouts: vec![(30.0, 30.08)],
+                    latency: 10 * MS,
+                    adapt: Some(Adapt { preset: Preset::Live, least: 0, most: 250 * MS }),
+                    ..card.clone()
+                })
             },
             |o| [Reason::RanDry, Reason::Calm].iter().all(|r| o.changes.iter().any(|(_, l)| l.reason == *r)),
         ),
-        ("24 bits", Scenario { codec: Codec::Pcm24, ..over(near(SOME), "8+3x2") }, |o| {
+        ("24 bits", heard_by(Listener { codec: Codec::Pcm24, ..card.over(near(SOME)) }, "8+3x2"), |o| {
             o.counters.rebuilt.get() + o.counters.retransmitted.get() > 100
         }),
-        ("Opus and its own concealment", opus(SPECS[0]), |o| o.counters.lost.get() > 100),
-        ("Opus with in-band FEC", opus(SPECS[1]), |o| o.counters.lost.get() > 20),
-        ("Opus to a file", Scenario { ear: Ear::File, ..opus(SPECS[0]) }, |o| o.counters.lost.get() > 100),
-        ("Opus, repaired", Scenario { repair: auto, ..opus(SPECS[0]) }, |o| {
-            o.counters.retransmitted.get() > 100
+        ("Opus and its own concealment", tone(opus(SPECS[0]), "off"), |o| o.counters.lost.get() > 100),
+        ("Opus with in-band FEC", tone(opus(SPECS[1]), "off"), |o| o.counters.lost.get() > 20),
+        ("Opus to a file", tone(Listener { ear: Ear::File, ..opus(SPECS[0]) }, "off"), |o| {
+            o.counters.lost.get() > 100
         }),
+        ("Opus, repaired", tone(opus(SPECS[0]), "auto"), |o| o.counters.retransmitted.get() > 100),
         ("a card of 48 kHz", rate(48_000), |o| o.counters.retransmitted.get() > 100),
         ("a card of 96 kHz", rate(96_000), |o| o.counters.retransmitted.get() > 100),
         ("a card of 22 kHz", rate(22_050), |o| o.counters.retransmitted.get() > 100),
@@ -328,6 +351,8 @@ fn steady_streams_allocate_nothing() {
     let before = frames(&steered);
     let found = offences_during(|| wait_for("three seconds", || frames(&steered) > before + 3 * 44_100));
     assert_eq!(found, 0);
+    // By the sender's timing and clock; nothing tells a headerless stream's.
+    assert_eq!([&steered, &plain, &file].map(|receiver| receiver.counters.synced.get()), [1, 0, 0]);
     assert!(streaming.sender.counters.datagrams.get() > 1000);
     assert!(plain.counters.packets.get() > 50 && file.counters.packets.get() > 500);
 }
@@ -344,6 +369,7 @@ fn changes_loss_and_strangers_allocate_nothing() {
     let mut routings = Vec::new();
     for round in 0..10 {
         let mut clients = vec![client(format!("a={address}/{}", round % 3))];
+        clients[0].test = [None, Some(Signal::Noise), Some(Signal::Identify)][round % 3];
         // Nobody listens there. The second of each codec shares with the first, leaves it, and goes on changing; the last
         // changes its codec too.
         let opus = codec::Codec::Opus(OpusOptions::default());
@@ -374,4 +400,72 @@ fn changes_loss_and_strangers_allocate_nothing() {
     assert_eq!(found, 0);
     assert!(receiver.counters.conflicts.get() >= 900 && receiver.counters.realigned.get() >= 2);
     assert!(other.counters.packets.get() > 100);
+    assert!(streaming.outlet.take().is_some());
+}
+
+/// Asks what a receiver asks, and counts the answers and the timings that came since the last question.
+fn ask(socket: &UdpSocket, wanted_us: u32, sender: &mut Option<SocketAddr>) -> (u64, u64) {
+    let (mut answers, mut timings, mut octets) = (0, 0, [0; 2048]);
+    while let Ok((length, from)) = socket.recv_from(&mut octets) {
+        *sender = Some(from);
+        if !proto::rtp::is_rtcp(&octets[..length]) {
+            continue;
+        }
+        for packet in rtcp::packets(&octets[..length]).map_while(Result::ok) {
+            if let rtcp::Packet::Application { name, .. } = packet {
+                answers += u64::from(name == exchange::APP_NAME);
+                timings += u64::from(name == timing::APP_NAME);
+            }
+        }
+    }
+    if let Some(sender) = sender {
+        let mut builder = rtcp::Builder::new(&mut octets);
+        builder.receiver_report(1, None);
+        let request = Request { written: Mono(1), wanted_us };
+        builder.application(1, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
+        let length = builder.finish().expect("there is room");
+        socket.send_to(&octets[..length], *sender).unwrap();
+    }
+    (answers, timings)
+}
+
+#[test]
+fn groups_allocate_nothing() {
+    let _alone = alone();
+    let sockets = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    sockets.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+    let mut clients: Vec<_> = sockets
+        .iter()
+        .zip("abc".chars())
+        .map(|(socket, name)| client(format!("{name}={}/0", socket.local_addr().unwrap())))
+        .collect();
+    clients[1].codec = Some(codec::Codec::Opus(OpusOptions::default()));
+    clients[2].group = Some("other".into());
+    let mut streaming = start_sender(&clients);
+    wait_for("sound", || streaming.sender.counters.frames.get() > 44_100);
+    clients.pop();
+    let fewer = streaming.book.update(&clients).0;
+    let (mut senders, mut counts, mut round) = ([None; 3], (0, 0), 0);
+    let mut questions = |rounds: u32| {
+        let last = round + rounds;
+        wait_for("questions", || {
+            for (n, (socket, sender)) in (0..).zip(sockets.iter().zip(&mut senders)) {
+                // None, every need, and more than is allowed.
+                let (answers, timings) = ask(socket, (round + 10 * n) % 30 * 10_000, sender);
+                counts = (counts.0 + answers, counts.1 + timings);
+            }
+            round += 1;
+            round >= last
+        });
+        counts
+    };
+    let found = offences_during(|| {
+        questions(200);
+        streaming.sender.route(fewer).expect("there is room");
+        questions(200);
+    });
+    assert_eq!(found, 0);
+    let (answers, timings) = questions(1);
+    assert!(answers > 100 && timings > 100, "{answers} answers, {timings} timings");
+    assert!(streaming.book.groups()[0].counters.delay_us.get() > 100_000);
 }

@@ -9,17 +9,20 @@
 
 #![forbid(unsafe_code)]
 
+pub mod align;
 pub mod conceal;
 pub mod counters;
 pub mod depth;
 pub mod drift;
 pub mod erasure;
+pub mod exchange;
 pub mod map;
 pub mod opus;
 pub mod receive;
 pub mod repair;
 pub mod resample;
 pub mod send;
+pub mod signal;
 pub mod tracker;
 
 mod detect;

@@ -8,6 +8,8 @@ use audio::map::{ChannelMap, Trim};
 use audio::send::{Repair, Wire};
 
 use crate::codec::Codec;
+use crate::delay::Delay;
+use crate::signal::Signal;
 
 /// The port of the audioStreamUDP programs, where none is named.
 pub const DEFAULT_PORT: u16 = 57_001;
@@ -31,6 +33,12 @@ pub struct Client {
     pub codec: Option<Codec>,
     /// How its losses are repaired.
     pub repair: Option<Repair>,
+    /// What it plays in place of its sound.
+    pub test: Option<Signal>,
+    /// The clients it plays in time with: those that name the same group, or all that name none.
+    pub group: Option<String>,
+    /// How much later than its group it plays.
+    pub delay: Option<Delay>,
 }
 
 /// Why a client's description was refused.
@@ -69,6 +77,9 @@ impl FromStr for Client {
             wire: None,
             codec: None,
             repair: None,
+            test: None,
+            group: None,
+            delay: None,
         })
     }
 }

@@ -12,18 +12,21 @@ use audio::map::ChannelMap;
 use audio::opus::{self, Application, FrameTime, RateControl};
 use audio::repair::advance;
 use audio::send::{
-    Advance, Client, Codec, Departure, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Routing,
-    SendPipeline, Wire,
+    Advance, Client, Codec, Departure, Encoding, EncodingId, EncodingSpec, Group, GroupId, Policy,
+    Recipients, Repair, Routing, SendPipeline, Wire,
 };
+use audio::signal::Test;
 use fuzz::{FIRST, Part, Rate, check_compound, compound, without_heap};
 use libfuzzer_sys::fuzz_target;
 use proto::pcm::{self, ByteOrder};
+use proto::timing::{Delay, Timing};
 use proto::units::{Mono, RtpTime, Sequence};
 use proto::{parity, payload_type, retransmission, rtp};
 
 const MAX_STEPS: usize = 64;
 const ENCODINGS: usize = 4;
 const CLIENTS: u16 = 8;
+const GROUPS: usize = 2;
 const MTU: u16 = 1200;
 /// Building a resampler's filters takes longer than all the rest.
 const MAX_RESAMPLERS: u8 = 2;
@@ -39,6 +42,9 @@ struct Script<'a> {
     value: f32,
     specs: [Spec; ENCODINGS],
     repairs: [RepairChoice; CLIENTS as usize],
+    /// Two groups, where there are any; the trim of the first client.
+    policies: [PolicyChoice; GROUPS],
+    trim_ns: i32,
     steps: Vec<Step<'a>>,
 }
 
@@ -81,6 +87,23 @@ impl RepairChoice {
     }
 }
 
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum PolicyChoice {
+    Off,
+    Fixed(u32),
+    Auto(u32),
+}
+
+impl PolicyChoice {
+    fn get(self) -> Option<Policy> {
+        match self {
+            Self::Off => None,
+            Self::Fixed(us) => Some(Policy::Fixed(us % (Delay::MAX_US + 1))),
+            Self::Auto(us) => Some(Policy::Auto(us % (Delay::MAX_US + 1))),
+        }
+    }
+}
+
 #[derive(Arbitrary, Debug)]
 enum Step<'a> {
     Octets {
@@ -116,6 +139,9 @@ enum Step<'a> {
     WallClock {
         unix_nanos: i64,
     },
+    CaptureClock {
+        slow: f64,
+    },
     Flush,
     Unsent {
         address: u8,
@@ -137,6 +163,8 @@ struct Bench {
     expected: Vec<Expected>,
     counters: Vec<Arc<ClientCounters>>,
     repairs: [RepairChoice; CLIENTS as usize],
+    policies: [PolicyChoice; GROUPS],
+    trim_ns: i32,
     resamplers: u8,
     /// The frame that is captured again and again: each channel has a value of its own.
     captured: Vec<f32>,
@@ -157,6 +185,8 @@ impl Bench {
             expected: expected.collect(),
             counters: (0..CLIENTS).map(|_| Arc::default()).collect(),
             repairs: script.repairs,
+            policies: script.policies,
+            trim_ns: script.trim_ns % Timing::MAX_TRIM,
             resamplers: 0,
             captured,
             now: Mono(1_000_000_000_000),
@@ -184,6 +214,7 @@ impl Bench {
                 without_heap(|| self.pipeline.handle_timeout(self.now));
             }
             Step::WallClock { unix_nanos } => self.pipeline.set_wall_clock(self.now, unix_nanos),
+            Step::CaptureClock { slow } => self.pipeline.set_capture_clock(slow),
             Step::Flush => without_heap(|| self.pipeline.flush()),
             Step::Unsent { address: client } => {
                 without_heap(|| self.pipeline.note_unsent(address(client.into())))
@@ -224,7 +255,10 @@ impl Bench {
         (0..ENCODINGS).filter(|index| clients[*index] != 0).for_each(|index| self.prepare(index));
         let encodings = clients.iter().enumerate().filter(|(_, heard_by)| **heard_by != 0);
         let encodings = encodings.map(|(index, heard_by)| self.encoding(index, *heard_by)).collect();
-        let routing = Box::new(Routing::new(encodings, gone.collect()));
+        let groups = self.policies.iter().enumerate().filter_map(|(index, policy)| {
+            Some(Group::new(GroupId(index as u64), policy.get()?, Arc::default()))
+        });
+        let routing = Box::new(Routing::new(encodings, gone.collect()).grouped(groups.collect()));
         drop(without_heap(|| self.pipeline.replace(routing)));
         for (expected, heard_by) in self.expected.iter_mut().zip(clients) {
             expected.active = heard_by != 0;
@@ -264,7 +298,9 @@ impl Bench {
         let clients = (0..CLIENTS).filter(|client| heard_by >> client & 1 == 1).map(|client| {
             let counters = self.counters[usize::from(client)].clone();
             let repair = self.repairs[usize::from(client)].get();
-            Client::new(index.to_string(), address(client), counters).repaired(repair)
+            let group = GroupId(u64::from(client) % (GROUPS as u64 + 1));
+            let trim_ns = if client == 0 { self.trim_ns } else { 0 };
+            Client::new(index.to_string(), address(client), counters).repaired(repair).grouped(group, trim_ns)
         });
         let (id, spec) = (EncodingId(index as u64), self.expected[index].spec.clone());
         let ssrc = self.expected[index].ssrc;
@@ -276,9 +312,9 @@ impl Bench {
     }
 
     fn transmit(&mut self) {
-        // A report and a goodbye for each client of each encoding, what it may ask for at once, all rows of a block;
+        // An answer, a report and a goodbye for each client of each encoding, what it may ask for at once, all rows of a block;
         // the departures, the media.
-        let most = ENCODINGS * usize::from(CLIENTS) * (2 + 64 + 16) + 4 + ENCODINGS;
+        let most = ENCODINGS * usize::from(CLIENTS) * (3 + 64 + 16) + 4 + ENCODINGS;
         let mut count = 0;
         while let Some(transmit) = without_heap(|| self.pipeline.poll_transmit()) {
             count += 1;
@@ -306,6 +342,8 @@ impl Spec {
             wire: if self.plain { Wire::Plain } else { Wire::Rtp },
             map: map(&self.outputs),
             factor: self.factor,
+            // A bit that the frames have no use for, and the signal that is built soonest.
+            test: (self.frames >= 1 << 15).then_some(Test::Click),
             frames: self.frames % 1024 + 1,
             mtu: MTU,
         }
@@ -392,6 +430,9 @@ impl Expected {
             return assert_eq!(opus::frames(payload), Some(self.spec.packet_frames().into()));
         }
         assert!(!payload.is_empty() && payload.len() <= usize::from(self.spec.frames) * self.frame.len());
+        if self.spec.test.is_some() {
+            return;
+        }
         let frames = payload.chunks(self.frame.len());
         frames.for_each(|frame| assert_eq!(frame, self.frame, "{:?}", self.spec));
     }

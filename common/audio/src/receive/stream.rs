@@ -128,12 +128,17 @@ impl Stream {
     /// other, or the rest of the stream.
     pub(super) fn place(&self, sequence: u64, time: RtpTime) -> Option<Place> {
         let (newest, _) = self.newest?;
-        let position = Position(self.time.peek(time).0.wrapping_add(self.position_offset));
+        let position = self.position_of(time);
         let off = position.since(self.expected_position(sequence)?).unsigned_abs();
         let fits = self.near_in_time(time)
             && sequence <= newest.sequence + MAX_AHEAD
             && off <= u64::from(self.format.rate / 4);
         fits.then_some(Place { sequence, position })
+    }
+
+    /// The position of an RTP time, however far it lies from the last ones.
+    pub(super) fn position_of(&self, time: RtpTime) -> Position {
+        Position(self.time.peek(time).0.wrapping_add(self.position_offset))
     }
 
     fn near_in_time(&self, time: RtpTime) -> bool {
@@ -158,6 +163,10 @@ impl Stream {
         Some(Position(newest.position.0.saturating_add_signed(distance)))
     }
 
+    pub(super) fn newest_position(&self) -> Option<Position> {
+        self.newest.map(|(newest, _)| newest.position)
+    }
+
     pub(super) fn newest_sequence(&self) -> Option<u64> {
         self.newest.map(|(newest, _)| newest.sequence)
     }
@@ -172,6 +181,13 @@ impl Stream {
             self.begin_timeline(at, position);
         }
         lost
+    }
+
+    /// One of the clocks was set: what packets showed of them is over.
+    pub(super) fn forget_arrivals(&mut self) {
+        if let Some((newest, _)) = self.newest {
+            self.timeline = Timeline::new(self.format.rate, newest.position);
+        }
     }
 
     pub(super) fn begin_timeline(&mut self, at: Mono, position: Position) {

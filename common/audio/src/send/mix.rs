@@ -7,7 +7,11 @@
 
 use std::sync::Arc;
 
+use proto::units::Position;
+
+use super::encoding::EncodingSpec;
 use crate::map::ChannelMap;
+use crate::signal::Signal;
 
 /// A change is crossfaded over the rate divided by this, in frames: 5 ms.
 const FADES_A_SECOND: u32 = 200;
@@ -21,6 +25,8 @@ struct Mix {
     /// Shared, so that the send thread can copy it.
     map: Arc<ChannelMap>,
     factor: f32,
+    /// What is heard in place of captured channels.
+    signal: Option<Arc<Signal>>,
 }
 
 /// A mix, and what of the one before is still heard.
@@ -42,13 +48,23 @@ impl Mix {
     }
 
     /// A sample as it is heard from an output of whoever plays this: a single channel comes from all of them.
-    fn spread(&self, frame: &[f32], output: usize) -> f32 {
+    fn spread(&self, at: Position, frame: &[f32], output: usize) -> f32 {
+        if let Some(signal) = &self.signal {
+            return signal.at(at) * self.factor;
+        }
         let outputs = self.map.outputs();
         let sources = outputs.get(if outputs.len() == 1 { 0 } else { output });
         sources.map_or(0.0, |sources| self.sample(frame, sources))
     }
 
-    fn render<T>(&self, captured: usize, block: &[f32], slots: &mut [T], write: impl Fn(f32, &mut T)) -> f32 {
+    fn render<T>(
+        &self,
+        from: Position,
+        captured: usize,
+        block: &[f32],
+        slots: &mut [T],
+        write: impl Fn(f32, &mut T),
+    ) -> f32 {
         let outputs = self.map.outputs();
         let mut peak = 0.0f32;
         for (output, sources) in outputs.iter().enumerate() {
@@ -57,6 +73,10 @@ impl Mix {
                 peak = peak.max(sample.abs());
                 write(sample, slot);
             };
+            if let Some(signal) = &self.signal {
+                slots.zip(signal.samples(from)).for_each(|(slot, sample)| put(slot, sample * self.factor));
+                continue;
+            }
             match sources[..] {
                 [only] if usize::from(only) < captured => {
                     let source = block.iter().skip(usize::from(only)).step_by(captured);
@@ -74,9 +94,10 @@ impl Mix {
 
 impl Mixer {
     /// Of sound that is captured at `rate` frames a second.
-    pub(super) fn new(map: &ChannelMap, factor: f32, rate: u32) -> Self {
+    pub(super) fn new(spec: &EncodingSpec, rate: u32) -> Self {
         let length = (rate / FADES_A_SECOND) as usize;
-        let mix = Mix { map: Arc::new(map.clone()), factor };
+        let signal = spec.test.map(|test| Arc::new(Signal::new(test, rate)));
+        let mix = Mix { map: Arc::new(spec.map.clone()), factor: spec.factor, signal };
         Self { mix, former: Vec::with_capacity(PARTS), done: length, length }
     }
 
@@ -102,10 +123,11 @@ impl Mixer {
         self.mix.map.channels()
     }
 
-    /// Puts whole frames of `captured` samples into `slots`, one for each sample of a client's, by `write`. Returns the
+    /// Puts whole frames of `captured` samples, of which the first has the position `from`, into `slots`, one for each sample of a client's, by `write`. Returns the
     /// largest magnitude.
     pub(super) fn render<T>(
         &mut self,
+        from: Position,
         captured: usize,
         block: &[f32],
         slots: &mut [T],
@@ -114,12 +136,13 @@ impl Mixer {
         let fading = (self.length - self.done).min(block.len() / captured);
         let (blended, block) = block.split_at(fading * captured);
         let (first, slots) = slots.split_at_mut(fading * usize::from(self.channels()));
-        let peak = if fading > 0 { self.blend(captured, blended, first, &write) } else { 0.0 };
-        peak.max(self.mix.render(captured, block, slots, write))
+        let peak = if fading > 0 { self.blend(from, captured, blended, first, &write) } else { 0.0 };
+        peak.max(self.mix.render(from.advanced(fading as u64), captured, block, slots, write))
     }
 
     fn blend<T>(
         &mut self,
+        from: Position,
         captured: usize,
         block: &[f32],
         slots: &mut [T],
@@ -127,13 +150,16 @@ impl Mixer {
     ) -> f32 {
         let mut peak = 0.0f32;
         let outputs = usize::from(self.channels());
-        for (frame, slots) in block.chunks_exact(captured).zip(slots.chunks_exact_mut(outputs)) {
+        let frames = block.chunks_exact(captured).zip(slots.chunks_exact_mut(outputs));
+        for (n, (frame, slots)) in frames.enumerate() {
+            let at = from.advanced(n as u64);
             self.done += 1;
             let share = self.share(self.done);
             for (output, slot) in slots.iter_mut().enumerate() {
-                let old: f32 = self.former.iter().map(|(mix, share)| share * mix.spread(frame, output)).sum();
+                let heard = |(mix, share): &(Mix, f32)| share * mix.spread(at, frame, output);
+                let old: f32 = self.former.iter().map(heard).sum();
                 // What does not change is left as it is, to the last bit.
-                let sample = old + share * (self.mix.spread(frame, output) - old);
+                let sample = old + share * (self.mix.spread(at, frame, output) - old);
                 peak = peak.max(sample.abs());
                 write(sample, slot);
             }

@@ -55,6 +55,8 @@ pub(super) struct Opus {
     longest: usize,
     /// On the encoding's clock, when the next packet's first decoded frame was captured; `None` before the first frame.
     next: Option<Position>,
+    /// By how much later than that it was really captured, in nanoseconds: less than a frame.
+    shift: i64,
     /// The end of the input, at least that of the last packets, for an encoder that is to go on from here.
     past: Vec<f32>,
     /// Frames of input and packets since the start.
@@ -121,6 +123,14 @@ impl Packer {
         }
     }
 
+    /// By how much later than its time says a packet's sound was captured, in nanoseconds.
+    pub(super) fn shift(&self) -> i64 {
+        match self {
+            Self::Pcm(_) | Self::Vacant => 0,
+            Self::Opus(opus) => opus.shift,
+        }
+    }
+
     /// Ends what goes on without a gap: the next frame may have any position. What is too little for a packet is
     /// forgotten.
     pub(super) fn restart(&mut self) {
@@ -165,9 +175,10 @@ impl Pcm {
                 let slots = self.filling[start..].as_chunks_mut().0;
                 // A loop for each order, without the choice inside.
                 match order {
-                    ByteOrder::Big => mixer
-                        .render(captured, block, slots, |s, slot| pcm::write_sample(s, ByteOrder::Big, slot)),
-                    ByteOrder::Little => mixer.render(captured, block, slots, |s, slot| {
+                    ByteOrder::Big => mixer.render(position, captured, block, slots, |s, slot| {
+                        pcm::write_sample(s, ByteOrder::Big, slot)
+                    }),
+                    ByteOrder::Little => mixer.render(position, captured, block, slots, |s, slot| {
                         pcm::write_sample(s, ByteOrder::Little, slot)
                     }),
                 }
@@ -175,7 +186,7 @@ impl Pcm {
             Sample::Bits24 => {
                 self.filling.resize(start + samples * pcm::BYTES_PER_SAMPLE_24, 0);
                 let slots = self.filling[start..].as_chunks_mut().0;
-                mixer.render(captured, block, slots, pcm::write_sample_24)
+                mixer.render(position, captured, block, slots, pcm::write_sample_24)
             }
         }
     }
@@ -209,6 +220,7 @@ impl Opus {
             header: spec.wire.header_length(),
             longest: spec.longest_packet(),
             next: None,
+            shift: 0,
             past: Vec::with_capacity(2 * Self::kept(frames as u64, rate) * usize::from(channels)),
             taken: 0,
             given: 0,
@@ -219,8 +231,11 @@ impl Opus {
     fn append(&mut self, position: Position, captured: usize, block: &[f32], mixer: &mut Mixer) -> f32 {
         let frames = block.len() / captured;
         if self.next.is_none() {
-            let lag = self.chunked.delay() + self.encoder.lookahead() as u64;
-            self.next = Some(position.at_rate(opus::RATE, self.rate).before(lag));
+            let lag = self.chunked.delay() + self.encoder.lookahead() as f64;
+            let frames = lag.round();
+            self.next = Some(position.at_rate(opus::RATE, self.rate).before(frames as u64));
+            let rest = (frames - lag) * 1e9 / f64::from(opus::RATE);
+            self.shift = rest as i64 - position.rounding_at_rate(opus::RATE, self.rate);
         }
         let mut peak = 0.0;
         let keep = |sample, slot: &mut f32| *slot = sample;
@@ -229,7 +244,7 @@ impl Opus {
             past.drain(..past.len() - Self::kept(self.frames, self.rate) * channels);
         }
         self.chunked.push(frames, |room| {
-            peak = mixer.render(captured, block, room, keep);
+            peak = mixer.render(position, captured, block, room, keep);
             past.extend_from_slice(room);
         });
         self.taken += frames as u64;
@@ -282,7 +297,7 @@ impl Opus {
         let channels = self.pcm.len() / self.frames as usize;
         let start = other.past.len().saturating_sub(frames_back as usize * channels);
         let mut rest = &other.past[start..];
-        self.next = other.next;
+        (self.next, self.shift) = (other.next, other.shift);
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(self.chunked.wanted() * channels));
             self.chunked.push(now.len() / channels, |room| room.copy_from_slice(now));
@@ -294,5 +309,6 @@ impl Opus {
         self.past.clear();
         self.past.extend_from_slice(&other.past);
         (self.next, self.taken, self.given) = (other.next, other.taken, other.given);
+        self.shift = other.shift;
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::Shape;
 use super::encoding::{Encoding, EncodingId};
+use super::group::Group;
 
 /// A client that has left, to be told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +20,19 @@ pub struct Departure {
 pub struct Routing {
     pub(super) encodings: Vec<Encoding>,
     pub(super) departures: Vec<Departure>,
+    pub(super) groups: Vec<Group>,
 }
 
 impl Routing {
     /// A routing of these encodings; `departures` are sent a BYE when it takes effect.
     pub fn new(mut encodings: Vec<Encoding>, departures: Vec<Departure>) -> Self {
         encodings.sort_by_key(Encoding::id);
-        Self { encodings, departures }
+        Self { encodings, departures, groups: Vec::new() }
+    }
+
+    /// The same with the groups that its clients belong to.
+    pub fn grouped(self, groups: Vec<Group>) -> Self {
+        Self { groups, ..self }
     }
 
     /// The largest block that every encoding turns into at most one packet, in frames.
@@ -33,8 +40,13 @@ impl Routing {
         self.encodings.iter().map(|e| e.max_block).min().unwrap_or(usize::from(u16::MAX))
     }
 
-    /// Takes over the state of encodings that `old` has too, or that others branch off from.
+    /// Takes over the state of groups and encodings that `old` has too, or that others branch off from.
     pub(super) fn inherit(&mut self, old: &mut Routing, shape: &Shape) {
+        for group in &mut self.groups {
+            if let Some(same) = old.groups.iter_mut().find(|g| g.id == group.id) {
+                group.inherit(same);
+            }
+        }
         // Those that branch off copy what those that stay take away.
         for encoding in &mut self.encodings {
             if let Some(former) = encoding.former.and_then(|id| old.get_mut(id)) {
