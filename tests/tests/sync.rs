@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tests::pilot::{Phase, Pilot, nearest};
+use tests::pilot::{LOW, Phase, Pilot, nearest};
 use tests::program::{self, Program, skip};
 use tests::sound::Sound;
 
@@ -61,7 +61,7 @@ impl Recorded {
     /// Ends it. Returns the phases that it played, by the wall clock.
     fn phases(self) -> Vec<Phase> {
         assert!(self.program.interrupt().status.success());
-        let mut pilot = Pilot::new(AMPLITUDE, RATE);
+        let mut pilot = Pilot::new(LOW, AMPLITUDE, RATE);
         let frame = 1e9 / (f64::from(RATE) * (1.0 + self.ppm * 1e-6));
         let begin = since_today(self.started / SECOND * SECOND);
         let samples = Sound::read(&self.file).samples.into_iter().enumerate();
@@ -112,7 +112,7 @@ fn apart(first: &[Phase], second: &[Phase]) -> Vec<(f64, f64)> {
         while later.next_if(|other| other.at < phase.at - 10e6).is_some() {}
         let other = later.peek().filter(|other| other.at < phase.at + 10e6)?;
         let delay = |phase: &Phase| phase.at - phase.since;
-        Some((phase.at, nearest(delay(other) - delay(phase), 0.0) / 1e3))
+        Some((phase.at, nearest(delay(other) - delay(phase), 0.0, LOW) / 1e3))
     });
     apart.collect()
 }

@@ -83,9 +83,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Packets the jitter buffer holds: the latency and a fifth of a second, at 16 frames and 48 kHz.
+    /// Packets the jitter buffer holds: the latency and a fifth of a second, at 16 frames and 48 kHz. A group's delay may be
+    /// longer, up to ten seconds at the usual 128 frames.
     fn slots(&self) -> usize {
-        let most = self.adapt.map_or(self.latency, |adapt| adapt.most.max(self.latency));
+        let alone = self.adapt.map_or(self.latency, |adapt| adapt.most.max(self.latency));
+        let most = if self.trim.is_some() { alone.max(1_000_000_000) } else { alone };
         let nanos = most.clamp(0, 10_000_000_000) + 200_000_000;
         (units::nanos_to_frames(nanos, 48_000) / 16) as usize
     }
