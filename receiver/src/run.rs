@@ -19,7 +19,7 @@ use crate::plan::{OutputPlan, Plan};
 use crate::status::{self, stream_value};
 
 /// How often the control thread looks around.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(40);
 /// Longest that the rest of a stream may take to be played.
 const LONGEST_DRAIN: Duration = Duration::from_secs(12);
 

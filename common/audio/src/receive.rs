@@ -107,6 +107,8 @@ pub struct ReceivePipeline {
     told: Sync,
     events: VecDeque<Event>,
     next_report: Mono,
+    /// Until when the next chunk waits for a packet.
+    waits: Option<Mono>,
     control: Vec<u8>,
 }
 
@@ -127,6 +129,7 @@ impl ReceivePipeline {
             info: None,
             events: VecDeque::with_capacity(MAX_EVENTS),
             next_report: Mono(i64::MIN),
+            waits: None,
             control: vec![0; rtcp::MAX_COMPOUND],
         }
     }
@@ -199,13 +202,21 @@ impl ReceivePipeline {
         }
     }
 
-    /// When [`poll_transmit`](Self::poll_transmit) has something to ask the sender, unless a packet comes before.
+    /// When the device's next chunk waits no longer, or [`poll_transmit`](Self::poll_transmit) has something to ask the
+    /// sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
-        let stream = self.live_stream()?;
-        let repair = source.reports.then(|| self.repair.poll_timeout(stream)).flatten();
-        let clock = self.player.plays_to_device().then(|| self.conductor.poll_timeout()).flatten();
-        [repair, clock].into_iter().flatten().min()
+        let asks = self.sources.current().filter(|source| source.wire == Wire::Rtp).zip(self.live_stream());
+        let ask = asks.and_then(|(source, stream)| {
+            let repair = source.reports.then(|| self.repair.poll_timeout(stream)).flatten();
+            let clock = self.player.plays_to_device().then(|| self.conductor.poll_timeout()).flatten();
+            [repair, clock].into_iter().flatten().min()
+        });
+        self.waits.into_iter().chain(ask).min()
+    }
+
+    /// Whether the device's next chunk waits for a packet.
+    pub fn waits(&self) -> bool {
+        self.waits.is_some()
     }
 
     /// The next question, request or report to the sender. A question is out of date soon: `now` is to be read just before.
@@ -285,8 +296,14 @@ impl ReceivePipeline {
     }
 
     /// For a device: fills `out`, [`CHUNK`] frames long, with what leaves the DAC when it is due. `now` and `due` are on
-    /// this machine's clock.
-    pub fn pull_device(&mut self, now: Mono, due: Due, out: &mut [f32]) {
+    /// this machine's clock. `false` where a packet has not come, and there is time: to be asked again after the next
+    /// datagram, or when [`poll_timeout`](Self::poll_timeout) says.
+    pub fn pull_device(&mut self, now: Mono, due: Due, out: &mut [f32]) -> bool {
+        let lacks = self.stream.as_ref().is_some_and(|stream| now < due.by && self.player.lacks(stream));
+        self.waits = lacks.then_some(due.by);
+        if lacks {
+            return false;
+        }
         out.fill(0.0);
         if let Some(stream) = &self.stream {
             let reference = self.conductor.reference(now, stream, self.player.target());
@@ -294,6 +311,7 @@ impl ReceivePipeline {
         }
         self.tell_change();
         self.tell_sync();
+        true
     }
 
     fn live_stream(&self) -> Option<&Stream> {
