@@ -86,8 +86,13 @@ pub(crate) enum Span<'a> {
     Empty,
 }
 
+/// Frames in the shortest packets that the buffer's length is meant for.
+pub(crate) const SHORTEST: usize = 16;
+
 pub(crate) struct JitterBuffer {
     slots: Vec<Slot>,
+    /// How many of them are used: a power of two.
+    used: usize,
     octets: Vec<u8>,
     slot_size: usize,
     /// The lowest sequence number that may still be played.
@@ -101,11 +106,12 @@ pub(crate) struct JitterBuffer {
 }
 
 impl JitterBuffer {
-    /// Room for `slots` packets (rounded up to a power of two) of `slot_size` payload octets.
+    /// Room for `slots` packets (rounded up to a power of two) of [`SHORTEST`] frames and `slot_size` payload octets.
     pub(crate) fn new(slots: usize, slot_size: usize) -> Self {
         let slots = slots.next_power_of_two();
         Self {
             slots: vec![Slot::default(); slots],
+            used: slots,
             octets: vec![0; slots * slot_size],
             slot_size,
             head: 0,
@@ -177,6 +183,7 @@ impl JitterBuffer {
         }
         if self.is_empty() && self.head == 0 {
             (self.head, self.tail) = (entry.sequence, entry.sequence);
+            self.used = self.enough_for(entry.frames);
         }
         if entry.sequence < self.head {
             return Inserted::Late;
@@ -204,7 +211,7 @@ impl JitterBuffer {
 
     /// Before anything is played, an earlier packet than the first may still come; the buffer then begins with it.
     pub(crate) fn reach_back(&mut self, sequence: u64) {
-        let too_far = self.tail.saturating_sub(sequence) > self.slots.len() as u64;
+        let too_far = self.tail.saturating_sub(sequence) > self.used as u64;
         if sequence < self.head && !self.is_empty() && !too_far {
             self.head = sequence;
         }
@@ -247,7 +254,7 @@ impl JitterBuffer {
     }
 
     fn make_room(&mut self, sequence: u64) {
-        let lowest = (sequence + 1).saturating_sub(self.slots.len() as u64);
+        let lowest = (sequence + 1).saturating_sub(self.used as u64);
         // After a jump, everything goes; no need to visit each number in between.
         let visit = lowest.min(self.tail);
         while self.head < visit {
@@ -259,6 +266,13 @@ impl JitterBuffer {
             self.head = lowest;
             self.tail = self.tail.max(lowest);
         }
+    }
+
+    /// Twice the slots that packets of so many frames take: memory that is not needed is never touched, and the system
+    /// need not find any.
+    fn enough_for(&self, frames: u32) -> usize {
+        let enough = 2 * self.slots.len() * SHORTEST / (frames as usize).max(SHORTEST);
+        enough.next_power_of_two().min(self.slots.len())
     }
 
     fn free(&mut self, sequence: u64) {
@@ -275,7 +289,7 @@ impl JitterBuffer {
     }
 
     fn index(&self, sequence: u64) -> usize {
-        (sequence as usize) & (self.slots.len() - 1)
+        (sequence as usize) & (self.used - 1)
     }
 }
 
@@ -301,6 +315,17 @@ mod tests {
             Span::Audio { slot, skip, .. } => Some((slot.sequence, skip)),
             _ => None,
         }
+    }
+
+    #[test]
+    fn long_packets_leave_most_slots_alone() {
+        let mut buffer = JitterBuffer::new(512, 4);
+        for sequence in 0..2000 {
+            buffer.insert(&Entry { frames: 128, ..entry(sequence, &[1; 4]) });
+        }
+        assert_eq!(buffer.take_overflowed(), 2000 - 128);
+        assert!(buffer.octets[..128 * 4].iter().all(|octet| *octet == 1));
+        assert!(buffer.octets[128 * 4..].iter().all(|octet| *octet == 0));
     }
 
     #[test]

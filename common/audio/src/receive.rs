@@ -29,7 +29,7 @@ use proto::units::{self, Mono, Position};
 use proto::{Reject, exchange, parity, payload_type, playout, retransmission, rtcp, rtp};
 
 use crate::counters::ReceiveCounters;
-use crate::jitter::{Coding, Entry, Inserted, JitterBuffer, Label};
+use crate::jitter::{self, Coding, Entry, Inserted, JitterBuffer, Label};
 use crate::repair::advance::Media;
 use crate::send;
 use crate::send::{Transmit, Wire};
@@ -83,13 +83,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Packets the jitter buffer holds: the latency and a fifth of a second, at 16 frames and 48 kHz. A group's delay may be
+    /// Packets the jitter buffer holds: the latency and a fifth of a second, of the shortest at 48 kHz. A group's delay may be
     /// longer, up to ten seconds at the usual 128 frames.
     fn slots(&self) -> usize {
         let alone = self.adapt.map_or(self.latency, |adapt| adapt.most.max(self.latency));
         let most = if self.trim.is_some() { alone.max(1_000_000_000) } else { alone };
         let nanos = most.clamp(0, 10_000_000_000) + 200_000_000;
-        (units::nanos_to_frames(nanos, 48_000) / 16) as usize
+        units::nanos_to_frames(nanos, 48_000) as usize / jitter::SHORTEST
     }
 }
 
