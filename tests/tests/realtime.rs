@@ -79,6 +79,7 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
     let config = Config {
         wire: None,
         latency: 30_000_000,
+        trim: None,
         adapt: None,
         format: None,
         plain_rate: 44_100,

@@ -252,7 +252,7 @@ impl Part<'_> {
                 builder.application(0, announce::APP_NAME, 0, &body[..length]);
             }
             Self::Playout { latency_us, depth_us, unrepaired } => {
-                let playout = Playout { latency_us, depth_us, unrepaired };
+                let playout = Playout { latency_us, depth_us, unrepaired, ..Playout::default() };
                 builder.application(0, playout::APP_NAME, 0, &playout.to_bytes());
             }
             Self::Nack { about, first, bits, count } => {
