@@ -170,13 +170,17 @@ pub struct ReceiveCounters {
 }
 
 /// Every reason for which a datagram is refused, with its name in reports.
-const REASONS: [(Reject, &str); 6] = [
+const REASONS: [(Reject, &str); 10] = [
     (Reject::Truncated, "truncated"),
     (Reject::Version, "version"),
     (Reject::Padding, "padding"),
     (Reject::PayloadType, "payload_type"),
     (Reject::Length, "length"),
     (Reject::Value, "value"),
+    (Reject::Unencrypted, "unencrypted"),
+    (Reject::Unknown, "unknown"),
+    (Reject::Forged, "forged"),
+    (Reject::Replayed, "replayed"),
 ];
 
 impl ReceiveCounters {
