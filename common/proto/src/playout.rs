@@ -70,7 +70,7 @@ impl Playout {
 
     /// The body's octets.
     pub fn to_bytes(self) -> [u8; Self::LENGTH] {
-        let flags = u32::from(self.synced) * SYNCED | u32::from(self.late) * LATE;
+        let flags = (u32::from(self.synced) * SYNCED) | (u32::from(self.late) * LATE);
         let fields = [
             self.latency_us,
             self.depth_us,
