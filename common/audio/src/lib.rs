@@ -20,6 +20,7 @@ pub mod opus;
 pub mod receive;
 pub mod repair;
 pub mod resample;
+pub mod secure;
 pub mod send;
 pub mod tracker;
 

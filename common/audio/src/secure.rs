@@ -109,20 +109,25 @@ impl Identity {
 
     /// Takes another id. Its keys are others, so that its indices may begin again.
     pub(crate) fn renew(&mut self) {
-        self.secret.id = self.secret.key.next_id(self.secret.id);
+        self.take(self.secret.key.next_id(self.secret.id));
+    }
+
+    /// Takes the id that follows on another's.
+    pub(crate) fn renew_after(&mut self, other: &Self) {
+        self.take(self.secret.key.next_id(other.secret.id));
+    }
+
+    fn take(&mut self, id: Id) {
+        self.secret.id = id;
         let master =
             self.secret.key.master(Suite::default(), self.secret.id, self.direction, self.cname.as_bytes());
         self.session = Session::new(&master);
         self.next = 0;
     }
 
-    /// Takes another id if the indices of this one are nearly used up. Whether it did.
-    pub(crate) fn renew_in_time(&mut self) -> bool {
-        let due = self.next >= MAX_CONTROL_INDEX - RESERVE;
-        if due {
-            self.renew();
-        }
-        due
+    /// Whether it is time to take another id: the indices of this one are nearly used up.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.next >= MAX_CONTROL_INDEX - RESERVE
     }
 
     /// Protects the compound in the first `length` octets.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proto::announce::{self, Format};
 use proto::exchange::Request;
 use proto::units::{self, Mono, Position, RtpTime, Sequence};
-use proto::{payload_type, pcm, rtp};
+use proto::{payload_type, pcm, rtp, srtp};
 
 use super::Shape;
 use super::group::GroupId;
@@ -14,6 +14,7 @@ use super::member::Member;
 use super::mix::Mix;
 use super::pack::Packer;
 use super::repair::{Keeper, Mender, Repair};
+use super::seal::{Acquaintance, Numbers};
 use crate::counters::ClientCounters;
 use crate::map::ChannelMap;
 use crate::opus;
@@ -157,13 +158,22 @@ pub struct Client {
     pub(super) mender: Option<Mender>,
     pub(super) next_report: Mono,
     pub(super) member: Member,
+    pub(super) acquaintance: Acquaintance,
 }
 
 impl Client {
     /// A client that is due for its first report at once.
     pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
-        let (repair, member) = (Repair::default(), Member::default());
-        Self { name, address, counters, repair, mender: None, next_report: Mono(i64::MIN), member }
+        Self {
+            name,
+            address,
+            counters,
+            repair: Repair::default(),
+            mender: None,
+            next_report: Mono(i64::MIN),
+            member: Member::default(),
+            acquaintance: Acquaintance::default(),
+        }
     }
 
     /// The same client with another kind of repair than the default.
@@ -205,7 +215,8 @@ pub struct Encoding {
 #[derive(Debug)]
 pub(super) struct State {
     started: bool,
-    sequence: Sequence,
+    pub(super) sequence: Sequence,
+    pub(super) numbers: Numbers,
     pub(super) packets: u32,
     pub(super) octets: u32,
     packer: Packer,
@@ -238,10 +249,11 @@ impl Encoding {
         let state = State {
             started: false,
             sequence,
+            numbers: Numbers::default(),
             packets: 0,
             octets: 0,
             packer: Packer::new(&spec, rate),
-            ready: Vec::with_capacity(spec.longest_packet()),
+            ready: Vec::with_capacity(spec.longest_packet() + srtp::OVERHEAD),
             peak: 0.0,
             peak_frames: 0,
         };
