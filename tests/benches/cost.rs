@@ -127,6 +127,8 @@ impl Receive {
             format: None,
             plain_rate: RATE,
             plain_channels: 1,
+            secret: None,
+            from: Vec::new(),
             cname: "bench".into(),
             ssrc: 1,
         };

@@ -285,6 +285,8 @@ impl World {
             format: None,
             plain_rate: RATE,
             plain_channels: 1,
+            secret: None,
+            from: Vec::new(),
             cname: "sim@receiver".into(),
             ssrc: random.bits() as u32,
         };

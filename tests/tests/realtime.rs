@@ -87,6 +87,8 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
         format: None,
         plain_rate: 44_100,
         plain_channels: 1,
+        secret: None,
+        from: Vec::new(),
         cname: "receiver".into(),
         ssrc: 1,
     };

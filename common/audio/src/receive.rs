@@ -30,9 +30,10 @@ use proto::units::{self, Mono, Position};
 use proto::{Reject, exchange, parity, payload_type, playout, retransmission, rtcp, rtp, srtp};
 
 use crate::counters::ReceiveCounters;
+use crate::detect::is_report;
 use crate::jitter::{Coding, Entry, Inserted, JitterBuffer, Label};
 use crate::repair::advance::Media;
-use crate::secure::{Secrecy, Secret, Standing};
+use crate::secure::{Secrecy, Secret};
 use crate::send;
 use crate::send::{Transmit, Wire};
 
@@ -116,8 +117,8 @@ pub struct ReceivePipeline {
     next_report: Mono,
     control: Vec<u8>,
     guard: Option<Guard>,
-    /// How it stands with senders, where there is no guard.
-    standing: Standing,
+    /// Who sends what needs a key, and when it last did, where there is no guard.
+    sealed: Option<(SocketAddr, Mono)>,
     told_secrecy: Secrecy,
     /// What came, to be opened in place.
     opened: Vec<u8>,
@@ -143,7 +144,7 @@ impl ReceivePipeline {
             next_report: Mono(i64::MIN),
             control: vec![0; rtcp::MAX_COMPOUND + srtp::CONTROL_OVERHEAD],
             guard,
-            standing: Standing::default(),
+            sealed: None,
             told_secrecy: Secrecy::Unknown,
             opened: vec![0; LONGEST_SEALED],
         }
@@ -192,10 +193,9 @@ impl ReceivePipeline {
         }
         if self.guard.is_some() {
             self.handle_sealed(at, from, datagram);
-        } else if self.is_sealed(datagram) {
+        } else if self.is_sealed(at, from, datagram) {
             self.counters.reject(Reject::Unknown);
-            self.standing.suspect(at, Secrecy::OnlyThere);
-            self.tell_secrecy(from, self.standing.secrecy());
+            self.tell_secrecy(from, Secrecy::OnlyThere);
         } else {
             self.handle_plainly(at, from, datagram);
         }
@@ -228,10 +228,16 @@ impl ReceivePipeline {
         self.tell_secrecy(from, secrecy);
     }
 
-    fn is_sealed(&self, datagram: &[u8]) -> bool {
+    /// Whether a datagram is one that needs a key. What else comes from the same address is no headerless PCM either.
+    fn is_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> bool {
         // Another program may use these payload types for something else.
         let stranger = || self.config.format.map(|format| format.payload_type);
-        guard::is_encrypted(datagram) && datagram.get(1).map(|kind| kind & 0x7f) != stranger()
+        if guard::is_encrypted(datagram) && datagram.get(1).map(|kind| kind & 0x7f) != stranger() {
+            self.sealed = Some((from, at));
+            return true;
+        }
+        let known = |(address, last): (SocketAddr, Mono)| address == from && at.since(last) < STREAM_TIMEOUT;
+        self.sealed.is_some_and(known) && !is_report(datagram)
     }
 
     fn note_conflict(&mut self, from: SocketAddr) {

@@ -241,3 +241,6 @@ pub(crate) fn find_greeting(datagram: &[u8]) -> Option<(Greeting, [u8; 255], usi
     name[..length].copy_from_slice(&cname[..length]);
     Some((greeting, name, length))
 }
+
+#[cfg(test)]
+mod tests;

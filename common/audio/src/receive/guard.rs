@@ -15,10 +15,12 @@ use crate::secure::{self, Identity, Peer, Secrecy, Secret, Standing};
 
 /// Another sender may take the place of one that has been silent for so long, in nanoseconds.
 const SOURCE_TIMEOUT: i64 = 1_000_000_000;
-/// Time between two greetings, in nanoseconds: to the sender that is known, and to those that have not shown that they have the
-/// key.
+/// Time between two greetings, in nanoseconds: to the sender that is known, and to those that have not shown that they have
+/// the key.
 const GREETING_INTERVAL: i64 = 1_000_000_000;
-/// The same to one that is authentic and waits for it.
+/// For so long a sender that is silent is greeted, in nanoseconds.
+const PATIENCE: i64 = 10_000_000_000;
+/// The interval to one that is authentic and waits for it.
 const LEAST_INTERVAL: i64 = 20_000_000;
 
 /// What guards a receiver that has a key.
@@ -173,7 +175,9 @@ impl Guard {
 
     /// When a greeting is due.
     pub(super) fn poll_timeout(&self) -> Option<Mono> {
-        let addressed = self.candidate.is_some() || self.sender.is_some();
+        // One that is gone is not told so for ever.
+        let alive = |sender: &Sender| self.greeted.since(sender.heard) < PATIENCE;
+        let addressed = self.candidate.is_some() || self.sender.as_ref().is_some_and(alive);
         addressed.then(|| Mono(self.greeted.0.saturating_add(GREETING_INTERVAL)))
     }
 
