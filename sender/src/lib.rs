@@ -22,12 +22,12 @@
 
 pub mod args;
 pub mod book;
+pub mod course;
 pub mod groups;
 pub mod packets;
 pub mod plan;
 pub mod run;
 
-mod course;
 mod sdp;
 mod send_loop;
 mod status;

@@ -439,7 +439,10 @@ impl ReceivePipeline {
                     body,
                     ..
                 } => {
-                    self.conductor.handle_reply(at, &exchange::Reply::parse(body)?);
+                    let was_set = self.conductor.handle_reply(at, &exchange::Reply::parse(body)?);
+                    if let Some(stream) = self.stream.as_mut().filter(|_| was_set) {
+                        stream.forget_arrivals();
+                    }
                 }
                 rtcp::Packet::Bye { ssrc } => {
                     let ours = self.stream.as_ref().map(|stream| stream.reception.ssrc());
@@ -570,6 +573,7 @@ impl ReceivePipeline {
         let dry = self.player.buffer().is_empty();
         let Some(stream) = &mut self.stream else { return };
         if stream.note_in_time(at, position, inserted == Inserted::Late, dry) {
+            self.conductor.verify(at);
             self.player.realign();
         }
     }
