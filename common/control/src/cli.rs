@@ -7,7 +7,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config;
+use crate::{config, key};
 
 /// How a program that could start has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a key file for --key, or print what a stranger needs to play an encrypted stream
+    Keygen {
+        /// The key file
+        file: PathBuf,
+        /// Print the line of SDP (a=crypto) with the key of this stream, as a sender with --key names it when it starts
+        #[arg(long, value_name = "STREAM")]
+        sdp: Option<String>,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -94,6 +102,10 @@ impl Program {
         let cli = Cli::<S>::from_arg_matches(&matches).map_err(|error| error.to_string())?;
         match cli.command {
             Some(Command::Devices { json }) => print!("{}", devices(json)),
+            Some(Command::Keygen { file, sdp: None }) => key::generate(&file)?,
+            Some(Command::Keygen { file, sdp: Some(stream) }) => {
+                println!("{}", key::crypto_line(&key::load(&file)?.key, &stream)?);
+            }
             Some(Command::Completions { shell }) => {
                 clap_complete::generate(shell, &mut self.command::<S>(), self.name, &mut std::io::stdout());
             }

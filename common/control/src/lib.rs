@@ -8,5 +8,6 @@ pub mod codec;
 pub mod config;
 pub mod delay;
 pub mod display;
+pub mod key;
 pub mod list;
 pub mod signals;
