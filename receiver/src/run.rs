@@ -280,9 +280,8 @@ impl Session {
 }
 
 fn tell_secrecy(from: SocketAddr, secrecy: Secrecy, display: &mut Display) {
-    let what = secrecy.remedy().unwrap_or("what comes is encrypted and authentic");
     let details = json!({ "from": from.to_string(), "secrecy": secrecy.name() });
-    display.event(&format!("{from}: {what}"), "secrecy", details);
+    display.event(&format!("{from}: {}", secrecy.describe()), "secrecy", details);
 }
 
 fn tell_latency(latency: Latency, display: &mut Display) {

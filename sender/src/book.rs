@@ -41,18 +41,47 @@ pub struct Book {
     bind: Option<IpAddr>,
     active: Vec<Active>,
     next_id: u64,
+    /// The last synchronisation source. Those of encodings never repeat, nor do those of what repairs them, which differ in the
+    /// upper two bits: nonces are made from them.
+    ssrc: u32,
+    /// The line of SDP that gives strangers the key; `None` where nothing is encrypted.
+    crypto: Option<String>,
 }
+
+/// The bits of a synchronisation source that tell encodings apart.
+const COUNTED: u32 = (1 << 30) - 1;
 
 impl Book {
     /// An empty book for a source of this rate and so many channels, sent from `bind` or from any address.
     pub fn new(packets: Packets, (rate, channels): (u32, u16), source: String, bind: Option<IpAddr>) -> Self {
         let groups = Groups::default();
-        Self { packets, groups, rate, channels, source, bind, active: Vec::new(), next_id: 0 }
+        Self {
+            packets,
+            groups,
+            rate,
+            channels,
+            source,
+            bind,
+            active: Vec::new(),
+            next_id: 0,
+            ssrc: os::random::bits() as u32,
+            crypto: None,
+        }
     }
 
     /// The same with groups that choose their delays by this policy.
     pub fn grouped(self, policy: Option<Policy>) -> Self {
         Self { groups: Groups::new(policy), ..self }
+    }
+
+    /// The same, encrypted: strangers need this line of SDP.
+    pub fn encrypted(self, crypto: Option<String>) -> Self {
+        Self { crypto, ..self }
+    }
+
+    /// The line of SDP that gives strangers the key; `None` where nothing is encrypted.
+    pub fn crypto(&self) -> Option<&str> {
+        self.crypto.as_deref()
     }
 
     /// How groups choose their delays; `None` where there are none.
@@ -152,7 +181,8 @@ impl Book {
         let (encoding, ssrc) = same.map_or_else(
             || {
                 self.next_id += 1;
-                (EncodingId(self.next_id), os::random::bits() as u32)
+                self.ssrc = self.ssrc & !COUNTED | self.ssrc.wrapping_add(1) & COUNTED;
+                (EncodingId(self.next_id), self.ssrc)
             },
             |other| (other.encoding, other.ssrc),
         );

@@ -17,6 +17,7 @@ use crate::args::Settings;
 use crate::book::Book;
 use crate::plan::Plan;
 use crate::sdp;
+use crate::secrecy::Secrecies;
 use crate::status::{self, Source, State};
 
 /// How often the control thread looks around.
@@ -49,13 +50,20 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     list.listed = list.load()?;
     let mut display = Display::new(plan.json, false, plan.status_interval);
     let shape = (source.rate, source.channels);
-    let mut book = Book::new(plan.packets, shape, source.description.clone(), plan.bind).grouped(plan.delay);
+    plan.warning.iter().for_each(|warning| display.warn(warning));
+    let book = Book::new(plan.packets, shape, source.description.clone(), plan.bind);
+    let mut book = book.grouped(plan.delay).encrypted(plan.party.crypto()?);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());
     }
-    let mut sender = Sender::start(plan.capture, routing, plan.bind)?;
+    let stream = plan.party.stream();
+    let mut sender = Sender::start(plan.capture, routing, plan.bind, plan.party)?;
     introduce(&source, &book, &mut display);
+    if let Some(stream) = stream {
+        let text = format!("encrypted; strangers need what `sender keygen FILE --sdp {stream}` prints");
+        display.event(&text, "encrypted", json!({ "stream": stream }));
+    }
     let outcome = attend(&signals, &source, &mut list, &mut book, &mut sender, &mut display);
     sender.finish();
     conclude(&source, &book, &sender, &mut display);
@@ -73,6 +81,7 @@ fn attend(
     let mut waiting: Option<Box<Routing>> = None;
     let mut told = false;
     let mut slow = Vec::new();
+    let mut secrecies = Secrecies::default();
     while !signals.stop() && !sender.ended() {
         if list.changed() || signals.take_reload() {
             waiting = list.reload(book, display).or(waiting);
@@ -91,6 +100,7 @@ fn attend(
             }
         }
         flag(book, &mut slow, display);
+        secrecies.tell(book, display);
         if display.due() {
             let lines = status::lines(source, sender, book);
             display.state(&lines, || status::value("status", source, sender, book));

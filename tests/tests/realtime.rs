@@ -22,7 +22,7 @@ use proto::exchange::{self, Request};
 use proto::units::Mono;
 use proto::{rtcp, timing};
 use receiver::Receiver;
-use sender::Sender;
+use sender::{Party, Sender};
 use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
@@ -117,7 +117,7 @@ fn start_sender(clients: &[Client]) -> Streaming {
     let mut book = Book::new(packets, (44_100, 4), "test".into(), None).grouped(Some(Policy::Auto(200_000)));
     let (routing, problems) = book.update(clients);
     assert!(problems.is_empty(), "{problems:?}");
-    Streaming { sender: Sender::start(capture, routing, None).unwrap(), book }
+    Streaming { sender: Sender::start(capture, routing, None, Party::new(None).unwrap()).unwrap(), book }
 }
 
 fn client(text: String) -> Client {

@@ -44,6 +44,11 @@ impl Secrecy {
         }
     }
 
+    /// A few words for people.
+    pub fn describe(self) -> &'static str {
+        self.remedy().unwrap_or(if self == Self::Encrypted { "encrypted and authentic" } else { "not heard yet" })
+    }
+
     /// What is to be done about it; `None` where nothing is.
     pub fn remedy(self) -> Option<&'static str> {
         match self {
