@@ -251,7 +251,7 @@ fn gstreamer_decrypts_what_is_encrypted() {
         "udpsrc port={port} num-buffers=800 ! application/x-srtp,media=audio,encoding-name=L16,payload=101,\
          clock-rate=44100,channels=2,ssrc=(uint){ssrc},srtp-key=(buffer){},srtp-cipher=aes-128-gcm,srtp-auth=null,\
          srtcp-cipher=aes-128-gcm,srtcp-auth=null,roc=(uint)0 ! srtpdec name=d d.rtp_src ! rtpL16depay ! audioconvert ! \
-         audio/x-raw,format=S16LE,channels=2 ! wavenc ! filesink location={} d.rtcp_src ! fakesink async=false",
+         audio/x-raw,format=S16LE,channels=2 ! wavenc ! filesink location={} d.rtcp_src ! tee allow-not-linked=true",
         hex(word(&description, "inline:")),
         take.display()
     );
