@@ -17,6 +17,8 @@
 //! | send | real-time | map, encode, send, read reports |
 //! | device | ordinary | opens, watches and closes the source; opens a sound card again that went away |
 //! | control (the caller's) | ordinary | lists, files, display; allocates and frees for the others |
+//!
+//! `sender align` hears what is captured itself: the send thread puts a copy into a [tap](tap).
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +29,10 @@ pub mod groups;
 pub mod packets;
 pub mod plan;
 pub mod run;
+pub mod tap;
+pub mod tools;
 
+mod align;
 mod sdp;
 mod secrecy;
 mod send_loop;
@@ -52,6 +57,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use course::Course;
 pub use send_loop::SendCounters;
 use send_loop::{Feed, Post, SendLoop};
+use tap::Tap;
 
 /// Samples between capture and send thread: half a second, so that a stall of the machine loses nothing.
 fn sample_ring(rate: u32, channels: u16) -> usize {
@@ -94,6 +100,20 @@ impl Sender {
         bind: Option<IpAddr>,
         party: Party,
     ) -> Result<Self, String> {
+        Self::start_tapped(capture, routing, bind, party, None)
+    }
+
+    /// The same, and copies what is captured into `tap`.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_tapped(
+        capture: Capture,
+        routing: Box<Routing>,
+        bind: Option<IpAddr>,
+        party: Party,
+        tap: Option<Tap>,
+    ) -> Result<Self, String> {
         let (rate, channels) = (capture.rate, capture.channels);
         let (feeds_in, feeds) = HeapRb::new(FEED_RING).split();
         let (retired_feeds, retired_feeds_out) = HeapRb::new(FEED_RING).split();
@@ -116,6 +136,7 @@ impl Sender {
             feeds,
             retired_feeds,
             feed: None,
+            tap,
             course: Course::new(rate),
             routings,
             retired,

@@ -64,6 +64,11 @@ impl Packets {
         Ok(Self { wire, codec, opus: opus_defaults(settings)?, frames: settings.frames, mtu, repair, secured })
     }
 
+    /// Whether everything is encrypted.
+    pub fn secured(&self) -> bool {
+        self.secured
+    }
+
     /// How a client's losses are repaired.
     pub fn repair(&self, client: &Client) -> Repair {
         client.repair.unwrap_or(self.repair)
@@ -88,6 +93,7 @@ impl Packets {
             codec: if wire == Wire::Plain { Codec::Pcm16 } else { self.codec(client) },
             map: client.map.clone(),
             factor: client.trim.factor(),
+            test: None,
             frames: self.frames.unwrap_or(default),
             mtu: self.mtu,
         };

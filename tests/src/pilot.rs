@@ -3,12 +3,13 @@
 
 use std::f64::consts::TAU;
 
-/// Hertz: a cycle is longer than receivers are ever apart.
-pub const PILOT: f64 = 100.0;
-/// Nanoseconds of a cycle.
-pub const CYCLE: f64 = 1e9 / PILOT;
-/// Cycles in which the phase is taken: over two, a raised cosine meets none of the tone's mirror image.
-const CYCLES: f64 = 2.0;
+/// Hertz of a tone of which a cycle is longer than receivers are ever apart. High-pass filters, as Opus has one, shift it by
+/// 50 µs.
+pub const LOW: f64 = 100.0;
+/// Hertz of a tone which such filters leave where it is.
+pub const HIGH: f64 = 1000.0;
+/// Seconds in which the phase is taken: two cycles at least, over which a raised cosine meets none of the tone's mirror image.
+const WINDOW: f64 = 0.02;
 /// A crossfade that counts as smooth, in seconds.
 const CROSSFADE: f64 = 0.005;
 
@@ -25,6 +26,8 @@ pub struct Phase {
 #[derive(Clone, Debug)]
 pub struct Pilot {
     amplitude: f64,
+    /// Nanoseconds of a cycle.
+    cycle: f64,
     /// Radians a frame.
     step: f64,
     /// Most that three samples in a row may bend.
@@ -38,13 +41,22 @@ pub struct Pilot {
 }
 
 impl Pilot {
-    /// A tone of this amplitude at `rate` frames a second.
-    pub fn new(amplitude: f64, rate: u32) -> Self {
-        let step = TAU * PILOT / f64::from(rate);
+    /// A tone of so many hertz and this amplitude, at `rate` frames a second.
+    pub fn new(hertz: f64, amplitude: f64, rate: u32) -> Self {
+        let step = TAU * hertz / f64::from(rate);
         // Where a linear crossfade between opposite phases begins or ends.
         let bend = amplitude * (2.0 / (CROSSFADE * f64::from(rate)) + step * step);
-        let window = (CYCLES * f64::from(rate) / PILOT) as usize;
-        Self { amplitude, step, bend, window, samples: Vec::new(), from: 0.0, before: [None; 2] }
+        let window = (WINDOW * f64::from(rate)) as usize;
+        Self {
+            amplitude,
+            cycle: 1e9 / hertz,
+            step,
+            bend,
+            window,
+            samples: Vec::new(),
+            from: 0.0,
+            before: [None; 2],
+        }
     }
 
     /// What comes next does not follow on what was.
@@ -90,14 +102,15 @@ impl Pilot {
         let amplitude = 2.0 * a.hypot(b) / self.window as f64;
         let rms = (2.0 * power / self.window as f64).sqrt();
         let whole = |found: f64| (found / self.amplitude - 1.0).abs() < 0.02;
-        let since = a.atan2(b).rem_euclid(TAU) / TAU * CYCLE;
+        let since = a.atan2(b).rem_euclid(TAU) / TAU * self.cycle;
         (whole(amplitude) && whole(rms)).then_some(Phase { at: self.from + middle * frame, since })
     }
 }
 
-/// The delay nearest to `about` of all that differ from `delay` by whole cycles, in nanoseconds.
-pub fn nearest(delay: f64, about: f64) -> f64 {
-    delay + ((about - delay) / CYCLE).round() * CYCLE
+/// The delay nearest to `about` of all that differ from `delay` by whole cycles of so many hertz, in nanoseconds.
+pub fn nearest(delay: f64, about: f64, hertz: f64) -> f64 {
+    let cycle = 1e9 / hertz;
+    delay + ((about - delay) / cycle).round() * cycle
 }
 
 #[cfg(test)]
@@ -107,26 +120,31 @@ mod tests {
     #[test]
     fn the_phase_tells_when_it_was_captured() {
         // A card 300 ppm fast, and sound that takes 12.345678 ms.
-        let (rate, delay) = (44_100, 12_345_678.0);
+        for hertz in [LOW, HIGH] {
+            finds(hertz, 44_100, 12_345_678.0);
+        }
+    }
+
+    fn finds(hertz: f64, rate: u32, delay: f64) {
         let frame = 1e9 / (f64::from(rate) * (1.0 + 300e-6));
-        let mut pilot = Pilot::new(0.5, rate);
+        let mut pilot = Pilot::new(hertz, 0.5, rate);
         let mut found = Vec::new();
         for n in 0..10_000 {
             let at = 5e9 + f64::from(n) * frame;
-            let sample = (0.5 * (TAU * (at - delay) / CYCLE).sin() * 32_768.0).round() / 32_768.0;
+            let sample = (0.5 * (TAU * (at - delay) * hertz / 1e9).sin() * 32_768.0).round() / 32_768.0;
             assert!(!pilot.clicks(sample as f32), "a click at {n}");
             found.extend(pilot.push(sample as f32, at, frame));
         }
         assert_eq!(found.len(), 11);
         for phase in found {
-            let off = nearest(phase.at - phase.since, delay) - delay;
+            let off = nearest(phase.at - phase.since, delay, hertz) - delay;
             assert!(off.abs() < 100.0, "{off} ns");
         }
     }
 
     #[test]
     fn a_frame_left_out_or_silence_is_no_pilot_and_a_step_clicks() {
-        let mut pilot = Pilot::new(0.5, 48_000);
+        let mut pilot = Pilot::new(LOW, 0.5, 48_000);
         let sample = |n: usize| (0.5 * (TAU * n as f64 / 480.0).sin()) as f32;
         let clicks = |n: usize| if n < 600 { sample(n) } else { sample(n + 40) };
         let heard = (0..960).filter(|&n| {

@@ -15,6 +15,7 @@ use audio::resample::Chunked;
 use audio::send::{Codec, Policy, Repair};
 use control::client::Client;
 use control::codec::{self, OpusOptions};
+use control::signal::Signal;
 use device::capture::{self, Source};
 use device::playback::{self, Sink};
 use os::udp::Socket;
@@ -26,6 +27,7 @@ use sender::{Party, Sender};
 use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
+use sender::tap::{self, Outlet};
 use sim::card::CardSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
 use tests::world::{Ear, Outcome, RATE, Receiver as Listener, Scenario, Sound, run};
@@ -106,6 +108,7 @@ fn play(receiver: &mut Receiver, sink: &str, steered: bool) {
 struct Streaming {
     sender: Sender,
     book: Book,
+    outlet: Outlet,
 }
 
 fn start_sender(clients: &[Client]) -> Streaming {
@@ -117,7 +120,9 @@ fn start_sender(clients: &[Client]) -> Streaming {
     let mut book = Book::new(packets, (44_100, 4), "test".into(), None).grouped(Some(Policy::Auto(200_000)));
     let (routing, problems) = book.update(clients);
     assert!(problems.is_empty(), "{problems:?}");
-    Streaming { sender: Sender::start(capture, routing, None, Party::new(None).unwrap()).unwrap(), book }
+    let (tap, outlet) = tap::pair(44_100, 4);
+    let party = Party::new(None).unwrap();
+    Streaming { sender: Sender::start_tapped(capture, routing, None, party, Some(tap)).unwrap(), book, outlet }
 }
 
 fn client(text: String) -> Client {
@@ -367,6 +372,17 @@ fn changes_loss_and_strangers_allocate_nothing() {
     let mut routings = Vec::new();
     for round in 0..10 {
         let mut clients = vec![client(format!("a={address}/{}", round % 3))];
+        clients[0].test = [None, Some(Signal::Noise), Some(Signal::Identify)][round % 3];
+        // Nobody listens there. The second of each codec shares with the first, leaves it, and goes on changing; the last
+        // changes its codec too.
+        let opus = codec::Codec::Opus(OpusOptions::default());
+        let last = if round % 3 == 2 { codec::Codec::Pcm24 } else { opus };
+        let (pcm16, pcm24) = (codec::Codec::Pcm16, codec::Codec::Pcm24);
+        for (n, codec) in [pcm16, pcm16, pcm24, pcm24, opus, opus, last].into_iter().enumerate() {
+            let channel = if n % 2 == 0 { 0 } else { round / 2 % 3 };
+            let other = client(format!("other {n}=127.0.0.1:{}/{channel}", 20 + n));
+            clients.push(Client { codec: Some(codec), ..other });
+        }
         if round % 2 == 0 {
             clients.push(client(format!("b={other_at}/0+1,2")));
         }
@@ -387,6 +403,7 @@ fn changes_loss_and_strangers_allocate_nothing() {
     assert_eq!(found, 0);
     assert!(receiver.counters.conflicts.get() >= 900 && receiver.counters.realigned.get() >= 2);
     assert!(other.counters.packets.get() > 100);
+    assert!(streaming.outlet.take().is_some());
 }
 
 /// Asks what a receiver asks, and counts the answers and the timings that came since the last question.

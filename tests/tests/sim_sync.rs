@@ -2,7 +2,7 @@
 //! table that is kept under review in `tests/sim/sync.txt`. A change in behaviour is a changed number there.
 //!
 //! `cargo test` runs each scenario shortly and checks it against its target; `tests/sim/run` runs them at length, writes the
-//! table, and says what has changed.
+//! table, and says what has changed. `SYNC_ROW=xrun` runs the rows alone that have this in their names.
 //!
 //! The error of a moment is the time from the first to the last of all receivers that play the same frame then: of eight, not
 //! two.
@@ -14,6 +14,7 @@ use audio::send::{Codec, Policy};
 use sim::card::CardSpec;
 use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec, Loss, Stalls};
+use tests::pilot::{HIGH, LOW};
 use tests::world::{Ear, Outcome, Receiver, Scenario, Sound, card, run_all, sync, wired};
 
 const MS: i64 = 1_000_000;
@@ -199,13 +200,13 @@ fn rows() -> Vec<Row> {
         row(name, target, (HOUR, 30.0), scenario, limits)
     };
     let three = |(path, latency)| Scenario {
-        sound: Sound::Pilot,
+        sound: Sound::Pilot(LOW),
         receivers: receivers(&[100.0, -200.0, 20.0], path, latency),
         ..base()
     };
     let after = |name, event, target, back| Row {
         event,
-        ..row(name, target, (600.0, 50.0), three(wired), Limits { back, ..LIMITS })
+        ..row(name, target, (240.0, 50.0), three(wired), Limits { back, ..LIMITS })
     };
     const BACK: &str = "T3: back below 100 us within 2 s, no click";
     let mut trimmed = three(wired);
@@ -218,8 +219,10 @@ fn rows() -> Vec<Row> {
     mixed.receivers[4].card_rate = 48_000;
     let mut late = three(wired);
     (late.receivers[2].latency, late.receivers[2].away) = (60 * MS, vec![(0.0, 12.0)]);
-    let mut beyond = late.clone();
-    (beyond.delay, beyond.receivers[2].latency) = (Some(Policy::Auto(50_000)), 90 * MS);
+    let far = LinkSpec { delay: 70 * MS, ..wired.0 };
+    let mut beyond = three(wired);
+    beyond.delay = Some(Policy::Auto(50_000));
+    beyond.receivers[2] = beyond.receivers[2].over(far);
     vec![
         Row {
             check: honest,
@@ -248,7 +251,7 @@ fn rows() -> Vec<Row> {
             ..row(
                 "a receiver restarts, stalls",
                 BACK,
-                (600.0, 50.0),
+                (240.0, 50.0),
                 three(rough),
                 Limits { back: 2.0, ..LIMITS },
             )
@@ -258,7 +261,7 @@ fn rows() -> Vec<Row> {
             ..row(
                 "outage of 500 ms, stalls",
                 BACK,
-                (600.0, 50.0),
+                (240.0, 50.0),
                 three(rough),
                 Limits { back: 2.0, ..LIMITS },
             )
@@ -266,9 +269,16 @@ fn rows() -> Vec<Row> {
         row(
             "PCM, Opus, a card of 48 kHz",
             "in sync, whatever the codec",
-            (600.0, 30.0),
-            mixed,
+            (240.0, 30.0),
+            Scenario { sound: Sound::Pilot(HIGH), ..mixed.clone() },
             Limits { p50: 20.0, p99: 50.0, max: 200.0, ..LIMITS },
+        ),
+        row(
+            "the same, no cycle off",
+            "in sync, whatever the codec",
+            (60.0, 30.0),
+            mixed,
+            Limits { max: 200.0, ..LIMITS },
         ),
         Row {
             together: 2,
@@ -330,7 +340,12 @@ struct Result {
     /// The longest way back after an event, in seconds.
     back: f64,
     clicks: usize,
-    outcomes: Vec<Outcome>,
+    concealed: u64,
+    placed: u64,
+    /// The first receiver's, in milliseconds.
+    latency: f64,
+    /// What the row's own check says.
+    complaint: String,
 }
 
 fn run_row(row: &Row, seconds: f64, seed: u64) -> Result {
@@ -348,8 +363,16 @@ fn run_row(row: &Row, seconds: f64, seed: u64) -> Result {
         let until = apart.partition_point(|(look, _)| *look < at + EVERY);
         sync::time_to_sync(&apart[..until], *event, IN_SYNC)
     });
-    let clicks = outcomes.iter().map(|outcome| outcome.clicks.len()).sum();
-    Result { errors: sync::sorted(&apart), back: back.fold(0.0, f64::max), clicks, outcomes }
+    let sum = |count: fn(&Outcome) -> u64| outcomes.iter().map(count).sum::<u64>();
+    Result {
+        errors: sync::sorted(&apart),
+        back: back.fold(0.0, f64::max),
+        clicks: outcomes.iter().map(|outcome| outcome.clicks.len()).sum(),
+        concealed: sum(|outcome| outcome.counters.concealed_frames.get()),
+        placed: sum(|outcome| outcome.counters.realigned.get()),
+        latency: quantile(&outcomes[0].latencies(), 0.5),
+        complaint: (row.check)(&outcomes),
+    }
 }
 
 fn quantile(sorted: &[f64], share: f64) -> f64 {
@@ -357,7 +380,10 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// The results of one row over all seeds, and what is wrong with them.
-fn measure(row: &Row, seconds: f64) -> (String, Vec<String>) {
+fn measure(row: &Row, quick: bool) -> (String, Vec<String>) {
+    let seconds = if quick { row.seconds.1 } else { row.seconds.0 };
+    // The clocks of a short run are one draw of their errors, not the many that the quantiles are of.
+    let allowance = if quick { 2.0 } else { 1.0 };
     let runs: Vec<Result> = SEEDS.map(|seed| run_row(row, seconds, seed)).collect();
     let mut complaints = Vec::new();
     let mut note = |seed: usize, bad: bool, text: String| {
@@ -370,13 +396,12 @@ fn measure(row: &Row, seconds: f64) -> (String, Vec<String>) {
         let shares = [(0.5, limits.p50), (0.95, limits.p95), (0.99, limits.p99), (1.0, limits.max)];
         for (share, limit) in shares {
             let found = quantile(&run.errors, share);
-            let bad = found > limit || found.is_nan();
+            let bad = found > limit * allowance || found.is_nan();
             note(seed, bad, format!("{found:.1} us apart at {:.0} %", share * 100.0));
         }
         note(seed, run.back > limits.back, format!("back after {:.2} s", run.back));
         note(seed, run.clicks > 0, format!("{} clicks", run.clicks));
-        let text = (row.check)(&run.outcomes);
-        note(seed, !text.is_empty(), text);
+        note(seed, !run.complaint.is_empty(), run.complaint.clone());
     }
     let mut all: Vec<f64> = runs.iter().flat_map(|run| &run.errors).copied().collect();
     all.sort_by(f64::total_cmp);
@@ -385,17 +410,14 @@ fn measure(row: &Row, seconds: f64) -> (String, Vec<String>) {
         Event::None => "-".to_string(),
         _ => format!("{:.2}", runs.iter().map(|run| run.back).fold(0.0, f64::max)),
     };
-    let outcomes = || runs.iter().flat_map(|run| &run.outcomes);
-    let concealed: u64 = outcomes().map(|outcome| outcome.counters.concealed_frames.get()).sum();
-    let placed: u64 = outcomes().map(|outcome| outcome.counters.realigned.get()).sum();
-    let mut latencies: Vec<f64> = outcomes().flat_map(Outcome::latencies).collect();
-    latencies.sort_by(f64::total_cmp);
+    let sum = |count: fn(&Result) -> u64| runs.iter().map(count).sum::<u64>();
+    let (concealed, placed) = (sum(|run| run.concealed), sum(|run| run.placed));
+    let latency = runs.iter().map(|run| run.latency).sum::<f64>() / runs.len() as f64;
     let mut line = String::new();
     let _ = write!(
         line,
-        "{:<34} {p50:>8.1} {p95:>8.1} {p99:>8.1} {max:>9.1} {back:>7} {:>8.2} {:>6} {concealed:>9} {placed:>6}  {}",
+        "{:<34} {p50:>8.1} {p95:>8.1} {p99:>8.1} {max:>9.1} {back:>7} {latency:>8.2} {:>6} {concealed:>9} {placed:>6}  {}",
         row.name,
-        quantile(&latencies, 0.5),
         runs.iter().map(|run| run.clicks).sum::<usize>(),
         if complaints.is_empty() { "met" } else { "MISSED" },
     );
@@ -411,7 +433,7 @@ fn table(quick: bool) -> (String, Vec<String>) {
     let mut complaints = Vec::new();
     let only = std::env::var("SYNC_ROW").unwrap_or_default();
     for row in rows().into_iter().filter(|row| row.name.contains(&only)) {
-        let (line, missed) = measure(&row, if quick { row.seconds.1 } else { row.seconds.0 });
+        let (line, missed) = measure(&row, quick);
         println!("{line}");
         text += &(line + "\n");
         complaints.extend(missed);

@@ -3,6 +3,8 @@
 //!
 //! A recording of a virtual card begins at a whole second of the wall clock, and the tone that is captured at a whole
 //! hundredth; so each recording tells by itself when it plays what.
+//!
+//! `SYNC_SECONDS=600 SYNC_STARTS=20` makes it long.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -10,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tests::pilot::{Phase, Pilot, nearest};
+use serde_json::Value;
+use tests::pilot::{LOW, Phase, Pilot, nearest};
 use tests::program::{self, Program, skip};
 use tests::sound::Sound;
 
@@ -43,9 +46,20 @@ impl Recorded {
             std::thread::sleep(Duration::from_millis(10));
         }
         let started = os::clock::unix_nanos();
-        let card = format!("virtual:ppm={ppm},jitter=0.2,file={}", file.display());
+        let card = format!("virtual:ppm={ppm},jitter=0.2,blur=0.05,file={}", file.display());
         let listen = format!("127.0.0.1:{port}");
-        let arguments = ["--listen", &listen, "--playback", &card, "--channels", "1", "--latency", "40ms"];
+        let arguments = [
+            "--listen",
+            &listen,
+            "--playback",
+            &card,
+            "--channels",
+            "1",
+            "--latency",
+            "40ms",
+            "--status-interval",
+            "1s",
+        ];
         let mut program = Program::start("receiver", &arguments);
         let listening = program.wait_for("listening");
         let second = |time: i64| time / SECOND;
@@ -58,18 +72,30 @@ impl Recorded {
         Self { program, address: address.expect("it says its address"), file, ppm, started }
     }
 
-    /// Ends it. Returns the phases that it played, by the wall clock.
-    fn phases(self) -> Vec<Phase> {
-        assert!(self.program.interrupt().status.success());
-        let mut pilot = Pilot::new(AMPLITUDE, RATE);
+    /// Ends it. Returns the phases that it played, by the wall clock, and what it showed last.
+    fn end(self) -> (Vec<Phase>, Value) {
+        let ended = self.program.interrupt();
+        assert!(ended.status.success());
+        let mut pilot = Pilot::new(LOW, AMPLITUDE, RATE);
         let frame = 1e9 / (f64::from(RATE) * (1.0 + self.ppm * 1e-6));
         let begin = since_today(self.started / SECOND * SECOND);
         let samples = Sound::read(&self.file).samples.into_iter().enumerate();
         let phases = samples.filter_map(|(n, sample)| {
             pilot.push(f32::from(sample) / 32_768.0, begin + n as f64 * frame, frame)
         });
-        phases.collect()
+        (phases.collect(), ended.last("status").clone())
     }
+}
+
+/// By how many microseconds a receiver shows its latency and its playout error wrong, at the end. The tone began at a whole
+/// hundredth of a second, which is its cycle.
+fn shown_wrong(phases: &[Phase], status: &Value) -> (f64, f64) {
+    let number = |key: &str| status[key].as_f64().unwrap_or(f64::NAN);
+    let (latency, delay) = (number("latency_ms") * 1e3, number("group_delay_ms") * 1e3);
+    let measured =
+        phases.iter().rev().take(50).map(|phase| nearest(phase.at - phase.since, delay * 1e3, LOW) / 1e3);
+    let measured = measured.sum::<f64>() / phases.len().min(50) as f64;
+    (latency - measured, number("playout_error_us") - (measured - delay))
 }
 
 /// Of all nanoseconds since 1970, as many as are told apart.
@@ -112,7 +138,7 @@ fn apart(first: &[Phase], second: &[Phase]) -> Vec<(f64, f64)> {
         while later.next_if(|other| other.at < phase.at - 10e6).is_some() {}
         let other = later.peek().filter(|other| other.at < phase.at + 10e6)?;
         let delay = |phase: &Phase| phase.at - phase.since;
-        Some((phase.at, nearest(delay(other) - delay(phase), 0.0) / 1e3))
+        Some((phase.at, nearest(delay(other) - delay(phase), 0.0, LOW) / 1e3))
     });
     apart.collect()
 }
@@ -153,21 +179,26 @@ fn two_receivers_play_together() {
     let stalls = Stalls::watch();
     std::thread::sleep(Duration::from_secs(seconds()));
     let stalls = stalls.end();
-    let [first, second] = receivers.map(Recorded::phases);
+    let [first, second] = receivers.map(Recorded::end);
     drop(sender);
-    let looks = apart(&first, &second).into_iter().filter(|(at, _)| *at > begin);
+    let looks = apart(&first.0, &second.0).into_iter().filter(|(at, _)| *at > begin);
     let mut errors: Vec<f64> = looks.map(|(_, error)| error.abs()).collect();
     errors.sort_by(f64::total_cmp);
     let [p50, p95, p99, max] = [0.5, 0.95, 0.99, 1.0].map(|share| quantile(&errors, share));
+    let shown = [&first, &second].map(|(phases, status)| shown_wrong(phases, status));
     println!(
-        "{} looks: {p50:.1} us apart at 50 %, {p95:.1} at 95 %, {p99:.1} at 99 %, {max:.1} at most; {stalls} stalls",
+        "{} looks: {p50:.1} us apart at 50 %, {p95:.1} at 95 %, {p99:.1} at 99 %, {max:.1} at most; {stalls} stalls; \
+         latency and playout error shown wrong by {shown:.1?} us",
         errors.len()
     );
-    if stalls > 0 {
+    let enough = errors.len() as u64 > 40 * seconds();
+    let honest = shown.iter().all(|(latency, error)| latency.abs() <= 200.0 && error.abs() <= 50.0);
+    if stalls > 0 && !(enough && honest && p50 <= 25.0 && p95 <= 100.0) {
         return skip(&format!("the machine stalled {stalls} times"));
     }
-    assert!(errors.len() as u64 > 40 * seconds(), "heard whole only {} times", errors.len());
+    assert!(enough, "heard whole only {} times", errors.len());
     assert!(p50 <= 25.0 && p95 <= 100.0);
+    assert!(honest, "{:#}", first.1);
 }
 
 #[test]
@@ -182,20 +213,20 @@ fn a_receiver_is_in_sync_a_second_after_it_starts() {
         let stalls = Stalls::watch();
         let begins = start(&format!("{n}.wav"), port.port());
         std::thread::sleep(Duration::from_millis(1500));
-        (begins.started, begins.phases(), stalls.end())
+        (begins.started, begins.end().0, stalls.end())
     });
     let began: Vec<_> = began.collect();
-    let steady = steady.phases();
+    let (steady, _) = steady.end();
     drop(sender);
     for (started, phases, stalls) in began {
         let looks = apart(&phases, &steady);
         let out = looks.iter().rposition(|(_, error)| error.abs() >= IN_SYNC).map_or(0, |last| last + 1);
         let taken = looks.get(out).map_or(f64::INFINITY, |(at, _)| (at - since_today(started)) / 1e9);
         println!("in sync after {taken:.2} s; {stalls} stalls");
-        if stalls > 0 {
-            skip("the machine stalled");
+        if stalls > 0 && taken > 1.0 {
+            skip(&format!("the machine stalled {stalls} times"));
         } else {
-            assert!(taken < 1.0, "{looks:.0?}");
+            assert!(taken <= 1.0, "{looks:.0?}");
         }
     }
 }

@@ -19,7 +19,7 @@ const POINTS: usize = 64;
 /// Exchanges from which on the clock is believed.
 const ENOUGH: usize = 4;
 /// What is known of two clocks' rates before their exchanges say better.
-const ANY: Assumed = Assumed { gain: 0.0, deviation: 100e-6 };
+const ANY: Assumed = Assumed { gain: 0.0, deviation: 60e-6 };
 /// Exchanges over this time, in nanoseconds, tell the gain...
 const LONG: i64 = 12_000_000_000;
 /// ...about so well.
@@ -110,7 +110,7 @@ impl PeerClock {
         }
         let pause = match self.contradictions {
             0 if self.unanswered >= UNANSWERED => PATIENT,
-            0 => (self.covered() / 8).clamp(QUICK, CALM),
+            0 => (self.covered() / 16).clamp(QUICK, CALM),
             _ => QUICK,
         };
         self.next_question = now.plus(pause + self.spread(pause / 4));

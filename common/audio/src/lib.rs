@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod align;
 pub mod conceal;
 pub mod counters;
 pub mod depth;
@@ -22,6 +23,7 @@ pub mod repair;
 pub mod resample;
 pub mod secure;
 pub mod send;
+pub mod signal;
 pub mod tracker;
 
 mod detect;

@@ -2,7 +2,9 @@
 //!
 //! Clients that hear the same thing share one [`Encoding`]: their packets are built once and sent to each. The
 //! control thread builds a new [`Routing`] when the list changes; the send thread swaps it in between two blocks, and
-//! encodings that stay keep their sequence numbers and half-filled packets.
+//! encodings that stay keep their sequence numbers and half-filled packets. What a client hears is crossfaded over 5 ms
+//! where it changes. One that is to hear something else than those it shared with branches off: it gets an encoding of
+//! its own, which begins with all that theirs holds, so that nobody's numbers, times and packets show the change.
 //!
 //! RTP times count frames of the encoding's own clock from one random origin: the captured rate for PCM, 48 kHz for
 //! Opus. They say when what a packet decodes to was captured. For Opus this takes into account both how long the
@@ -116,6 +118,8 @@ pub struct SendPipeline {
     now: Mono,
     reports_due: Mono,
     encoding_cursor: usize,
+    /// Packets of streams that a new routing has ended may be left: they go before what is said of the streams that follow.
+    ending: bool,
     /// A packet of parity in `spare`: its encoding, kind, length, and the client that is next to get it.
     parity: Option<(usize, Spec, usize, usize)>,
     spare: Vec<u8>,
@@ -149,6 +153,7 @@ impl SendPipeline {
             now: Mono(0),
             reports_due: Mono(i64::MIN),
             encoding_cursor: 0,
+            ending: false,
             parity: None,
             spare: vec![0; LARGEST_REPAIR],
             goodbye_cursor: None,
@@ -168,9 +173,11 @@ impl SendPipeline {
     /// Puts a new routing in force and returns the old one, to be freed by a thread that may. Poll until empty
     /// before and after.
     pub fn replace(&mut self, mut routing: Box<Routing>) -> Box<Routing> {
-        routing.inherit(&mut self.routing);
+        routing.inherit(&mut self.routing, &self.shape);
         self.reports_due = Mono(i64::MIN);
         self.tick_due = Mono(if routing.groups.is_empty() { i64::MAX } else { i64::MIN });
+        self.encoding_cursor = 0;
+        self.ending = routing.encodings.iter().any(|encoding| !encoding.state.ready.is_empty());
         std::mem::replace(&mut self.routing, routing)
     }
 
@@ -285,8 +292,8 @@ impl SendPipeline {
         self.goodbye_cursor = Some((0, 0));
     }
 
-    /// The next datagram: answers, goodbyes to clients that left, reports that are due, media, and at the end the last
-    /// goodbyes.
+    /// The next datagram: answers, goodbyes to clients that left, last packets of streams that end with a new routing, reports
+    /// that are due, media, and at the end the last goodbyes.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
         loop {
             let (bytes, to) = match self.next_datagram()? {
@@ -315,6 +322,12 @@ impl SendPipeline {
         }
         if let Some((encoding, client)) = self.after_greeting.take() {
             return Some(self.next_control(encoding, client));
+        }
+        if self.ending {
+            if let Some(index) = self.next_media() {
+                return Some(Next::Media(index));
+            }
+            self.ending = false;
         }
         if self.now >= self.reports_due {
             if let Some((encoding, client)) = self.next_report() {
@@ -370,6 +383,10 @@ impl SendPipeline {
             return false;
         }
         let State { numbers, ready, .. } = &mut encoding.state;
+        // The last of a stream that goes on for others has a number that is theirs.
+        if ready.get(8..12) != Some(&encoding.ssrc.to_be_bytes()[..]) {
+            return false;
+        }
         let length = ready.len();
         ready.resize(length + srtp::OVERHEAD, 0);
         numbers.seal(Part::Media, me.session(), ready, length).is_some()

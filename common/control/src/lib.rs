@@ -10,4 +10,5 @@ pub mod delay;
 pub mod display;
 pub mod key;
 pub mod list;
+pub mod signal;
 pub mod signals;

@@ -100,7 +100,9 @@ impl CardPlayer {
         let mut chunk = [0.0; CHUNK];
         while let Some(due) = live(|| self.pace.next_chunk(self.ring.len(), pipeline.latency())) {
             outcome.lead = outcome.lead.max(due.at.since(now) + frames_to_nanos(96, RATE));
-            live(|| pipeline.pull_device(now, due, &mut chunk));
+            if !live(|| pipeline.pull_device(now, due, &mut chunk)) {
+                break;
+            }
             self.ring.extend(chunk);
             self.pace.pushed(CHUNK);
         }
@@ -121,11 +123,12 @@ impl CardPlayer {
             missing: (self.period - given) as u32,
             at: local_stamp(clock, period),
         };
+        let now = clock.local(period.callback);
         self.taken += given as u64;
         let silence = std::iter::repeat_n(0.0, self.period - given);
         let samples: Vec<f32> = self.ring.drain(..given).chain(silence).collect();
         live(|| {
-            if self.pace.note(stamp) {
+            if self.pace.note(stamp, now) {
                 pipeline.realign();
             }
         });

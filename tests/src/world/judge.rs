@@ -5,7 +5,7 @@ use proto::units::Mono;
 use super::RATE;
 use super::outcome::{Heard, Outcome};
 use super::scenario::{PILOT_AMPLITUDE, Sound};
-use crate::pilot::{CYCLE, Pilot, nearest};
+use crate::pilot::{LOW, Pilot, nearest};
 
 /// What a card plays in one period.
 pub(super) struct Played<'a> {
@@ -32,7 +32,9 @@ pub(super) struct Judge {
 impl Judge {
     /// Of a card of `rate` frames a second; frame 0 was captured at time 0.
     pub(super) fn new(sound: Sound, settle: Mono, captured_ns: f64, rate: u32) -> Self {
-        Self { sound, settle, captured_ns, last: 0.0, pilot: Pilot::new(PILOT_AMPLITUDE, rate) }
+        let hertz = if let Sound::Pilot(hertz) = sound { hertz } else { LOW };
+        let pilot = Pilot::new(hertz, PILOT_AMPLITUDE, rate);
+        Self { sound, settle, captured_ns, last: 0.0, pilot }
     }
 
     /// The card has lost time, or begins: what comes next does not follow on what was.
@@ -48,7 +50,7 @@ impl Judge {
         match self.sound {
             Sound::Ramp => self.judge_ramp(played, outcome),
             Sound::Tone(_) => outcome.played.extend(played.samples),
-            Sound::Pilot => self.judge_pilot(played, outcome),
+            Sound::Pilot(hertz) => self.judge_pilot(played, hertz, outcome),
         }
     }
 
@@ -77,7 +79,7 @@ impl Judge {
         }
     }
 
-    fn judge_pilot(&mut self, played: &Played<'_>, outcome: &mut Outcome) {
+    fn judge_pilot(&mut self, played: &Played<'_>, hertz: f64, outcome: &mut Outcome) {
         // By the sender's card, a cycle lasts other than by true time.
         let stretch = self.captured_ns * f64::from(RATE) / 1e9;
         for (index, &sample) in played.samples.iter().enumerate() {
@@ -86,8 +88,8 @@ impl Judge {
                 outcome.clicks.push(at / 1e9);
             }
             if let Some(phase) = self.pilot.push(sample, at, played.frame_ns) {
-                let captured = phase.at / stretch - phase.since;
-                let latency = nearest(captured.rem_euclid(CYCLE), played.shown / stretch) * stretch;
+                let cycles = (phase.at / stretch - phase.since).rem_euclid(1e9 / hertz);
+                let latency = nearest(cycles, played.shown / stretch, hertz) * stretch;
                 outcome.heard.push(Heard { at: phase.at / 1e9, latency });
             }
         }

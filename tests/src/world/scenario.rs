@@ -9,7 +9,6 @@ use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec};
 
 use super::RATE;
-use crate::pilot::PILOT;
 
 /// Amplitude of a tone: 1 dB below full scale.
 pub const AMPLITUDE: f64 = 0.891_250_938;
@@ -23,8 +22,8 @@ pub enum Sound {
     Ramp,
     /// A sine of so many hertz by the sender's card, of which what is played is kept.
     Tone(f64),
-    /// A [pilot](crate::pilot) by the sender's card.
-    Pilot,
+    /// A [pilot](crate::pilot) of so many hertz by the sender's card.
+    Pilot(f64),
 }
 
 impl Sound {
@@ -33,7 +32,7 @@ impl Sound {
         match self {
             Self::Ramp => proto::pcm::sample(frame as i16),
             Self::Tone(hertz) => (AMPLITUDE * sine(hertz)) as f32,
-            Self::Pilot => (PILOT_AMPLITUDE * sine(PILOT)) as f32,
+            Self::Pilot(hertz) => (PILOT_AMPLITUDE * sine(hertz)) as f32,
         }
     }
 }

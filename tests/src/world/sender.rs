@@ -164,6 +164,7 @@ impl Sender {
                 codec,
                 map: "0".parse().expect("a map"),
                 factor: 1.0,
+                test: None,
                 frames: self.frames,
                 mtu: 1200,
             };

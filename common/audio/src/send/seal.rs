@@ -48,6 +48,11 @@ impl Numbers {
         session.seal(buffer, length, index)
     }
 
+    /// None are left: for what has the SSRC of an encoding that goes on elsewhere. Who encrypts gives it another.
+    pub(super) fn spent() -> Self {
+        Self([MAX_INDEX; STREAMS])
+    }
+
     /// As greetings have them. Before its first packet a medium begins with `first`.
     fn announced(&self, ssrc: u32, first: Sequence) -> [Option<Next>; STREAMS] {
         let media = if self.0[0] == 0 { u64::from(first.0) } else { self.0[0] };
