@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use audio::depth::Reason;
-use audio::secure::Secrecy;
 use audio::receive::{End, Event, Incoming, Latency, StreamInfo, Sync};
+use audio::secure::Secrecy;
 use control::cli::Outcome;
 use control::display::Display;
 use control::signals::Signals;

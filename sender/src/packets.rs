@@ -61,7 +61,15 @@ impl Packets {
         let mtu = if secured { mtu - srtp::OVERHEAD as u16 } else { mtu };
         let repair = settings.repair.as_deref().unwrap_or("auto").parse();
         let repair = repair.map_err(|error| format!("--repair: {error}"))?;
-        Ok(Self { wire, codec, opus: opus_defaults(settings)?, frames: settings.frames, mtu, repair, secured })
+        Ok(Self {
+            wire,
+            codec,
+            opus: opus_defaults(settings)?,
+            frames: settings.frames,
+            mtu,
+            repair,
+            secured,
+        })
     }
 
     /// Whether everything is encrypted.

@@ -334,7 +334,8 @@ fn what_is_encrypted_arrives_sample_by_sample_once_the_ends_know_each_other() {
     let (source, take, key) =
         (folder.path().join("a.wav"), folder.path().join("b.wav"), key(folder.path(), "sound.key"));
     sound.write(&source);
-    let record = ["--playback", take.to_str().unwrap(), "--exit-after-stream", "--key", &key, "--from", "127.0.0.1"];
+    let record =
+        ["--playback", take.to_str().unwrap(), "--exit-after-stream", "--key", &key, "--from", "127.0.0.1"];
     let (receiver, address) = Program::receiver(&record);
     let client = format!("a={address}/0,1");
     let arguments = ["--capture", source.to_str().unwrap(), "--client", &client, "--key", &key];

@@ -263,7 +263,8 @@ fn encrypted_sender(folder: &Path, key: &Path, port: u16) -> Program {
     let client = format!("x=127.0.0.1:{port}/0,1");
     let capture = format!("tone:{PITCH}");
     let (folder, key) = (folder.to_str().unwrap(), key.to_str().unwrap());
-    let arguments = ["--capture", &capture, "--channels", "2", "--client", &client, "--sdp", folder, "--key", key];
+    let arguments =
+        ["--capture", &capture, "--channels", "2", "--client", &client, "--sdp", folder, "--key", key];
     Program::start("sender", &arguments)
 }
 
@@ -273,5 +274,8 @@ fn hex(base64: &str) -> String {
     let digits = base64.bytes().filter_map(|digit| alphabet.iter().position(|known| *known == digit));
     let bits: String = digits.map(|digit| format!("{digit:06b}")).collect();
     let octets = bits.as_bytes().chunks_exact(8);
-    octets.map(|octet| octet.iter().fold(0u8, |sum, bit| sum << 1 | (bit - b'0'))).map(|o| format!("{o:02x}")).collect()
+    octets
+        .map(|octet| octet.iter().fold(0u8, |sum, bit| sum << 1 | (bit - b'0')))
+        .map(|o| format!("{o:02x}"))
+        .collect()
 }

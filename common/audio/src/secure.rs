@@ -7,8 +7,8 @@
 
 use proto::rtcp::Builder;
 use proto::srtp::{
-    self, Control, Direction, FileKey, Greeting, Id, MAX_CONTROL_INDEX, Next, STREAMS, Session, Signed, Suite,
-    Window,
+    self, Control, Direction, FileKey, Greeting, Id, MAX_CONTROL_INDEX, Next, STREAMS, Session, Signed,
+    Suite, Window,
 };
 use proto::units::Mono;
 use proto::{Reject, rtcp};
@@ -30,8 +30,7 @@ pub enum Secrecy {
 }
 
 impl Secrecy {
-    const ALL: [Self; 5] =
-        [Self::Unknown, Self::Encrypted, Self::WrongKey, Self::OnlyHere, Self::OnlyThere];
+    const ALL: [Self; 5] = [Self::Unknown, Self::Encrypted, Self::WrongKey, Self::OnlyHere, Self::OnlyThere];
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {
@@ -46,7 +45,11 @@ impl Secrecy {
 
     /// A few words for people.
     pub fn describe(self) -> &'static str {
-        self.remedy().unwrap_or(if self == Self::Encrypted { "encrypted and authentic" } else { "not heard yet" })
+        self.remedy().unwrap_or(if self == Self::Encrypted {
+            "encrypted and authentic"
+        } else {
+            "not heard yet"
+        })
     }
 
     /// What is to be done about it; `None` where nothing is.
@@ -95,7 +98,8 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new(secret: Secret, direction: Direction, cname: String) -> Self {
-        let session = Session::new(&secret.key.master(Suite::default(), secret.id, direction, cname.as_bytes()));
+        let session =
+            Session::new(&secret.key.master(Suite::default(), secret.id, direction, cname.as_bytes()));
         Self { secret, direction, cname, session, next: 0 }
     }
 
@@ -166,14 +170,18 @@ impl Identity {
     }
 
     /// The other end, if a datagram with its greeting is authentic. The datagram is used up.
-    pub(crate) fn meet(&self, greeting: &Greeting, cname: &[u8], datagram: &mut [u8]) -> Result<Peer, Reject> {
+    pub(crate) fn meet(
+        &self,
+        greeting: &Greeting,
+        cname: &[u8],
+        datagram: &mut [u8],
+    ) -> Result<Peer, Reject> {
         let direction = match self.direction {
             Direction::FromSender => Direction::FromReceiver,
             Direction::FromReceiver => Direction::FromSender,
         };
         let Control { index, .. } = Control::of(datagram).ok_or(Reject::Truncated)?;
-        let session =
-            Session::new(&self.secret.key.master(Suite::default(), greeting.id, direction, cname));
+        let session = Session::new(&self.secret.key.master(Suite::default(), greeting.id, direction, cname));
         session.open_control(datagram)?;
         Ok(Peer { id: greeting.id, session, control: Window::new(u64::from(index) + 1) })
     }

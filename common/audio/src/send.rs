@@ -31,9 +31,9 @@ mod seal;
 use std::net::SocketAddr;
 
 use proto::announce::{self, Announcement, Companion};
+use proto::srtp::{self, Direction};
 use proto::timing::{Delay, Timing};
 use proto::units::{self, Mono, Ntp, Position, RtpTime};
-use proto::srtp::{self, Direction};
 use proto::{payload_type, rtcp, rtp, timing};
 
 use crate::repair::advance::Spec;
@@ -44,8 +44,8 @@ pub use group::{Group, GroupId, Policy};
 pub use repair::{Advance, Repair};
 pub use routing::{Departure, Routing};
 
-use line::Line;
 use encoding::State;
+use line::Line;
 use repair::{Keeper, ROOM, parity_ssrc, retransmission_ssrc};
 use seal::{Opened, Part};
 
@@ -239,7 +239,9 @@ impl SendPipeline {
     /// Takes a datagram that a client sent back. Anything that is not a client's report is ignored.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         let arrival = self.ntp(at);
-        let Some(opened) = self.opened.get_mut(..datagram.len()).filter(|_| rtp::is_rtcp(datagram)) else { return };
+        let Some(opened) = self.opened.get_mut(..datagram.len()).filter(|_| rtp::is_rtcp(datagram)) else {
+            return;
+        };
         opened.copy_from_slice(datagram);
         let rate = self.shape.rate;
         for encoding in &mut self.routing.encodings {
@@ -405,7 +407,8 @@ impl SendPipeline {
         }
         for encoding in &mut self.routing.encodings {
             let Some(client) = encoding.clients.iter_mut().find(|c| c.member.is_waiting()) else { continue };
-            let length = client.member.answer(self.now, encoding.ssrc, &mut self.control[..rtcp::MAX_COMPOUND])?;
+            let length =
+                client.member.answer(self.now, encoding.ssrc, &mut self.control[..rtcp::MAX_COMPOUND])?;
             return Some((client.address, length));
         }
         self.asked = false;

@@ -88,7 +88,8 @@ pub fn stream_name(id: Id, cname: &str) -> String {
 /// One line: `stream` is not what a sender says of itself.
 pub fn crypto_line(key: &FileKey, stream: &str) -> Result<String, String> {
     let named = stream.split_once('-').and_then(|(digits, cname)| Some((unhex(digits)?, cname)));
-    let (id, cname) = named.ok_or_else(|| format!("`{stream}` is no stream; a sender with --key prints its own"))?;
+    let (id, cname) =
+        named.ok_or_else(|| format!("`{stream}` is no stream; a sender with --key prints its own"))?;
     let master = key.master(Suite::Aes128, Id(id), Direction::FromSender, cname.as_bytes());
     let (octets, length) = master.inline();
     Ok(format!("a=crypto:1 AEAD_AES_128_GCM inline:{}", base64(&octets[..length])))
@@ -113,7 +114,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 fn base64(octets: &[u8]) -> String {
     let mut text = String::new();
     for group in octets.chunks(3) {
-        let bits = group.iter().fold(0u32, |bits, octet| bits << 8 | u32::from(*octet)) << (8 * (3 - group.len()));
+        let bits =
+            group.iter().fold(0u32, |bits, octet| bits << 8 | u32::from(*octet)) << (8 * (3 - group.len()));
         for place in 0..4 {
             let digit = ALPHABET[(bits >> (18 - 6 * place)) as usize & 63];
             text.push(if place <= group.len() { char::from(digit) } else { '=' });

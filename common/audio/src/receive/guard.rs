@@ -91,12 +91,7 @@ impl Guard {
     ///
     /// # Errors
     /// Why it is not let in.
-    pub(super) fn open(
-        &mut self,
-        at: Mono,
-        from: SocketAddr,
-        datagram: &mut [u8],
-    ) -> Result<Entry, Reject> {
+    pub(super) fn open(&mut self, at: Mono, from: SocketAddr, datagram: &mut [u8]) -> Result<Entry, Reject> {
         let plain = is_plain(datagram);
         let greeting = secure::find_greeting(datagram);
         let opened = match (&greeting, &mut self.sender) {

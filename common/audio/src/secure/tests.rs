@@ -13,7 +13,8 @@ use crate::counters::{ClientCounters, ReceiveCounters};
 use crate::receive::{Config, Event, Output, ReceivePipeline};
 use crate::repair::advance::Spec;
 use crate::send::{
-    Advance, Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Routing, SendPipeline, Wire,
+    Advance, Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Routing, SendPipeline,
+    Wire,
 };
 
 const RATE: u32 = 44_100;
@@ -71,6 +72,7 @@ impl Sender {
                 codec: Codec::Pcm16,
                 map: map.parse().unwrap(),
                 factor: 1.0,
+                test: None,
                 frames: self.frames as u16,
                 mtu: 1200,
             };
@@ -227,7 +229,10 @@ fn what_is_encrypted_arrives_as_it_was_captured() {
 #[test]
 fn losses_are_repaired_and_clients_share_what_is_sealed() {
     let mut sender = Sender::new(Some(secret(1, 1)), Mono(0), 4, (RATE, FRAMES));
-    sender.route(&[(1, "0"), (2, "1")], Repair { requests: true, advance: Advance::Fixed(Spec::new(4, 2, 1).unwrap()) });
+    sender.route(
+        &[(1, "0"), (2, "1")],
+        Repair { requests: true, advance: Advance::Fixed(Spec::new(4, 2, 1).unwrap()) },
+    );
     let mut receivers: Vec<_> = (0..4).map(|n| Receiver::new(n, Some(secret(1, 10 + n)))).collect();
     let mut count = 0;
     let lose = |datagram: &[u8]| {
@@ -467,6 +472,43 @@ fn no_nonce_repeats_whatever_happens() {
         now = sender.now().plus(2_000 * MS);
     }
     assert!(nonces.seen.len() > 30_000, "{}", nonces.seen.len());
+}
+
+#[test]
+fn two_streams_of_one_ssrc_are_never_both_sealed() {
+    let mut sender = Sender::new(Some(secret(1, 1)), Mono(0), 2, (RATE, FRAMES));
+    let spec = |factor| EncodingSpec {
+        wire: Wire::Rtp,
+        codec: Codec::Pcm16,
+        map: "0".parse().unwrap(),
+        factor,
+        test: None,
+        frames: FRAMES,
+        mtu: 1200,
+    };
+    let client = |n: u8| vec![Client::new(format!("{n}"), client_at(n), Arc::default())];
+    let both = [client(0), client(1)].into_iter().flatten().collect();
+    let encoding = |id, ssrc, clients| {
+        Encoding::new(EncodingId(id), spec(id as f32 / 10.0), RATE, ssrc, Sequence(9), clients)
+    };
+    sender.pipeline.replace(Box::new(Routing::new(vec![encoding(1, 5, both)], Vec::new())));
+    let mut nonces = Nonces::default();
+    let mut step = |sender: &mut Sender| {
+        let mut noted = HashSet::new();
+        let sent = sender.step();
+        sent.iter().filter(|(_, d)| noted.insert(d.clone())).for_each(|(_, d)| nonces.note(1, d));
+        sent.iter().filter(|(to, d)| *to == client_at(1) && !rtp::is_rtcp(d)).count()
+    };
+    assert_eq!((0..50).map(|_| step(&mut sender)).sum::<usize>(), 50);
+    // Half a packet waits when one client branches off, first as nobody should who encrypts, then with an SSRC of its own.
+    for (id, ssrc, sent) in [(2, 5, 0), (3, 6, 50)] {
+        let branch = encoding(id, ssrc, client(1)).after(EncodingId(id - 1), &spec(0.1));
+        let routing = Routing::new(vec![encoding(1, 5, client(0)), branch], Vec::new());
+        sender.pipeline.handle_block(Position(sender.frame), sender.now(), &[0.1; 2 * 60]);
+        sender.frame += 60;
+        sender.pipeline.replace(Box::new(routing));
+        assert_eq!((0..50).map(|_| step(&mut sender)).sum::<usize>(), sent);
+    }
 }
 
 #[test]

@@ -8,9 +8,9 @@
 //! | 4 | the highest index of SRTCP that it has heard from that one |
 //! | 12 each, at most 3 | a stream: SSRC (32 bits), index of its next packet (64) |
 
+use super::MAX_INDEX;
 use super::cipher::Control;
 use super::kdf::Id;
-use super::MAX_INDEX;
 use crate::Reject;
 use crate::cursor::{Reader, Writer};
 use crate::rtcp::{self, Packet};

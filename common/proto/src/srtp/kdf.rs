@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn keys_are_derived_as_in_rfc_6188_7_2() {
         let key = "f0f04914b513f2763a1b1fa130f10e2998f6f6e43e4309d1e622a0e332b9f1b6";
-        let derived = |label, length| derived(Suite::Aes256, key, "3b04803de51ee7c96423ab5b78d2", label, length);
+        let derived =
+            |label, length| derived(Suite::Aes256, key, "3b04803de51ee7c96423ab5b78d2", label, length);
         assert_eq!(derived(0, 32), hex("5ba1064e30ec51613cad926c5a28ef731ec7fb397f70a960653caf06554cd8c4"));
         assert_eq!(derived(2, 14), hex("fa31791685ca444a9e07c6c64e93"));
     }
