@@ -1,5 +1,8 @@
 //! The command line, and the configuration file with the same names.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use control::cli::Program;
 use control::config::{Shift, Span};
@@ -67,6 +70,12 @@ pub struct Settings {
     /// Wire format [default: auto]
     #[arg(long)]
     pub wire: Option<WireChoice>,
+    /// Take only what is encrypted with the key in this file (`receiver keygen FILE` makes one)
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Take only what comes from this address; may be repeated [default: from whoever sends first]
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Vec<IpAddr>,
     /// What a dynamic payload type means that the sender does not announce, as SDP says it: 97 opus/48000/2
     #[arg(long, value_name = "RTPMAP")]
     pub rtpmap: Option<String>,

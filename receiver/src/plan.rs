@@ -7,6 +7,7 @@ use std::time::Duration;
 use audio::depth::Preset;
 use audio::receive::{Adapt, Config};
 use audio::send::Wire;
+use control::key;
 use device::playback::Sink;
 use os::udp::Socket;
 use proto::announce::{Codec, Format};
@@ -20,6 +21,8 @@ pub struct Plan {
     pub socket: Socket,
     /// What the pipeline is built for.
     pub pipeline: Config,
+    /// What to tell the user of the key's file.
+    pub warning: Option<String>,
     /// Where to play.
     pub output: OutputPlan,
     /// End with the stream.
@@ -104,6 +107,11 @@ impl Plan {
             Some(WireChoice::Plain) => Some(Wire::Plain),
             Some(WireChoice::Auto) | None => None,
         };
+        let loaded = settings.key.as_deref().map(key::load).transpose()?;
+        if loaded.is_some() && wire == Some(Wire::Plain) {
+            return Err("--wire plain: headerless PCM cannot be encrypted; leave --key out".into());
+        }
+        let (key, warning) = loaded.map_or((None, None), |loaded| (Some(loaded.key), loaded.warning));
         Ok(Self {
             socket: bind(settings.listen.as_deref())?,
             pipeline: Config {
@@ -116,7 +124,10 @@ impl Plan {
                 plain_channels: settings.plain_channels.unwrap_or(1),
                 cname: format!("{:016x}@receiver", os::random::bits()),
                 ssrc: os::random::bits() as u32,
+                secret: key.map(key::secret).transpose()?,
+                from: settings.from.clone(),
             },
+            warning,
             output: OutputPlan {
                 sink,
                 channels: settings.channels,

@@ -1,10 +1,12 @@
 //! The control thread: opens outputs as streams need them, shows the state, stops cleanly.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use audio::depth::Reason;
 use audio::receive::{End, Event, Incoming, Latency, StreamInfo, Sync};
+use audio::secure::Secrecy;
 use control::cli::Outcome;
 use control::display::Display;
 use control::signals::Signals;
@@ -34,6 +36,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     let latency = plan.pipeline.latency;
     let stdout_is_sound = plan.output.sink == Sink::Stdout;
     let mut display = Display::new(plan.json, stdout_is_sound, plan.status_interval);
+    plan.warning.iter().for_each(|warning| display.warn(warning));
     let mut receiver = Receiver::start(plan.socket, plan.pipeline)?;
     let mut session = Session {
         output: plan.output,
@@ -93,6 +96,7 @@ impl Session {
                     Event::Ended(end) => self.end(end, display),
                     Event::Latency(latency) => tell_latency(latency, display),
                     Event::Sync(sync) => tell_sync(sync, display),
+                    Event::Secrecy(from, secrecy) => tell_secrecy(from, secrecy, display),
                     Event::Conflict(from) => {
                         display
                             .warn(&format!("another sender ({from}) sends to this port and is not played"));
@@ -273,6 +277,11 @@ impl Session {
         );
         display.event(&text, "summary", value);
     }
+}
+
+fn tell_secrecy(from: SocketAddr, secrecy: Secrecy, display: &mut Display) {
+    let details = json!({ "from": from.to_string(), "secrecy": secrecy.name() });
+    display.event(&format!("{from}: {}", secrecy.describe()), "secrecy", details);
 }
 
 fn tell_latency(latency: Latency, display: &mut Display) {

@@ -68,6 +68,7 @@ fn trouble(receiver: &Receiver) -> String {
     let counts = [
         (rejected, "refused"),
         (receiver.counters.conflicts.get(), "from other senders"),
+        (receiver.counters.unwelcome.get(), "from others than --from"),
         (receiver.counters.overflowed.get(), "overflowed"),
         (playback.map_or(0, |playback| playback.xruns.get()), "xruns"),
     ];
@@ -104,6 +105,7 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
         "realigned": counters.realigned.get(),
         "streams": counters.streams.get(),
         "conflicts": counters.conflicts.get(),
+        "unwelcome": counters.unwelcome.get(),
         "rejected": rejected,
         "depth_frames": counters.depth.get(),
         "jitter_ms": counters.jitter_ns.get() as f64 / 1e6,

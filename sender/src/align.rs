@@ -81,7 +81,7 @@ fn listen(plan: Plan, display: &mut Display) -> Result<(u32, Turns), String> {
         return Err("no client can be served; see the warnings above".into());
     }
     let (tap, mut outlet) = tap::pair(rate, channels);
-    let mut sender = Sender::start_tapped(plan.capture, routing, plan.bind, Some(tap))?;
+    let mut sender = Sender::start_tapped(plan.capture, routing, plan.bind, plan.party, Some(tap))?;
     let mut turns = Turns::new(rate, channels, plan.fixed.len());
     let text = format!("listening with {microphone}: {} speakers, {} s", plan.fixed.len(), turns.seconds());
     display.event(&text, "listening", serde_json::json!({ "microphone": microphone, "rate": rate }));

@@ -113,6 +113,9 @@ pub struct Settings {
     /// Write an SDP file for each RTP client into this folder, for ffmpeg, VLC or GStreamer
     #[arg(long, value_name = "FOLDER")]
     pub sdp: Option<PathBuf>,
+    /// Encrypt everything with the key in this file (`sender keygen FILE` makes one); receivers need the same
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// Local address to send from
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,

@@ -67,18 +67,47 @@ pub struct Book {
     purpose: Purpose,
     active: Vec<Active>,
     next_id: u64,
+    /// The last synchronisation source. Those of encodings never repeat, nor do those of what repairs them, which differ in the
+    /// upper two bits: nonces are made from them.
+    ssrc: u32,
+    /// The line of SDP that gives strangers the key; `None` where nothing is encrypted.
+    crypto: Option<String>,
 }
+
+/// The bits of a synchronisation source that tell encodings apart.
+const COUNTED: u32 = (1 << 30) - 1;
 
 impl Book {
     /// An empty book for a source of this rate and so many channels, sent from `bind` or from any address.
     pub fn new(packets: Packets, (rate, channels): (u32, u16), source: String, bind: Option<IpAddr>) -> Self {
-        let (groups, purpose) = (Groups::default(), Purpose::Stream);
-        Self { packets, groups, rate, channels, source, bind, purpose, active: Vec::new(), next_id: 0 }
+        Self {
+            packets,
+            groups: Groups::default(),
+            rate,
+            channels,
+            source,
+            bind,
+            purpose: Purpose::Stream,
+            active: Vec::new(),
+            next_id: 0,
+            ssrc: os::random::bits() as u32,
+            crypto: None,
+        }
     }
 
     /// The same with groups that choose their delays by this policy.
     pub fn grouped(self, policy: Option<Policy>) -> Self {
         Self { groups: Groups::new(policy), ..self }
+    }
+
+    /// The same, encrypted: strangers need this line of SDP.
+    pub fn encrypted(self, crypto: Option<String>) -> Self {
+        Self { crypto, ..self }
+    }
+
+    /// The line of SDP that gives strangers the key; `None` where nothing is encrypted.
+    pub fn crypto(&self) -> Option<&str> {
+        self.crypto.as_deref()
     }
 
     /// How groups choose their delays; `None` where there are none.
@@ -215,8 +244,9 @@ impl Book {
             let (encoding, ssrc) = match together {
                 Some(&(_, _, encoding, ssrc)) => (encoding, ssrc),
                 None if goes_on && !taken.contains(&old.encoding) => (old.encoding, old.ssrc),
-                None if goes_on => (self.new_id(), old.ssrc),
-                None => (self.new_id(), os::random::bits() as u32),
+                // Two streams of one SSRC would have the same nonces.
+                None if goes_on && !self.packets.secured() => (self.new_id(), old.ssrc),
+                None => (self.new_id(), self.new_ssrc()),
             };
             taken.push(encoding);
             moved.push((old.encoding, new.spec.clone(), encoding, ssrc));
@@ -228,7 +258,7 @@ impl Book {
             let settled =
                 |other: &&Active| other.encoding != NONE_YET && other.former.is_none() && other.spec == *spec;
             let same = active.iter().find(settled).map(|other| (other.encoding, other.ssrc));
-            let (encoding, ssrc) = same.unwrap_or_else(|| (self.new_id(), os::random::bits() as u32));
+            let (encoding, ssrc) = same.unwrap_or_else(|| (self.new_id(), self.new_ssrc()));
             (active[index].encoding, active[index].ssrc) = (encoding, ssrc);
         }
     }
@@ -236,6 +266,11 @@ impl Book {
     fn new_id(&mut self) -> EncodingId {
         self.next_id += 1;
         EncodingId(self.next_id)
+    }
+
+    fn new_ssrc(&mut self) -> u32 {
+        self.ssrc = self.ssrc & !COUNTED | self.ssrc.wrapping_add(1) & COUNTED;
+        self.ssrc
     }
 
     /// All encodings, of which those up to the id `known` were in the last routing.

@@ -34,6 +34,7 @@ pub mod tools;
 
 mod align;
 mod sdp;
+mod secrecy;
 mod send_loop;
 mod status;
 
@@ -42,11 +43,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use audio::secure::Secret;
 use audio::send::{Routing, SendPipeline};
 use device::capture::{self, Capture, CaptureCounters, Feeder};
 use device::keeper::{Keeper, News, Open, Presence, Started};
 use os::udp::{Inbox, Socket};
 use os::wait::Waker;
+use proto::srtp::FileKey;
 use proto::units::RtpTime;
 use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
@@ -91,8 +94,13 @@ impl Sender {
     ///
     /// # Errors
     /// One line: a socket, a thread or the device was refused.
-    pub fn start(capture: Capture, routing: Box<Routing>, bind: Option<IpAddr>) -> Result<Self, String> {
-        Self::start_tapped(capture, routing, bind, None)
+    pub fn start(
+        capture: Capture,
+        routing: Box<Routing>,
+        bind: Option<IpAddr>,
+        party: Party,
+    ) -> Result<Self, String> {
+        Self::start_tapped(capture, routing, bind, party, None)
     }
 
     /// The same, and copies what is captured into `tap`.
@@ -103,6 +111,7 @@ impl Sender {
         capture: Capture,
         routing: Box<Routing>,
         bind: Option<IpAddr>,
+        party: Party,
         tap: Option<Tap>,
     ) -> Result<Self, String> {
         let (rate, channels) = (capture.rate, capture.channels);
@@ -118,8 +127,12 @@ impl Sender {
         // The ring is empty, so there is room.
         let _ = routings_in.try_push(routing);
         let origin = RtpTime(os::random::bits() as u32);
+        let pipeline = SendPipeline::new(rate, channels, origin, party.cname);
         let send = SendLoop {
-            pipeline: SendPipeline::new(rate, channels, origin, cname()),
+            pipeline: match party.secret {
+                Some(secret) => pipeline.secured(secret),
+                None => pipeline,
+            },
             feeds,
             retired_feeds,
             feed: None,
@@ -273,7 +286,38 @@ fn bind_sockets(bind: Option<IpAddr>) -> Result<Vec<Socket>, String> {
     if sockets.is_empty() { Err(refused) } else { Ok(sockets) }
 }
 
-/// A canonical name that differs from sender to sender (RFC 7022, 4.2).
-fn cname() -> String {
-    format!("{:016x}@sender", os::random::bits())
+/// Who a sender is on the network, in this run of the program.
+#[derive(Clone, Debug)]
+pub struct Party {
+    /// A canonical name that differs from sender to sender (RFC 7022, 4.2).
+    pub cname: String,
+    /// With a key, everything is encrypted.
+    pub secret: Option<Secret>,
+}
+
+impl Party {
+    /// A new one, with the installation's key or without.
+    ///
+    /// # Errors
+    /// One line: the system has no random numbers.
+    pub fn new(key: Option<FileKey>) -> Result<Self, String> {
+        let secret = key.map(control::key::secret).transpose()?;
+        Ok(Self { cname: format!("{:016x}@sender", os::random::bits()), secret })
+    }
+
+    /// The line of SDP that gives strangers the key; `None` where nothing is encrypted.
+    ///
+    /// # Errors
+    /// Those of [`control::key::crypto_line`].
+    pub fn crypto(&self) -> Result<Option<String>, String> {
+        let line = |secret: &Secret| {
+            control::key::crypto_line(&secret.key, &control::key::stream_name(secret.id, &self.cname))
+        };
+        self.secret.as_ref().map(line).transpose()
+    }
+
+    /// What strangers' keys are made from; `None` where nothing is encrypted.
+    pub fn stream(&self) -> Option<String> {
+        self.secret.as_ref().map(|secret| control::key::stream_name(secret.id, &self.cname))
+    }
 }

@@ -4,6 +4,7 @@ use audio::opus;
 use audio::send::{Codec, EncodingSpec, Repair, Wire};
 use control::client::Client;
 use control::codec::{Frame, OpusOptions};
+use proto::srtp;
 
 use crate::args::{CodecName, Settings, WireName};
 
@@ -16,8 +17,11 @@ pub struct Packets {
     frames: Option<u16>,
     mtu: u16,
     repair: Repair,
+    /// Everything is encrypted.
+    secured: bool,
 }
 
+const UNENCRYPTABLE: &str = "headerless PCM cannot be encrypted: leave --key out, or send rtp";
 const FRAMES: std::ops::RangeInclusive<u16> = 32..=1024;
 /// Most that fits plain Ethernet over IPv4, and the least that every IPv4 host takes.
 const MTU: std::ops::RangeInclusive<u16> = 576..=1472;
@@ -50,9 +54,27 @@ impl Packets {
                 "--wire plain: headerless PCM has 16 bits, so that only --codec pcm16 goes with it".into()
             );
         }
+        let secured = settings.key.is_some();
+        if secured && wire == Wire::Plain {
+            return Err(format!("--wire plain: {UNENCRYPTABLE}"));
+        }
+        let mtu = if secured { mtu - srtp::OVERHEAD as u16 } else { mtu };
         let repair = settings.repair.as_deref().unwrap_or("auto").parse();
         let repair = repair.map_err(|error| format!("--repair: {error}"))?;
-        Ok(Self { wire, codec, opus: opus_defaults(settings)?, frames: settings.frames, mtu, repair })
+        Ok(Self {
+            wire,
+            codec,
+            opus: opus_defaults(settings)?,
+            frames: settings.frames,
+            mtu,
+            repair,
+            secured,
+        })
+    }
+
+    /// Whether everything is encrypted.
+    pub fn secured(&self) -> bool {
+        self.secured
     }
 
     /// How a client's losses are repaired.
@@ -67,6 +89,9 @@ impl Packets {
     /// One line that names the client, where its codec cannot be had as it was asked for.
     pub fn spec(&self, client: &Client) -> Result<EncodingSpec, String> {
         let wire = client.wire.unwrap_or(self.wire);
+        if self.secured && wire == Wire::Plain {
+            return Err(format!("client `{}`: {UNENCRYPTABLE}", client.name));
+        }
         if wire == Wire::Plain && client.codec.is_some_and(|codec| codec != control::codec::Codec::Pcm16) {
             return Err(format!("client `{}`: headerless PCM has 16 bits: its codec is pcm16", client.name));
         }
@@ -198,6 +223,18 @@ mod tests {
         let plain = Settings { wire: Some(WireName::Plain), ..Settings::default() };
         let error = Packets::new(&plain).unwrap().spec(&control::list::parse(list).unwrap()[0]).unwrap_err();
         assert!(error.contains("client `a`: headerless PCM has 16 bits"), "{error}");
+    }
+
+    #[test]
+    fn with_a_key_packets_leave_room_for_the_tag_and_headerless_pcm_is_refused() {
+        let keyed = Settings { key: Some("sound.key".into()), ..Settings::default() };
+        let eight = "a=h/0,1,2,3,4,5,6,7";
+        assert!(spec(eight, &keyed).unwrap().packet_length() + 16 <= 1200);
+        let plain = r#"{"old": {"ip": "h", "channel": 0, "wire": "plain"}}"#;
+        let packets = Packets::new(&keyed).unwrap();
+        let error = packets.spec(&control::list::parse(plain).unwrap()[0]).unwrap_err();
+        assert_eq!(error, format!("client `old`: {UNENCRYPTABLE}"));
+        assert!(Packets::new(&Settings { wire: Some(WireName::Plain), ..keyed }).is_err());
     }
 
     #[test]

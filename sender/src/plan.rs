@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use audio::send::Policy;
 use control::client::Client;
+use control::key;
 use device::capture::{self, Capture, Source};
 
+use crate::Party;
 use crate::args::Settings;
 use crate::book::Purpose;
 use crate::groups;
@@ -31,6 +33,10 @@ pub struct Plan {
     pub packets: Packets,
     /// How groups of clients choose their delay, where they have one.
     pub delay: Option<Policy>,
+    /// Who this sender is on the network.
+    pub party: Party,
+    /// What to tell the user of the key's file.
+    pub warning: Option<String>,
     /// Local address to send from.
     pub bind: Option<IpAddr>,
     /// JSON on standard output.
@@ -59,6 +65,8 @@ impl Plan {
     pub fn with(settings: &Settings, fixed: Vec<Client>, wanted: u16) -> Result<Self, String> {
         let packets = Packets::new(settings)?;
         let delay = groups::policy(settings)?;
+        let loaded = settings.key.as_deref().map(key::load).transpose()?;
+        let (key, warning) = loaded.map_or((None, None), |loaded| (Some(loaded.key), loaded.warning));
         let rate = settings.rate.unwrap_or(44_100);
         if !proto::announce::RATES.contains(&rate) {
             return Err(format!("--rate {rate}: it goes from 8000 to 192000"));
@@ -86,6 +94,8 @@ impl Plan {
             purpose: Purpose::Stream,
             packets,
             delay,
+            party: Party::new(key)?,
+            warning,
             bind: settings.bind,
             json: settings.json,
             status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),

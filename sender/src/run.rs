@@ -18,6 +18,7 @@ use crate::args::Settings;
 use crate::book::Book;
 use crate::plan::{self, Plan};
 use crate::sdp;
+use crate::secrecy::Secrecies;
 use crate::status::{self, Source, State};
 
 /// How often the control thread looks around, the list's file included: a change of it is to be heard soon.
@@ -57,14 +58,20 @@ pub(crate) fn stream(plan: Plan) -> Result<Outcome, String> {
     list.listed = list.load()?;
     let mut display = Display::new(plan.json, false, plan.status_interval);
     let shape = (source.rate, source.channels);
+    plan.warning.iter().for_each(|warning| display.warn(warning));
     let book = Book::new(plan.packets, shape, source.description.clone(), plan.bind);
-    let mut book = book.grouped(plan.delay).meant_to(plan.purpose);
+    let mut book = book.grouped(plan.delay).meant_to(plan.purpose).encrypted(plan.party.crypto()?);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());
     }
-    let mut sender = Sender::start(plan.capture, routing, plan.bind)?;
+    let stream = plan.party.stream();
+    let mut sender = Sender::start(plan.capture, routing, plan.bind, plan.party)?;
     introduce(&source, &book, &mut display);
+    if let Some(stream) = stream {
+        let text = format!("encrypted; strangers need what `sender keygen FILE --sdp {stream}` prints");
+        display.event(&text, "encrypted", json!({ "stream": stream }));
+    }
     let outcome = attend(&signals, &source, &mut list, &mut book, &mut sender, &mut display);
     sender.finish();
     conclude(&source, &book, &sender, &mut display);
@@ -83,6 +90,7 @@ fn attend(
     let mut waiting: VecDeque<Box<Routing>> = VecDeque::new();
     let mut told = false;
     let mut slow = Vec::new();
+    let mut secrecies = Secrecies::default();
     while !signals.stop() && !sender.ended() {
         let asked = signals.take_reload();
         if asked || list.changed() {
@@ -105,6 +113,7 @@ fn attend(
             }
         }
         flag(book, &mut slow, display);
+        secrecies.tell(book, display);
         if display.due() {
             let lines = status::lines(source, sender, book);
             display.state(&lines, || status::value("status", source, sender, book));

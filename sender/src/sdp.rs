@@ -1,6 +1,7 @@
 //! A description of each RTP stream for programs that are not ours: SDP (RFC 8866), in a file.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::time::SystemTime;
@@ -8,6 +9,7 @@ use std::time::SystemTime;
 use audio::opus::{self, Layout, RateControl};
 use audio::send::{Codec, EncodingSpec, Wire};
 use proto::announce::Format;
+use proto::payload_type;
 
 use crate::book::{Active, Book};
 
@@ -23,8 +25,8 @@ pub(crate) fn write(folder: &Path, book: &Book) -> Result<(), String> {
     for active in book.active().iter().filter(|active| active.spec.wire == Wire::Rtp) {
         let path = folder.join(file_name(&active.client.name));
         let origin = origin(book.bind(), active);
-        std::fs::write(&path, text(active, book.rate(), origin, version))
-            .map_err(|error| refuse(&path, error))?;
+        let text = text(active, book, origin, version);
+        write_file(&path, &text, book.crypto().is_some()).map_err(|error| refuse(&path, error))?;
     }
     Ok(())
 }
@@ -56,22 +58,37 @@ fn origin(bind: Option<IpAddr>, active: &Active) -> IpAddr {
     bind.or_else(chosen).unwrap_or(unspecified)
 }
 
-fn text(active: &Active, rate: u32, origin: IpAddr, version: u64) -> String {
-    let format = active.spec.format(rate);
-    let payload_type = format.payload_type;
+/// What holds a key is for its owner alone.
+fn write_file(path: &Path, text: &str, private: bool) -> std::io::Result<()> {
+    if !private {
+        return std::fs::write(path, text);
+    }
+    // One that is there may be readable by others.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => control::key::private().create_new(true).open(path)?.write_all(text.as_bytes()),
+    }
+}
+
+fn text(active: &Active, book: &Book, origin: IpAddr, version: u64) -> String {
+    let format = active.spec.format(book.rate());
+    let plain = format.payload_type;
+    let payload_type = book.crypto().and_then(|_| payload_type::encrypted(plain)).unwrap_or(plain);
+    let profile = if book.crypto().is_some() { "RTP/SAVPF" } else { "RTP/AVP" };
     let mut lines = vec![
         "v=0".into(),
         format!("o=- {} {version} IN {}", active.ssrc, address(origin)),
         format!("s={}", active.client.name),
         format!("c=IN {}", address(active.address.ip())),
         "t=0 0".into(),
-        format!("m=audio {} RTP/AVP {payload_type}", active.address.port()),
+        format!("m=audio {} {profile} {payload_type}", active.address.port()),
         format!("a=rtpmap:{payload_type} {}", encoding(&active.spec, &format)),
     ];
     if let Codec::Opus(settings) = active.spec.codec() {
         lines.push(format!("a=fmtp:{payload_type} {}", opus_parameters(&settings, format.channels)));
     }
     lines.push(format!("a=ptime:{}", packet_time(&active.spec, &format)));
+    lines.extend(book.crypto().map(str::to_owned));
     lines.extend(["a=rtcp-mux".into(), "a=recvonly".into()]);
     lines.iter().map(|line| format!("{line}\r\n")).collect()
 }
@@ -142,7 +159,7 @@ mod tests {
             r#"{{"Door": {{"ip": "192.0.2.7", "port": 5004, "channels": {channels}, "codec": {codec}}}}}"#
         );
         let book = book(&list);
-        let text = text(&book.active()[0], 44_100, [192, 0, 2, 1].into(), 17);
+        let text = text(&book.active()[0], &book, [192, 0, 2, 1].into(), 17);
         let head = format!(
             "v=0\r\no=- {} 17 IN IP4 192.0.2.1\r\ns=Door\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 5004 RTP/AVP ",
             book.active()[0].ssrc
@@ -173,6 +190,22 @@ mod tests {
             media("[0, 1, 2]", r#"{"opus": {"bitrate": 300000}}"#),
             "98|a=rtpmap:98 multiopus/48000/3|a=fmtp:98 num_streams=2;coupled_streams=1;channel_mapping=0,1,2;maxaveragebitrate=300000;cbr=0;useinbandfec=0|a=ptime:5|"
         );
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_encrypted_comes_with_its_key_for_nobody_else() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sdp");
+        std::fs::write(&path, "readable by others").unwrap();
+        let list = r#"{"a": {"ip": "127.0.0.1", "port": 5004, "channels": [0, 1]}}"#;
+        let book = book(list).encrypted(Some("a=crypto:1 X inline:Y".into()));
+        write(folder.path(), &book).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("m=audio 5004 RTP/SAVPF 101\r\na=rtpmap:101 L16/44100/2\r\n"), "{text}");
+        assert!(text.contains("\r\na=crypto:1 X inline:Y\r\na=rtcp-mux\r\n"), "{text}");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -138,6 +138,9 @@ fn client_line(active: &Active, policy: Option<Policy>) -> String {
             state => line += &format!("  {}", state.name()),
         }
     }
+    if let Some(remedy) = counters.secrecy().remedy() {
+        line += &format!("  {remedy}");
+    }
     line
 }
 
@@ -208,6 +211,8 @@ fn client_value(active: &Active, policy: Option<Policy>) -> Value {
         "parity": counters.parity.get(),
         "round_trip_ms": reported.then(|| counters.round_trip_us.get() as f64 / 1e3),
         "latency_ms": reported.then(|| counters.latency_us.get() as f64 / 1e3),
+        "secrecy": counters.secrecy().name(),
+        "refused_reports": counters.refused_reports.get(),
         "group": active.group.as_ref().map(|group| &group.name),
         "state": reported.then(|| state.name()),
         "needs_ms": reported.then(|| counters.wanted_us.get() as f64 / 1e3),

@@ -1,7 +1,7 @@
 //! What a packet costs: from captured samples to the socket, and from the socket to samples that are played.
 //!
 //! `cargo bench` reports times. With `COST=SCENARIO:ROUNDS` the program runs so many rounds of one scenario and ends, for
-//! `tests/bench` to count instructions.
+//! `tests/bench` to count instructions. With `COST=encryption` it says what encryption adds to sending.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,12 +11,14 @@ use audio::counters::{ClientCounters, ReceiveCounters};
 use audio::map::ChannelMap;
 use audio::opus;
 use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
+use audio::secure::Secret;
 use audio::send::{
     Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
 };
 use criterion::{Criterion, Throughput};
 use os::udp::{Inbox, Outbox, Socket};
 use proto::rtp;
+use proto::srtp::{FileKey, Id};
 use proto::units::{Mono, Position, RtpTime, Sequence, frames_to_nanos};
 
 const RATE: u32 = 44_100;
@@ -50,7 +52,7 @@ struct Send {
 }
 
 impl Send {
-    fn new(shared: bool, codec: Codec) -> Self {
+    fn new(shared: bool, codec: Codec, encrypted: bool) -> Self {
         let frames = if codec == Codec::Pcm16 { FRAMES } else { OPUS_FRAMES };
         let listeners: Vec<_> = (0..PER_ROUND).map(|_| bound()).collect();
         let client =
@@ -73,6 +75,9 @@ impl Send {
             addresses.enumerate().map(|(n, address)| encoding(n as u64, vec![client(address)])).collect()
         };
         let mut pipeline = SendPipeline::new(RATE, CHANNELS, RtpTime(0), "bench".into());
+        if encrypted {
+            pipeline = pipeline.secured(Secret { key: FileKey([1; 32]), id: Id([2; 16]) });
+        }
         pipeline.replace(Box::new(Routing::new(encodings, Vec::new())));
         Self {
             pipeline,
@@ -128,6 +133,8 @@ impl Receive {
             format: None,
             plain_rate: RATE,
             plain_channels: 1,
+            secret: None,
+            from: Vec::new(),
             cname: "bench".into(),
             ssrc: 1,
         };
@@ -187,16 +194,50 @@ impl Round for Receive {
 
 fn scenario(name: &str) -> Box<dyn Round> {
     match name {
-        "send" => Box::new(Send::new(false, Codec::Pcm16)),
-        "send-shared" => Box::new(Send::new(true, Codec::Pcm16)),
-        "send-opus" => Box::new(Send::new(false, Codec::Opus(opus::Spec::default()))),
+        "send" => Box::new(Send::new(false, Codec::Pcm16, false)),
+        "send-shared" => Box::new(Send::new(true, Codec::Pcm16, false)),
+        "send-opus" => Box::new(Send::new(false, Codec::Opus(opus::Spec::default()), false)),
+        "send-encrypted" => Box::new(Send::new(false, Codec::Pcm16, true)),
+        "send-shared-encrypted" => Box::new(Send::new(true, Codec::Pcm16, true)),
         "receive-file" => Box::new(Receive::new(false)),
         "receive-device" => Box::new(Receive::new(true)),
         other => panic!("no scenario `{other}`"),
     }
 }
 
-const SCENARIOS: [&str; 5] = ["send", "send-shared", "send-opus", "receive-file", "receive-device"];
+const SCENARIOS: [&str; 7] = [
+    "send",
+    "send-shared",
+    "send-opus",
+    "send-encrypted",
+    "send-shared-encrypted",
+    "receive-file",
+    "receive-device",
+];
+
+/// Prints what encryption adds to sending, sockets and all: both ways in turn, so that whatever else the machine does
+/// slows both.
+fn compare_encryption() {
+    const TURNS: usize = 200;
+    const ROUNDS: u64 = 200;
+    for name in ["send", "send-shared"] {
+        let (mut plain, mut encrypted) = (scenario(name), scenario(&format!("{name}-encrypted")));
+        let (mut ratios, mut least) = (Vec::new(), [Duration::MAX; 2]);
+        for _ in 0..TURNS {
+            let times = [measure(&mut *plain, ROUNDS), measure(&mut *encrypted, ROUNDS)];
+            ratios.push(times[1].as_secs_f64() / times[0].as_secs_f64());
+            least = [least[0].min(times[0]), least[1].min(times[1])];
+        }
+        ratios.sort_by(f64::total_cmp);
+        let nanos = least.map(|time| time.as_nanos() as u64 / (ROUNDS * PER_ROUND));
+        println!(
+            "{name}: encryption takes {:+.1} % (median), {} instead of {} ns a packet (least)",
+            (ratios[TURNS / 2] - 1.0) * 100.0,
+            nanos[1],
+            nanos[0],
+        );
+    }
+}
 
 fn measure(round: &mut dyn Round, rounds: u64) -> Duration {
     let mut time = Duration::ZERO;
@@ -211,6 +252,9 @@ fn measure(round: &mut dyn Round, rounds: u64) -> Duration {
 
 fn main() {
     if let Ok(run) = std::env::var("COST") {
+        if run == "encryption" {
+            return compare_encryption();
+        }
         let (name, rounds) = run.split_once(':').expect("COST is SCENARIO:ROUNDS");
         measure(&mut *scenario(name), rounds.parse().expect("ROUNDS is a number"));
         return;

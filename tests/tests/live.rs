@@ -233,6 +233,8 @@ fn play(changes: &[Change]) -> (f32, usize) {
         format: None,
         plain_rate: RATE,
         plain_channels: 1,
+        secret: None,
+        from: Vec::new(),
         cname: "ear".into(),
         ssrc: 1,
     };

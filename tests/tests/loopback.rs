@@ -318,3 +318,55 @@ fn client(status: &Value, name: &str) -> Value {
     let clients = status["clients"].as_array().expect("a list");
     clients.iter().find(|client| client["name"] == name).expect("it is in the list").clone()
 }
+
+/// A fresh key file.
+fn key(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    let made = std::process::Command::new(tests::program::path("sender")).arg("keygen").arg(&path).status();
+    assert!(made.unwrap().success());
+    path.to_str().unwrap().into()
+}
+
+#[test]
+fn what_is_encrypted_arrives_sample_by_sample_once_the_ends_know_each_other() {
+    let sound = Sound::ramp(2, 44_100, 100_000);
+    let folder = tempfile::tempdir().unwrap();
+    let (source, take, key) =
+        (folder.path().join("a.wav"), folder.path().join("b.wav"), key(folder.path(), "sound.key"));
+    sound.write(&source);
+    let record =
+        ["--playback", take.to_str().unwrap(), "--exit-after-stream", "--key", &key, "--from", "127.0.0.1"];
+    let (receiver, address) = Program::receiver(&record);
+    let client = format!("a={address}/0,1");
+    let arguments = ["--capture", source.to_str().unwrap(), "--client", &client, "--key", &key];
+    let sent = Program::start("sender", &arguments).wait(Duration::from_secs(20));
+    assert!(sent.status.success(), "{}", sent.stderr);
+    assert_eq!(sent.last("secrecy")["secrecy"], "encrypted");
+    let ended = receiver.wait(Duration::from_secs(20));
+    assert_clean(&ended);
+    assert_eq!(ended.last("secrecy")["secrecy"], "encrypted");
+    let heard = Sound::read(&take).samples;
+    let missed = sound.samples.len() - heard.len();
+    assert!(missed < 2 * 4410, "{missed} samples went by before the ends knew each other");
+    assert_same(&heard, &sound.samples[missed..], "encrypted");
+}
+
+#[test]
+fn a_wrong_key_and_a_sender_that_is_not_welcome_are_named_and_not_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (key(folder.path(), "one.key"), key(folder.path(), "other.key"));
+    let (mut receiver, address) = Program::receiver(&["--playback", "null", "--key", &one]);
+    let (mut choosy, choosy_address) = Program::receiver(&["--playback", "null", "--from", "192.0.2.1"]);
+    let clients = [format!("a={address}/0"), format!("b={choosy_address}/0")];
+    let arguments = ["--capture", "tone", "--client", &clients[0], "--key", &other];
+    let mut sender = Program::start("sender", &arguments);
+    for program in [&mut receiver, &mut sender] {
+        assert_eq!(program.wait_for("secrecy")["secrecy"], "wrong_key");
+    }
+    let mut plain = Program::start("sender", &["--capture", "tone", "--client", &clients[1]]);
+    choosy.wait_until("status", |status| status["unwelcome"].as_u64() > Some(100));
+    plain.wait_for("status");
+    for receiver in [receiver, choosy] {
+        assert_eq!(receiver.interrupt().last("summary")["packets"], 0);
+    }
+}

@@ -127,6 +127,8 @@ impl Listener {
             format: None,
             plain_rate: RATE,
             plain_channels: 1,
+            secret: None,
+            from: Vec::new(),
             cname: "test@listener".into(),
             ssrc: 9,
         };

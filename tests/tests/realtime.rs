@@ -20,14 +20,15 @@ use device::capture::{self, Source};
 use device::playback::{self, Sink};
 use os::udp::Socket;
 use proto::exchange::{self, Request};
+use proto::srtp::FileKey;
 use proto::units::Mono;
 use proto::{rtcp, timing};
 use receiver::Receiver;
-use sender::Sender;
 use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
 use sender::tap::{self, Outlet};
+use sender::{Party, Sender};
 use sim::card::CardSpec;
 use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
@@ -79,7 +80,10 @@ fn offences_during(body: impl FnOnce()) -> u64 {
     OFFENCES.load(Ordering::Relaxed) - before
 }
 
-fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
+/// A key as it comes from a file.
+const KEY: FileKey = FileKey([7; 32]);
+
+fn start_receiver(sink: &str, steered: bool, key: Option<FileKey>) -> (Receiver, SocketAddr) {
     let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
     let config = Config {
@@ -90,6 +94,8 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
         format: None,
         plain_rate: 44_100,
         plain_channels: 1,
+        secret: key.map(|key| control::key::secret(key).unwrap()),
+        from: Vec::new(),
         cname: "receiver".into(),
         ssrc: 1,
     };
@@ -110,8 +116,9 @@ struct Streaming {
     outlet: Outlet,
 }
 
-fn start_sender(clients: &[Client]) -> Streaming {
-    let packets = Packets::new(&Settings::default()).unwrap();
+fn start_sender(clients: &[Client], key: Option<FileKey>) -> Streaming {
+    let file = key.as_ref().map(|_| "read already".into());
+    let packets = Packets::new(&Settings { key: file, ..Settings::default() }).unwrap();
     let source: Source = "virtual:ppm=100,jitter=0.2".parse().unwrap();
     let request =
         capture::Request { source, rate: 44_100, channels: Some(4), wanted: 4, period: 128, repeat: false };
@@ -120,7 +127,12 @@ fn start_sender(clients: &[Client]) -> Streaming {
     let (routing, problems) = book.update(clients);
     assert!(problems.is_empty(), "{problems:?}");
     let (tap, outlet) = tap::pair(44_100, 4);
-    Streaming { sender: Sender::start_tapped(capture, routing, None, Some(tap)).unwrap(), book, outlet }
+    let party = Party::new(key).unwrap();
+    Streaming {
+        sender: Sender::start_tapped(capture, routing, None, party, Some(tap)).unwrap(),
+        book,
+        outlet,
+    }
 }
 
 fn client(text: String) -> Client {
@@ -356,9 +368,9 @@ fn the_check_watches_the_pipelines() {
 #[test]
 fn steady_streams_allocate_nothing() {
     let _alone = alone();
-    let (steered, steered_at) = start_receiver("virtual:ppm=-200", true);
-    let (plain, plain_at) = start_receiver("virtual", false);
-    let (file, file_at) = start_receiver("null", false);
+    let (steered, steered_at) = start_receiver("virtual:ppm=-200", true, None);
+    let (plain, plain_at) = start_receiver("virtual", false, None);
+    let (file, file_at) = start_receiver("null", false, None);
     let mut headerless = client(format!("plain={plain_at}/3"));
     headerless.wire = Some(audio::send::Wire::Plain);
     // Nobody listens there.
@@ -370,7 +382,7 @@ fn steady_streams_allocate_nothing() {
         coded("c=127.0.0.1:9/0,1", codec::Codec::Pcm24),
         coded("d=127.0.0.1:10/0,1", codec::Codec::Opus(OpusOptions::default())),
     ];
-    let streaming = start_sender(&clients);
+    let streaming = start_sender(&clients, None);
     let frames = |receiver: &Receiver| receiver.counters.frames.get();
     wait_for("sound everywhere", || {
         [&steered, &plain, &file].iter().all(|receiver| frames(receiver) > 44_100)
@@ -386,10 +398,19 @@ fn steady_streams_allocate_nothing() {
 
 #[test]
 fn changes_loss_and_strangers_allocate_nothing() {
+    change(None);
+}
+
+#[test]
+fn changes_of_encrypted_streams_allocate_nothing() {
+    change(Some(KEY));
+}
+
+fn change(key: Option<FileKey>) {
     let _alone = alone();
-    let (mut receiver, address) = start_receiver("virtual:xrun=0.5", true);
-    let (other, other_at) = start_receiver("null", false);
-    let mut streaming = start_sender(&[client(format!("a={address}/0"))]);
+    let (mut receiver, address) = start_receiver("virtual:xrun=0.5", true, key.clone());
+    let (other, other_at) = start_receiver("null", false, key.clone());
+    let mut streaming = start_sender(&[client(format!("a={address}/0"))], key);
     wait_for("sound", || receiver.counters.frames.get() > 44_100);
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     // Built outside the sections, by the control thread, as in the program.
@@ -468,7 +489,7 @@ fn groups_allocate_nothing() {
         .collect();
     clients[1].codec = Some(codec::Codec::Opus(OpusOptions::default()));
     clients[2].group = Some("other".into());
-    let mut streaming = start_sender(&clients);
+    let mut streaming = start_sender(&clients, None);
     wait_for("sound", || streaming.sender.counters.frames.get() > 44_100);
     clients.pop();
     let fewer = streaming.book.update(&clients).0;

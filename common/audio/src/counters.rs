@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use proto::Reject;
 
+use crate::secure::Secrecy;
+
 /// A number with one writer. Reading and writing are plain memory accesses.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -79,6 +81,10 @@ pub struct ClientCounters {
     pub parity: Counter,
     /// Level of what is sent.
     pub level: Meter,
+    /// Reports that were refused: not encrypted, of another key, or seen before.
+    pub refused_reports: Counter,
+    /// See [`ClientCounters::secrecy`].
+    pub(crate) secrecy: Counter,
     /// Receiver reports that arrived.
     pub reports: Counter,
     /// When the last one came, on the sender's monotonic clock.
@@ -108,6 +114,13 @@ pub struct ClientCounters {
     pub late: Counter,
     /// The group delay that the receiver needs in microseconds; 0 until it says so.
     pub wanted_us: Counter,
+}
+
+impl ClientCounters {
+    /// How it stands between sender and client.
+    pub fn secrecy(&self) -> Secrecy {
+        Secrecy::from_counter(self.secrecy.get())
+    }
 }
 
 /// What the send thread knows of one group of clients.
@@ -146,6 +159,8 @@ pub struct ReceiveCounters {
     pub frames: Counter,
     /// Datagrams from an address other than the one being played.
     pub conflicts: Counter,
+    /// Datagrams from addresses that may not send.
+    pub unwelcome: Counter,
     /// Times that playout was placed anew.
     pub realigned: Counter,
     /// Streams begun.
@@ -176,13 +191,17 @@ pub struct ReceiveCounters {
 }
 
 /// Every reason for which a datagram is refused, with its name in reports.
-const REASONS: [(Reject, &str); 6] = [
+const REASONS: [(Reject, &str); 10] = [
     (Reject::Truncated, "truncated"),
     (Reject::Version, "version"),
     (Reject::Padding, "padding"),
     (Reject::PayloadType, "payload_type"),
     (Reject::Length, "length"),
     (Reject::Value, "value"),
+    (Reject::Unencrypted, "unencrypted"),
+    (Reject::Unknown, "unknown"),
+    (Reject::Forged, "forged"),
+    (Reject::Replayed, "replayed"),
 ];
 
 impl ReceiveCounters {

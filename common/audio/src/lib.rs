@@ -21,6 +21,7 @@ pub mod opus;
 pub mod receive;
 pub mod repair;
 pub mod resample;
+pub mod secure;
 pub mod send;
 pub mod signal;
 pub mod tracker;

@@ -7,6 +7,7 @@
 mod conductor;
 mod decode;
 mod event;
+mod guard;
 mod missing;
 mod output;
 mod pace;
@@ -18,7 +19,7 @@ mod source;
 mod stream;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use proto::announce::{self, Announcement, Codec, Format};
@@ -26,11 +27,13 @@ use proto::pcm;
 use proto::playout::Playout;
 use proto::timing::{self, Timing};
 use proto::units::{self, Mono, Position};
-use proto::{Reject, exchange, parity, payload_type, playout, retransmission, rtcp, rtp};
+use proto::{Reject, exchange, parity, payload_type, playout, retransmission, rtcp, rtp, srtp};
 
 use crate::counters::ReceiveCounters;
+use crate::detect::is_report;
 use crate::jitter::{self, Coding, Entry, Inserted, JitterBuffer, Label};
 use crate::repair::advance::Media;
+use crate::secure::{Secrecy, Secret};
 use crate::send;
 use crate::send::{Transmit, Wire};
 
@@ -40,6 +43,7 @@ pub use pace::{Due, Pace, PlaybackStamp};
 pub use player::Adapt;
 
 use conductor::Conductor;
+use guard::{Entry as Admission, Guard};
 use player::Player;
 use repair::Repair;
 use source::{Source, Sources, Verdict};
@@ -57,6 +61,8 @@ pub const MAX_PAYLOAD: usize = 1536;
 /// that came.
 const BEGINNING: u64 = 1 << 32;
 const MAX_EVENTS: usize = 8;
+/// Octets of the longest encrypted datagram that is opened: beside the payload a header with all that it may hold.
+const LONGEST_SEALED: usize = MAX_PAYLOAD + 512;
 
 /// What the pipeline is built for.
 #[derive(Clone, Debug)]
@@ -80,6 +86,10 @@ pub struct Config {
     pub cname: String,
     /// Its own synchronisation source.
     pub ssrc: u32,
+    /// With a key, nothing is taken that is not encrypted with it.
+    pub secret: Option<Secret>,
+    /// Who may send; empty for anybody.
+    pub from: Vec<IpAddr>,
 }
 
 impl Config {
@@ -110,11 +120,18 @@ pub struct ReceivePipeline {
     /// Until when the next chunk waits for a packet.
     waits: Option<Mono>,
     control: Vec<u8>,
+    guard: Option<Guard>,
+    /// Who sends what needs a key, and when it last did, where there is no guard.
+    sealed: Option<(SocketAddr, Mono)>,
+    told_secrecy: Secrecy,
+    /// What came, to be opened in place.
+    opened: Vec<u8>,
 }
 
 impl ReceivePipeline {
     /// A pipeline that waits for a stream and has no output yet.
     pub fn new(config: Config, counters: Arc<ReceiveCounters>) -> Self {
+        let guard = config.secret.clone().map(|secret| Guard::new(secret, &config.cname));
         let buffer = JitterBuffer::new(config.slots(), MAX_PAYLOAD);
         Self {
             sources: Sources::new(config.wire, config.format.map(|format| format.payload_type)),
@@ -130,7 +147,11 @@ impl ReceivePipeline {
             events: VecDeque::with_capacity(MAX_EVENTS),
             next_report: Mono(i64::MIN),
             waits: None,
-            control: vec![0; rtcp::MAX_COMPOUND],
+            control: vec![0; rtcp::MAX_COMPOUND + srtp::CONTROL_OVERHEAD],
+            guard,
+            sealed: None,
+            told_secrecy: Secrecy::Unknown,
+            opened: vec![0; LONGEST_SEALED],
         }
     }
 
@@ -171,6 +192,73 @@ impl ReceivePipeline {
 
     /// Takes one datagram with its arrival time and its sender.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
+        if !self.config.from.is_empty() && !self.config.from.contains(&from.ip().to_canonical()) {
+            self.counters.unwelcome.add(1);
+            return;
+        }
+        if self.guard.is_some() {
+            self.handle_sealed(at, from, datagram);
+        } else if self.is_sealed(at, from, datagram) {
+            self.counters.reject(Reject::Unknown);
+            self.tell_secrecy(from, Secrecy::OnlyThere);
+        } else {
+            self.handle_plainly(at, from, datagram);
+        }
+    }
+
+    /// Opens a datagram; nothing else looks at those that are refused.
+    fn handle_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
+        let Some(guard) = &mut self.guard else { return };
+        // Taken out for the call, so that the rest may be borrowed.
+        let mut opened = std::mem::take(&mut self.opened);
+        let admitted = match opened.get_mut(..datagram.len()) {
+            Some(copy) => {
+                copy.copy_from_slice(datagram);
+                guard.open(at, from, copy)
+            }
+            None => Err(Reject::Length),
+        };
+        let secrecy = guard.secrecy();
+        match admitted {
+            Ok(Admission::Packet(length)) => self.handle_plainly(at, from, &opened[..length]),
+            Ok(Admission::Greeting) => {}
+            Err(reason) => {
+                self.counters.reject(reason);
+                if self.sources.is_engaged(at, from) {
+                    self.note_conflict(from);
+                }
+            }
+        }
+        self.opened = opened;
+        self.tell_secrecy(from, secrecy);
+    }
+
+    /// Whether a datagram is one that needs a key. What else comes from the same address is no headerless PCM either.
+    fn is_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> bool {
+        // Another program may use these payload types for something else.
+        let stranger = || self.config.format.map(|format| format.payload_type);
+        if guard::is_encrypted(datagram) && datagram.get(1).map(|kind| kind & 0x7f) != stranger() {
+            self.sealed = Some((from, at));
+            return true;
+        }
+        let known = |(address, last): (SocketAddr, Mono)| address == from && at.since(last) < STREAM_TIMEOUT;
+        self.sealed.is_some_and(known) && !is_report(datagram)
+    }
+
+    fn note_conflict(&mut self, from: SocketAddr) {
+        self.counters.conflicts.add(1);
+        if self.sources.conflict() {
+            self.tell(Event::Conflict(from));
+        }
+    }
+
+    fn tell_secrecy(&mut self, from: SocketAddr, secrecy: Secrecy) {
+        if std::mem::replace(&mut self.told_secrecy, secrecy) != secrecy {
+            self.tell(Event::Secrecy(from, secrecy));
+        }
+    }
+
+    fn handle_plainly(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         match self.sources.judge(at, from, datagram) {
             Verdict::Source(source) => self.handle_from_source(at, source, datagram),
             Verdict::New(source) => {
@@ -180,12 +268,7 @@ impl ReceivePipeline {
                 self.sources.choose(source);
                 self.handle_from_source(at, source, datagram);
             }
-            Verdict::Conflict(first) => {
-                self.counters.conflicts.add(1);
-                if first {
-                    self.tell(Event::Conflict(from));
-                }
-            }
+            Verdict::Conflict => self.note_conflict(from),
             Verdict::Unknown => {
                 let reason = rtp::Packet::parse(datagram).err().unwrap_or(Reject::PayloadType);
                 self.counters.reject(reason);
@@ -205,13 +288,16 @@ impl ReceivePipeline {
     /// When the device's next chunk waits no longer, or [`poll_transmit`](Self::poll_transmit) has something to ask the
     /// sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        let asks = self.sources.current().filter(|source| source.wire == Wire::Rtp).zip(self.live_stream());
-        let ask = asks.and_then(|(source, stream)| {
-            let repair = source.reports.then(|| self.repair.poll_timeout(stream)).flatten();
-            let clock = self.player.plays_to_device().then(|| self.conductor.poll_timeout()).flatten();
-            [repair, clock].into_iter().flatten().min()
-        });
-        self.waits.into_iter().chain(ask).min()
+        let greeting = self.guard.as_ref().and_then(Guard::poll_timeout);
+        self.waits.into_iter().chain(greeting).chain(self.next_question()).min()
+    }
+
+    fn next_question(&self) -> Option<Mono> {
+        let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
+        let stream = self.live_stream()?;
+        let repair = source.reports.then(|| self.repair.poll_timeout(stream)).flatten();
+        let clock = self.player.plays_to_device().then(|| self.conductor.poll_timeout()).flatten();
+        [repair, clock].into_iter().flatten().min()
     }
 
     /// Whether the device's next chunk waits for a packet.
@@ -219,35 +305,52 @@ impl ReceivePipeline {
         self.waits.is_some()
     }
 
-    /// The next question, request or report to the sender. A question is out of date soon: `now` is to be read just before.
+    /// The next greeting, question, request or report to the sender. A question is out of date soon: `now` is to be read just
+    /// before.
     pub fn poll_transmit(&mut self, now: Mono) -> Option<Transmit<'_>> {
-        let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
+        let greeting = self.guard.as_mut().and_then(|g| g.greet(now, self.config.ssrc, &mut self.control));
+        if let Some((address, length)) = greeting {
+            return Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(address) });
+        }
+        let address = self.sources.current().filter(|source| source.wire == Wire::Rtp)?.address;
+        let length = self.write_next(now)?;
+        self.sealed(address, length)
+    }
+
+    /// What is in `control`, protected where there is a key.
+    fn sealed(&mut self, address: SocketAddr, length: usize) -> Option<Transmit<'_>> {
+        let length = match &mut self.guard {
+            Some(guard) => guard.seal(address, &mut self.control, length)?,
+            None => length,
+        };
+        Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(address) })
+    }
+
+    fn write_next(&mut self, now: Mono) -> Option<usize> {
+        let source = self.sources.current()?;
         let stream = self.stream.as_mut().filter(|stream| !stream.ended)?;
-        let to = send::Recipients::One(source.address);
+        let control = &mut self.control[..rtcp::MAX_COMPOUND];
         if self.player.plays_to_device()
             && let Some(request) = self.conductor.poll_request(now)
         {
-            let mut builder = rtcp::Builder::new(&mut self.control);
+            let mut builder = rtcp::Builder::new(control);
             // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
             builder.receiver_report(self.config.ssrc, None);
             builder.application(self.config.ssrc, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
-            let length = builder.finish()?;
-            return Some(Transmit { bytes: &self.control[..length], to });
+            return builder.finish();
         }
         if !source.reports {
             return None;
         }
-        let length =
-            self.repair.write_request(now, stream, &self.player, self.config.ssrc, &mut self.control);
+        let length = self.repair.write_request(now, stream, &self.player, self.config.ssrc, control);
         if length > 0 {
-            return Some(Transmit { bytes: &self.control[..length], to });
+            return Some(length);
         }
         if now < self.next_report {
             return None;
         }
         self.next_report = now.plus(REPORT_INTERVAL);
-        let length = self.write_report(now)?;
-        Some(Transmit { bytes: &self.control[..length], to })
+        self.write_report(now)
     }
 
     fn write_report(&mut self, now: Mono) -> Option<usize> {
@@ -271,7 +374,7 @@ impl ReceivePipeline {
             late: self.player.is_late(),
         };
         let block = stream.reception.report(now);
-        let mut builder = rtcp::Builder::new(&mut self.control);
+        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
         builder.receiver_report(self.config.ssrc, Some(&block));
         builder.description(self.config.ssrc, &self.config.cname);
         builder.application(self.config.ssrc, playout::APP_NAME, 0, &playout.to_bytes());
@@ -281,12 +384,12 @@ impl ReceivePipeline {
     /// A last report that says goodbye to the sender.
     pub fn goodbye(&mut self) -> Option<Transmit<'_>> {
         let source = self.sources.current().filter(|source| source.reports)?;
-        let mut builder = rtcp::Builder::new(&mut self.control);
+        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
         builder.receiver_report(self.config.ssrc, None);
         builder.description(self.config.ssrc, &self.config.cname);
         builder.bye(self.config.ssrc);
         let length = builder.finish()?;
-        Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(source.address) })
+        self.sealed(source.address, length)
     }
 
     /// For an output that follows the stream: writes what is older than the latency, or all once the stream has ended.

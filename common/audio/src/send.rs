@@ -26,23 +26,28 @@ mod pack;
 mod repair;
 mod report;
 mod routing;
+mod seal;
 
 use std::net::SocketAddr;
 
 use proto::announce::{self, Announcement, Companion};
+use proto::srtp::{self, Direction};
 use proto::timing::{Delay, Timing};
 use proto::units::{self, Mono, Ntp, Position, RtpTime};
 use proto::{payload_type, rtcp, rtp, timing};
 
 use crate::repair::advance::Spec;
+use crate::secure::{Identity, Secret};
 
 pub use encoding::{Client, Codec, Encoding, EncodingId, EncodingSpec, Wire};
 pub use group::{Group, GroupId, Policy};
 pub use repair::{Advance, Repair};
 pub use routing::{Departure, Routing};
 
+use encoding::State;
 use line::Line;
 use repair::{Keeper, ROOM, parity_ssrc, retransmission_ssrc};
+use seal::{Opened, Part};
 
 /// What all encodings of a sender share.
 #[derive(Clone, Copy, Debug)]
@@ -72,11 +77,23 @@ pub enum Recipients<'a> {
 }
 
 /// Octets of the longest packet that repair sends.
-const LARGEST_REPAIR: usize = crate::receive::MAX_PAYLOAD + rtp::HEADER_LENGTH + ROOM;
+const LARGEST_REPAIR: usize = crate::receive::MAX_PAYLOAD + rtp::HEADER_LENGTH + ROOM + srtp::OVERHEAD;
 /// Packets of a compound that are looked at: a client sends three.
 const MAX_REPORTS: usize = 4;
 /// Time between two reports to a client, in nanoseconds.
 const REPORT_INTERVAL: i64 = 1_000_000_000;
+
+/// A datagram, by where it lies.
+enum Next {
+    /// In `control`, to be sealed.
+    Control(SocketAddr, usize),
+    /// In `control`, as it is.
+    Sealed(SocketAddr, usize),
+    /// What is ready of an encoding, to be sealed.
+    Media(usize),
+    /// In `spare`, as it is.
+    Repair(SocketAddr, usize),
+}
 
 /// The sender's pipeline. See the crate's documentation for how it is driven.
 #[derive(Debug)]
@@ -109,6 +126,12 @@ pub struct SendPipeline {
     /// The encoding and client whose last goodbye is next, once the stream ends.
     goodbye_cursor: Option<(usize, usize)>,
     control: Vec<u8>,
+    /// This end, where a key is set.
+    secure: Option<Identity>,
+    /// A report that follows on a greeting: its encoding and client.
+    after_greeting: Option<(usize, usize)>,
+    /// What came, to be opened in place.
+    opened: Vec<u8>,
 }
 
 impl SendPipeline {
@@ -134,8 +157,17 @@ impl SendPipeline {
             parity: None,
             spare: vec![0; LARGEST_REPAIR],
             goodbye_cursor: None,
-            control: vec![0; rtcp::MAX_COMPOUND],
+            control: vec![0; seal::LONGEST_CONTROL],
+            secure: None,
+            after_greeting: None,
+            opened: vec![0; seal::LONGEST_CONTROL],
         }
+    }
+
+    /// The same with a key: everything is encrypted, and nothing is believed that is not. Headerless PCM is not sent at all.
+    pub fn secured(mut self, secret: Secret) -> Self {
+        self.secure = Some(Identity::new(secret, Direction::FromSender, self.cname.clone()));
+        self
     }
 
     /// Puts a new routing in force and returns the old one, to be freed by a thread that may. Poll until empty
@@ -206,16 +238,26 @@ impl SendPipeline {
 
     /// Takes a datagram that a client sent back. Anything that is not a client's report is ignored.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
-        if !rtp::is_rtcp(datagram) {
-            return;
-        }
         let arrival = self.ntp(at);
+        let Some(opened) = self.opened.get_mut(..datagram.len()).filter(|_| rtp::is_rtcp(datagram)) else {
+            return;
+        };
+        opened.copy_from_slice(datagram);
         let rate = self.shape.rate;
         for encoding in &mut self.routing.encodings {
             let packet_time = encoding.packet_time(rate);
             let Some(client) = encoding.clients.iter_mut().find(|c| c.address == from) else { continue };
+            let length = match seal::open(self.secure.as_ref(), client, at, opened) {
+                Opened::Compound(length) => length,
+                Opened::Newcomer => {
+                    client.next_report = Mono(i64::MIN);
+                    self.reports_due = Mono(i64::MIN);
+                    return;
+                }
+                Opened::Nothing => return,
+            };
             let mut news = false;
-            for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
+            for packet in rtcp::packets(&opened[..length]).map_while(Result::ok).take(MAX_REPORTS) {
                 match report::question(&packet) {
                     Some(request) => news |= client.ask(at, &request),
                     None => report::note(client, encoding.ssrc, packet_time, arrival, at, &packet),
@@ -255,36 +297,108 @@ impl SendPipeline {
     /// The next datagram: answers, goodbyes to clients that left, last packets of streams that end with a new routing, reports
     /// that are due, media, and at the end the last goodbyes.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        loop {
+            let (bytes, to) = match self.next_datagram()? {
+                Next::Sealed(address, length) => (&self.control[..length], Recipients::One(address)),
+                Next::Control(address, length) => match self.seal_control(length) {
+                    Some(length) => (&self.control[..length], Recipients::One(address)),
+                    None => continue,
+                },
+                Next::Media(index) if !self.seal_media(index) => continue,
+                Next::Media(index) => {
+                    let encoding = &self.routing.encodings[index];
+                    (&encoding.state.ready[..], Recipients::All(&encoding.clients))
+                }
+                Next::Repair(address, length) => (&self.spare[..length], Recipients::One(address)),
+            };
+            return Some(Transmit { bytes, to });
+        }
+    }
+
+    fn next_datagram(&mut self) -> Option<Next> {
         if let Some((address, length)) = self.next_answer() {
-            return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) });
+            return Some(Next::Control(address, length));
         }
         if let Some(gone) = self.routing.departures.pop() {
-            let length = self.write_goodbye(gone.ssrc);
-            return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(gone.address) });
+            return Some(Next::Control(gone.address, self.write_goodbye(gone.ssrc)));
+        }
+        if let Some((encoding, client)) = self.after_greeting.take() {
+            return Some(self.next_control(encoding, client));
         }
         if self.ending {
             if let Some(index) = self.next_media() {
-                return Some(self.media(index));
+                return Some(Next::Media(index));
             }
             self.ending = false;
         }
         if self.now >= self.reports_due {
             if let Some((encoding, client)) = self.next_report() {
-                let length = self.write_report(encoding, client);
-                let address = self.routing.encodings[encoding].clients[client].address;
-                return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) });
+                return Some(self.next_greeting(encoding, client));
             }
             self.reports_due = self.earliest_report();
         }
         if let Some(index) = self.next_media() {
-            return Some(self.media(index));
+            return Some(Next::Media(index));
         }
         if let Some((address, length)) = self.next_repair() {
-            return Some(Transmit { bytes: &self.spare[..length], to: Recipients::One(address) });
+            return Some(Next::Repair(address, length));
         }
         let (address, ssrc) = self.next_goodbye()?;
-        let length = self.write_goodbye(ssrc);
-        Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) })
+        Some(Next::Control(address, self.write_goodbye(ssrc)))
+    }
+
+    fn next_control(&mut self, encoding: usize, client: usize) -> Next {
+        let length = self.write_report(encoding, client);
+        Next::Control(self.routing.encodings[encoding].clients[client].address, length)
+    }
+
+    /// Where there is a key, a greeting goes before each report.
+    fn next_greeting(&mut self, encoding: usize, client: usize) -> Next {
+        let Some(me) = &mut self.secure else { return self.next_control(encoding, client) };
+        if me.is_used_up() {
+            me.renew();
+            let clients = self.routing.encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
+            clients.for_each(|client| client.next_report = Mono(i64::MIN));
+        }
+        let of = &self.routing.encodings[encoding];
+        match seal::greet(me, of, client, &mut self.control) {
+            Some(length) => {
+                self.after_greeting = Some((encoding, client));
+                Next::Sealed(of.clients[client].address, length)
+            }
+            None => self.next_control(encoding, client),
+        }
+    }
+
+    fn seal_control(&mut self, length: usize) -> Option<usize> {
+        match &mut self.secure {
+            Some(me) => me.seal_control(&mut self.control, length),
+            None => Some(length),
+        }
+    }
+
+    /// Whether the packet that is ready may go.
+    fn seal_media(&mut self, index: usize) -> bool {
+        let Some(me) = &self.secure else { return true };
+        let encoding = &mut self.routing.encodings[index];
+        if !encoding.is_rtp() {
+            return false;
+        }
+        let State { numbers, ready, .. } = &mut encoding.state;
+        // The last of a stream that goes on for others has a number that is theirs.
+        if ready.get(8..12) != Some(&encoding.ssrc.to_be_bytes()[..]) {
+            return false;
+        }
+        let length = ready.len();
+        ready.resize(length + srtp::OVERHEAD, 0);
+        numbers.seal(Part::Media, me.session(), ready, length).is_some()
+    }
+
+    /// Seals the packet in `spare`. Returns its length.
+    fn seal_repair(&mut self, index: usize, part: Part, length: usize) -> Option<usize> {
+        let Some(me) = &self.secure else { return Some(length) };
+        let numbers = &mut self.routing.encodings[index].state.numbers;
+        numbers.seal(part, me.session(), &mut self.spare, length)
     }
 
     fn next_answer(&mut self) -> Option<(SocketAddr, usize)> {
@@ -293,16 +407,12 @@ impl SendPipeline {
         }
         for encoding in &mut self.routing.encodings {
             let Some(client) = encoding.clients.iter_mut().find(|c| c.member.is_waiting()) else { continue };
-            let length = client.member.answer(self.now, encoding.ssrc, &mut self.control)?;
+            let length =
+                client.member.answer(self.now, encoding.ssrc, &mut self.control[..rtcp::MAX_COMPOUND])?;
             return Some((client.address, length));
         }
         self.asked = false;
         None
-    }
-
-    fn media(&self, encoding: usize) -> Transmit<'_> {
-        let encoding = &self.routing.encodings[encoding];
-        Transmit { bytes: &encoding.state.ready, to: Recipients::All(&encoding.clients) }
     }
 
     /// Moves on to an encoding with a packet that was not polled yet.
@@ -350,19 +460,21 @@ impl SendPipeline {
             let Some((spec, packet)) = encoding.keeper.as_mut().and_then(Keeper::poll) else { continue };
             let Some(room) = self.spare.get_mut(..packet.len()) else { continue };
             room.copy_from_slice(packet);
-            return Some((index, spec, packet.len(), 0));
+            let length = packet.len();
+            return Some((index, spec, self.seal_repair(index, Part::Parity, length)?, 0));
         }
         None
     }
 
     fn next_resend(&mut self) -> Option<(SocketAddr, usize)> {
-        for encoding in &mut self.routing.encodings {
+        for (index, encoding) in self.routing.encodings.iter_mut().enumerate() {
             let Some(keeper) = &encoding.keeper else { continue };
             for client in &mut encoding.clients {
                 let Some(mender) = &mut client.mender else { continue };
                 if let Some(length) = mender.poll(self.now, keeper, &mut self.spare) {
                     mender.count(&client.counters);
-                    return Some((client.address, length));
+                    let address = client.address;
+                    return Some((address, self.seal_repair(index, Part::Retransmission, length)?));
                 }
             }
         }
@@ -467,7 +579,7 @@ impl SendPipeline {
         };
         let mut body = [0; 384];
         let length = announcement.write(&mut body).unwrap_or(0);
-        let mut builder = rtcp::Builder::new(&mut self.control);
+        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
         match info {
             Some(info) => builder.sender_report(encoding.ssrc, &info),
             // Nothing was captured yet, so no RTP time has a wall-clock time.
@@ -483,7 +595,7 @@ impl SendPipeline {
 
     /// A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
     fn write_goodbye(&mut self, ssrc: u32) -> usize {
-        let mut builder = rtcp::Builder::new(&mut self.control);
+        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
         builder.receiver_report(ssrc, None);
         builder.description(ssrc, &self.cname);
         builder.bye(ssrc);

@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config;
+use crate::{config, key};
 
 /// How a program that could start has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,14 @@ enum Command<C: Subcommand> {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Make a key file for --key, or print what a stranger needs to play an encrypted stream
+    Keygen {
+        /// The key file
+        file: PathBuf,
+        /// Print the line of SDP (a=crypto) with the key of this stream, as a sender with --key names it when it starts
+        #[arg(long, value_name = "STREAM")]
+        sdp: Option<String>,
     },
     /// Print completions for a shell
     Completions {
@@ -107,6 +115,10 @@ impl Program {
         match cli.command {
             Some(Command::Own(command)) => return own(&command),
             Some(Command::Devices { json }) => print!("{}", devices(json)),
+            Some(Command::Keygen { file, sdp: None }) => key::generate(&file)?,
+            Some(Command::Keygen { file, sdp: Some(stream) }) => {
+                println!("{}", key::crypto_line(&key::load(&file)?.key, &stream)?);
+            }
             Some(Command::Completions { shell }) => {
                 clap_complete::generate(
                     shell,

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod config;
 pub mod delay;
 pub mod display;
+pub mod key;
 pub mod list;
 pub mod signal;
 pub mod signals;

@@ -18,6 +18,7 @@ pub mod playout;
 pub mod retransmission;
 pub mod rtcp;
 pub mod rtp;
+pub mod srtp;
 pub mod timing;
 pub mod units;
 
@@ -38,4 +39,12 @@ pub enum Reject {
     Length,
     /// Well-formed, but a field holds a value outside its range.
     Value,
+    /// Not encrypted, where a key is set.
+    Unencrypted,
+    /// Encrypted by someone whose keys are not known, or not yet.
+    Unknown,
+    /// Not what was sealed with the key: another key, or changed on its way.
+    Forged,
+    /// Seen before, or too old to know.
+    Replayed,
 }

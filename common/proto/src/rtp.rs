@@ -48,30 +48,45 @@ impl<'a> Packet<'a> {
     /// Reads a datagram. Refuses any version but 2, length fields that reach past the end, and impossible padding.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, Reject> {
         let mut reader = Reader(datagram);
-        let first = reader.u8()?;
-        if first >> 6 != 2 {
-            return Err(Reject::Version);
-        }
-        let second = reader.u8()?;
-        let header = Header {
-            marker: second & 0x80 != 0,
-            payload_type: second & 0x7f,
-            sequence: Sequence(reader.u16()?),
-            timestamp: RtpTime(reader.u32()?),
-            ssrc: reader.u32()?,
-        };
-        let contributors = usize::from(first & 0x0f);
-        reader.take(4 * contributors)?;
-        let has_extension = first & 0x10 != 0;
-        if has_extension {
-            let _profile = reader.u16()?;
-            let words = reader.u16()?;
-            reader.take(4 * usize::from(words))?;
-        }
-        let has_padding = first & 0x20 != 0;
+        let (header, has_padding) = parse_header(&mut reader)?;
         let payload = if has_padding { strip_padding(reader.0)? } else { reader.0 };
         Ok(Self { header, payload })
     }
+}
+
+/// Octets before the payload: the fixed fields, the CSRC list and the header extension.
+///
+/// # Errors
+/// Those of [`Packet::parse`], as far as they are about these.
+pub fn header_length(datagram: &[u8]) -> Result<usize, Reject> {
+    let mut reader = Reader(datagram);
+    parse_header(&mut reader)?;
+    Ok(datagram.len() - reader.0.len())
+}
+
+/// The fixed fields, and whether there is padding. Leaves the reader at the payload.
+fn parse_header(reader: &mut Reader<'_>) -> Result<(Header, bool), Reject> {
+    let first = reader.u8()?;
+    if first >> 6 != 2 {
+        return Err(Reject::Version);
+    }
+    let second = reader.u8()?;
+    let header = Header {
+        marker: second & 0x80 != 0,
+        payload_type: second & 0x7f,
+        sequence: Sequence(reader.u16()?),
+        timestamp: RtpTime(reader.u32()?),
+        ssrc: reader.u32()?,
+    };
+    let contributors = usize::from(first & 0x0f);
+    reader.take(4 * contributors)?;
+    let has_extension = first & 0x10 != 0;
+    if has_extension {
+        let _profile = reader.u16()?;
+        let words = reader.u16()?;
+        reader.take(4 * usize::from(words))?;
+    }
+    Ok((header, first & 0x20 != 0))
 }
 
 fn strip_padding(payload: &[u8]) -> Result<&[u8], Reject> {

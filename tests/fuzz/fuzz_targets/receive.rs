@@ -280,6 +280,8 @@ impl Bench {
             format: None,
             plain_rate: script.plain_rate.get(),
             plain_channels: channels(script.plain_channels),
+            secret: None,
+            from: Vec::new(),
             cname: "0123456789abcdef@receiver".into(),
             ssrc: 7,
         };

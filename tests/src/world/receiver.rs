@@ -81,6 +81,8 @@ impl Receiver {
             format: None,
             plain_rate: RATE,
             plain_channels: 1,
+            secret: None,
+            from: Vec::new(),
             cname: "sim@receiver".into(),
             ssrc: self.random.bits() as u32,
         };

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use proto::announce::Codec;
 
 use crate::depth::Reason;
+use crate::secure::Secrecy;
 use crate::send::Wire;
 
 /// Text of at most `N` octets that can be copied without allocating.
@@ -102,4 +103,6 @@ pub enum Event {
     Sync(Sync),
     /// Another sender was refused while this one is played; told once for each stream.
     Conflict(SocketAddr),
+    /// How it stands between this receiver and a sender, where that has changed.
+    Secrecy(SocketAddr, Secrecy),
 }

@@ -27,8 +27,8 @@ pub(super) enum Verdict {
     Source(Source),
     /// It is from a new source, which takes the place of the one before.
     New(Source),
-    /// Another source is listened to. True the first time.
-    Conflict(bool),
+    /// Another source is listened to.
+    Conflict,
     /// It does not tell yet what it is.
     Unknown,
 }
@@ -80,14 +80,22 @@ impl Sources {
             Some(source) if source.address == from && !(self.was_guessed(source) && is_report(datagram)) => {
                 Verdict::Source(source)
             }
-            Some(source) if source.address != from && at.since(source.heard) < SOURCE_TIMEOUT => {
-                Verdict::Conflict(!std::mem::replace(&mut self.conflict_told, true))
-            }
+            _ if self.is_engaged(at, from) => Verdict::Conflict,
             _ => match self.identify(from, datagram) {
                 Some(wire) => Verdict::New(Source { address: from, wire, heard: at, reports: false }),
                 None => Verdict::Unknown,
             },
         }
+    }
+
+    /// Whether another source is listened to.
+    pub(super) fn is_engaged(&self, at: Mono, from: SocketAddr) -> bool {
+        self.source.is_some_and(|s| s.address != from && at.since(s.heard) < SOURCE_TIMEOUT)
+    }
+
+    /// Takes note of one that is not listened to. True the first time.
+    pub(super) fn conflict(&mut self) -> bool {
+        !std::mem::replace(&mut self.conflict_told, true)
     }
 
     /// Listens to this source from now on.

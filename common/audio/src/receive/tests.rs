@@ -17,6 +17,8 @@ fn with_a_gap(reports: bool) -> ReceivePipeline {
         format: None,
         plain_rate: 44_100,
         plain_channels: 1,
+        secret: None,
+        from: Vec::new(),
         cname: "test".into(),
         ssrc: 1,
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proto::announce::{self, Format};
 use proto::exchange::Request;
 use proto::units::{self, Mono, Position, RtpTime, Sequence};
-use proto::{payload_type, pcm, rtp};
+use proto::{payload_type, pcm, rtp, srtp};
 
 use super::Shape;
 use super::group::GroupId;
@@ -14,6 +14,7 @@ use super::member::Member;
 use super::mix::Mixer;
 use super::pack::Packer;
 use super::repair::{Keeper, Mender, Repair};
+use super::seal::{Acquaintance, Numbers};
 use crate::counters::ClientCounters;
 use crate::map::ChannelMap;
 use crate::opus;
@@ -166,13 +167,22 @@ pub struct Client {
     pub(super) mender: Option<Mender>,
     pub(super) next_report: Mono,
     pub(super) member: Member,
+    pub(super) acquaintance: Acquaintance,
 }
 
 impl Client {
     /// A client that is due for its first report at once.
     pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
-        let (repair, member) = (Repair::default(), Member::default());
-        Self { name, address, counters, repair, mender: None, next_report: Mono(i64::MIN), member }
+        Self {
+            name,
+            address,
+            counters,
+            repair: Repair::default(),
+            mender: None,
+            next_report: Mono(i64::MIN),
+            member: Member::default(),
+            acquaintance: Acquaintance::default(),
+        }
     }
 
     /// The same client with another kind of repair than the default.
@@ -216,7 +226,8 @@ pub struct Encoding {
 #[derive(Debug)]
 pub(super) struct State {
     started: bool,
-    sequence: Sequence,
+    pub(super) sequence: Sequence,
+    pub(super) numbers: Numbers,
     pub(super) packets: u32,
     pub(super) octets: u32,
     packer: Packer,
@@ -274,10 +285,11 @@ impl Encoding {
         let state = State {
             started: false,
             sequence,
+            numbers: Numbers::default(),
             packets: 0,
             octets: 0,
             packer,
-            ready: Vec::with_capacity(spec.longest_packet()),
+            ready: Vec::with_capacity(spec.longest_packet() + srtp::OVERHEAD),
             peak: 0.0,
             peak_frames: 0,
         };
@@ -294,7 +306,7 @@ impl Encoding {
     /// For a part of an encoding's clients: where all of them are to hear something else, the encoding keeps its id.
     pub fn after(mut self, former: EncodingId, spec: &EncodingSpec) -> Self {
         self.former = Some(former);
-        self.state.ready.reserve(spec.longest_packet());
+        self.state.ready.reserve(spec.longest_packet() + srtp::OVERHEAD);
         self
     }
 
@@ -396,6 +408,9 @@ impl Encoding {
     pub(super) fn resume(&mut self, same: &mut Self, shape: &Shape) {
         self.mixer.follow(&same.mixer);
         if !same.goes_on_as(self) {
+            if self.ssrc == same.ssrc {
+                std::mem::swap(&mut self.state.numbers, &mut same.state.numbers);
+            }
             return same.copy_last(&mut self.state.ready, shape);
         }
         std::mem::swap(&mut self.state, &mut same.state);
@@ -408,6 +423,9 @@ impl Encoding {
     /// Goes on for clients that leave an encoding, which may go on for others.
     pub(super) fn branch(&mut self, former: &mut Self, shape: &Shape) {
         self.mixer.follow(&former.mixer);
+        if self.ssrc == former.ssrc {
+            self.state.numbers = Numbers::spent();
+        }
         if !former.goes_on_as(self) {
             return former.copy_last(&mut self.state.ready, shape);
         }

@@ -1,6 +1,7 @@
 //! From a client's frames to payloads. Allocates only when built.
 
 use proto::pcm::{self, ByteOrder};
+use proto::srtp;
 use proto::units::Position;
 
 use super::encoding::{Codec, EncodingSpec, Wire};
@@ -76,7 +77,7 @@ impl Packer {
             Codec::Pcm16 if spec.wire == Wire::Plain => Sample::Bits16(ByteOrder::Little),
             Codec::Pcm16 => Sample::Bits16(ByteOrder::Big),
         };
-        let mut filling = Vec::with_capacity(spec.packet_length());
+        let mut filling = Vec::with_capacity(spec.packet_length() + srtp::OVERHEAD);
         filling.resize(header, 0);
         Self::Pcm(Pcm {
             sample,

@@ -40,8 +40,22 @@ impl Routing {
         self.encodings.iter().map(|e| e.max_block).min().unwrap_or(usize::from(u16::MAX))
     }
 
+    /// Takes over the keys of clients that `old` has too, though they may hear something else now.
+    fn recognise(&mut self, old: &mut Routing) {
+        for known in old.encodings.iter_mut().flat_map(|encoding| &mut encoding.clients) {
+            if known.acquaintance.is_blank() {
+                continue;
+            }
+            let mut clients = self.encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
+            if let Some(client) = clients.find(|client| client.address == known.address) {
+                std::mem::swap(&mut client.acquaintance, &mut known.acquaintance);
+            }
+        }
+    }
+
     /// Takes over the state of groups and encodings that `old` has too, or that others branch off from.
     pub(super) fn inherit(&mut self, old: &mut Routing, shape: &Shape) {
+        self.recognise(old);
         for group in &mut self.groups {
             if let Some(same) = old.groups.iter_mut().find(|g| g.id == group.id) {
                 group.inherit(same);

@@ -79,6 +79,8 @@ fn config() -> Config {
         format: None,
         plain_rate: RATE,
         plain_channels: 1,
+        secret: None,
+        from: Vec::new(),
         cname: "test".into(),
         ssrc: 77,
     }
