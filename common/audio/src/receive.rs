@@ -198,7 +198,8 @@ impl ReceivePipeline {
         }
         if self.guard.is_some() {
             self.handle_sealed(at, from, datagram);
-        } else if self.is_sealed(at, from, datagram) {
+        } else if self.sources.current().is_none() && self.is_sealed(at, from, datagram) {
+            // One datagram like this takes nothing from a stream that plays.
             self.counters.reject(Reject::Unknown);
             self.tell_secrecy(from, Secrecy::OnlyThere);
         } else {
