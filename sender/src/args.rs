@@ -59,6 +59,13 @@ pub struct Settings {
     /// where that is too slow), or always with parity: duplicate, or PACKETS+ROWSxSPREAD, like 8+3x2 [default: auto]
     #[arg(long, value_name = "REPAIR")]
     pub repair: Option<String>,
+    /// When the clients of a group play what is captured: auto (as soon as all of them can, at the same time), a TIME after
+    /// its capture, or off (each by the arrivals of its own packets) [default: auto]
+    #[arg(long, value_name = "auto|TIME|off")]
+    pub delay: Option<String>,
+    /// Most that --delay auto takes; a client that needs more plays late by itself [default: 200ms]
+    #[arg(long, value_name = "TIME")]
+    pub delay_max: Option<Span>,
     /// How long a packet of Opus lasts: 2.5ms, 5ms, 10ms or 20ms [default: 5ms]
     #[arg(long, value_name = "TIME")]
     pub opus_frame: Option<Span>,

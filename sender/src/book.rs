@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use audio::counters::ClientCounters;
-use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Routing, Wire};
+use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Policy, Routing, Wire};
 use control::client::Client;
 use proto::units::Sequence;
 
+use crate::groups::{Group, Groups};
 use crate::packets::Packets;
 
 /// A client that is being sent to.
@@ -21,6 +22,10 @@ pub struct Active {
     pub spec: EncodingSpec,
     /// What is known of it.
     pub counters: Arc<ClientCounters>,
+    /// Those it plays in time with; headerless PCM has none.
+    pub group: Option<Group>,
+    /// How much later than they it plays, in nanoseconds.
+    trim_ns: i32,
     encoding: EncodingId,
     /// Synchronisation source of its packets.
     pub ssrc: u32,
@@ -29,6 +34,7 @@ pub struct Active {
 /// Every client being sent to, and the identities of their encodings.
 pub struct Book {
     packets: Packets,
+    groups: Groups,
     rate: u32,
     channels: u16,
     source: String,
@@ -40,7 +46,29 @@ pub struct Book {
 impl Book {
     /// An empty book for a source of this rate and so many channels, sent from `bind` or from any address.
     pub fn new(packets: Packets, (rate, channels): (u32, u16), source: String, bind: Option<IpAddr>) -> Self {
-        Self { packets, rate, channels, source, bind, active: Vec::new(), next_id: 0 }
+        let groups = Groups::default();
+        Self { packets, groups, rate, channels, source, bind, active: Vec::new(), next_id: 0 }
+    }
+
+    /// The same with groups that choose their delays by this policy.
+    pub fn grouped(self, policy: Option<Policy>) -> Self {
+        Self { groups: Groups::new(policy), ..self }
+    }
+
+    /// How groups choose their delays; `None` where there are none.
+    pub fn policy(&self) -> Option<Policy> {
+        self.groups.policy()
+    }
+
+    /// The groups of those who are being sent to, in the list's order.
+    pub fn groups(&self) -> Vec<&Group> {
+        let mut groups: Vec<&Group> = Vec::new();
+        for group in self.active.iter().filter_map(|active| active.group.as_ref()) {
+            if groups.iter().all(|known| known.id() != group.id()) {
+                groups.push(group);
+            }
+        }
+        groups
     }
 
     /// Frames a second of what is captured.
@@ -75,7 +103,9 @@ impl Book {
         let departures = self.active.iter().filter(gone);
         let departures = departures.map(|old| Departure { address: old.address, ssrc: old.ssrc }).collect();
         self.active = active;
-        (Box::new(Routing::new(self.encodings(), departures)), problems)
+        let build = |policy| self.groups().into_iter().map(|group| group.build(policy)).collect();
+        let groups = self.policy().map(build).unwrap_or_default();
+        (Box::new(Routing::new(self.encodings(), departures).grouped(groups)), problems)
     }
 
     fn admit(&mut self, client: &Client, admitted: &[Active]) -> Result<Active, String> {
@@ -105,6 +135,17 @@ impl Book {
             ));
         }
         let spec = self.packets.spec(client)?;
+        let delay = client.delay.map_or(Ok(0), |delay| delay.nanos(self.rate));
+        let trim_ns = delay.map_err(|problem| format!("client `{name}`: {problem}"))?;
+        let group = match spec.wire {
+            Wire::Rtp => self.groups.of(client),
+            Wire::Plain if client.group.is_none() && client.delay.is_none() => None,
+            Wire::Plain => {
+                return Err(format!(
+                    "client `{name}`: headerless PCM has no time, so that no `group` or `delay` goes with it"
+                ));
+            }
+        };
         let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
         let same = self.active.iter().chain(admitted).find(|other| other.spec == spec);
@@ -115,7 +156,7 @@ impl Book {
             },
             |other| (other.encoding, other.ssrc),
         );
-        Ok(Active { client: client.clone(), address, spec, counters, encoding, ssrc })
+        Ok(Active { client: client.clone(), address, spec, counters, group, trim_ns, encoding, ssrc })
     }
 
     fn encodings(&self) -> Vec<Encoding> {
@@ -130,9 +171,13 @@ impl Book {
         let (spec, ssrc) = members.peek().map(|first| (first.spec.clone(), first.ssrc))?;
         let clients = members
             .map(|active| {
-                let Active { client, address, counters, .. } = active;
-                send::Client::new(client.name.clone(), *address, counters.clone())
-                    .repaired(self.packets.repair(client))
+                let Active { client, address, counters, group, trim_ns, .. } = active;
+                let sent = send::Client::new(client.name.clone(), *address, counters.clone())
+                    .repaired(self.packets.repair(client));
+                match group {
+                    Some(group) => sent.grouped(group.id(), *trim_ns),
+                    None => sent,
+                }
             })
             .collect();
         Some(Encoding::new(id, spec, self.rate, ssrc, Sequence(os::random::bits() as u16), clients))
@@ -164,6 +209,33 @@ mod tests {
         book.update(&clients(&["b=127.0.0.1:2/0", "d=127.0.0.1:4/0+1"]));
         assert_eq!((book.active()[0].encoding, book.active()[0].ssrc), (ids[0], ssrc));
         assert!(Arc::ptr_eq(&book.active()[0].counters, &counters));
+    }
+
+    #[test]
+    fn clients_that_name_no_group_play_together() {
+        let mut book = book().grouped(Some(Policy::Fixed(40_000)));
+        let list = r#"{
+            "a": {"ip": "127.0.0.1", "port": 1, "channel": 0},
+            "b": {"ip": "127.0.0.1", "port": 2, "channel": 0, "group": "garden"},
+            "c": {"ip": "127.0.0.1", "port": 3, "channel": 0, "delay_samples": -441},
+            "d": {"ip": "127.0.0.1", "port": 4, "channel": 0, "wire": "plain"},
+            "e": {"ip": "127.0.0.1", "port": 5, "channel": 0, "delay_samples": 44101},
+            "f": {"ip": "127.0.0.1", "port": 6, "channel": 0, "wire": "plain", "delay_m": 1}
+        }"#;
+        let listed = control::list::parse(list).unwrap();
+        let (_, problems) = book.update(&listed);
+        assert_eq!(problems[0], "client `e`: `delay_samples` lasts longer than a second at 44100 Hz");
+        assert!(problems[1].starts_with("client `f`: headerless PCM has no time"), "{}", problems[1]);
+        let names = |book: &Book| book.groups().iter().map(|group| group.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&book), ["default", "garden"]);
+        let groups: Vec<_> = book.active().iter().map(|a| a.group.as_ref().map(Group::id)).collect();
+        assert!(groups[0] == groups[2] && groups[0] != groups[1] && groups[3].is_none(), "{groups:?}");
+        assert_eq!(book.active()[2].trim_ns, -10_000_000);
+        let garden = book.groups()[1].counters.clone();
+        book.update(&listed[..1]);
+        assert_eq!(names(&book), ["default"]);
+        book.update(&listed);
+        assert!(Arc::ptr_eq(&book.groups()[1].counters, &garden));
     }
 
     #[test]

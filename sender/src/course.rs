@@ -4,6 +4,9 @@ use audio::tracker::Tracker;
 use device::capture::CaptureStamp;
 use proto::units::{Mono, Position, frames_to_nanos, nanos_to_frames};
 
+/// Seconds of a device's stream after which its rate is known to some 20 ppm, where callbacks come up to a millisecond late.
+const KNOWN: u32 = 2;
+
 /// Numbers captured blocks in true time: between two streams, and where a device loses time without a word, the position
 /// goes on as time does, so that what receivers have made of it holds. The times are those of the device's own clock,
 /// without its system's jitter: they say at which rate it really runs.
@@ -18,13 +21,16 @@ pub(crate) struct Course {
     /// Position and time of the frame after the last block.
     next: Option<(Position, Mono)>,
     joined: bool,
+    /// Frames that the tracker has seen, and the rate that was known last.
+    tracked: u64,
+    slow: f64,
 }
 
 impl Course {
     /// A course of `rate` frames a second.
     pub(crate) fn new(rate: u32) -> Self {
         let tracker = Tracker::new(rate);
-        Self { rate, tracker, last: None, offset: 0, next: None, joined: false }
+        Self { rate, tracker, last: None, offset: 0, next: None, joined: false, tracked: 0, slow: 0.0 }
     }
 
     /// What comes from now on is of another stream.
@@ -32,6 +38,12 @@ impl Course {
         self.joined = false;
         self.tracker = Tracker::new(self.rate);
         self.last = None;
+        self.tracked = 0;
+    }
+
+    /// By which share the device runs slow: 1e-6 is one part per million. 0 until that is known.
+    pub(crate) fn slow(&self) -> f64 {
+        self.slow
     }
 
     /// The stamp with its position on the course, and the time at which its device's clock had it.
@@ -41,6 +53,10 @@ impl Course {
         if let Some(jump) = self.tracker.note(since_last as u32, stamp.at) {
             let missed = nanos_to_frames(jump, self.rate).max(0);
             self.offset = self.offset.wrapping_add(missed as u64);
+        }
+        self.tracked += u64::from(stamp.frames);
+        if self.tracked >= u64::from(KNOWN * self.rate) {
+            self.slow = self.tracker.slow();
         }
         let stamp = CaptureStamp { at: self.tracker.time_of(0).unwrap_or(stamp.at), ..stamp };
         let rate = self.rate;
@@ -103,6 +119,27 @@ mod tests {
         // 25 ms are 1200 frames that the device never brought.
         assert_eq!(placed[299], 299 * 480 + 1200);
         assert_eq!(placed.windows(2).filter(|pair| pair[1] != pair[0] + 480).count(), 1);
+    }
+
+    #[test]
+    fn the_devices_rate_is_told_once_it_is_known_and_outlives_its_stream() {
+        let mut course = Course::new(RATE);
+        // 200 ppm fast, with callbacks up to a millisecond late.
+        let at = |n: i64| n * 9_998_000 + n * 7919 % 1000 * 1000;
+        for n in 0..100 {
+            place(&mut course, n as u64 * 480, 480, at(n));
+            assert_eq!(course.slow(), 0.0);
+        }
+        for n in 100..500 {
+            place(&mut course, n as u64 * 480, 480, at(n));
+            assert!(n < 200 || (course.slow() + 200e-6).abs() < 40e-6, "block {n}: {}", course.slow());
+        }
+        let known = course.slow();
+        course.renew();
+        for n in 0..100 {
+            place(&mut course, n as u64 * 480, 480, at(n + 600));
+            assert_eq!(course.slow(), known);
+        }
     }
 
     #[test]

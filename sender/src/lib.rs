@@ -22,6 +22,7 @@
 
 pub mod args;
 pub mod book;
+pub mod groups;
 pub mod packets;
 pub mod plan;
 pub mod run;

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use audio::send::Policy;
 use control::client::Client;
 use device::capture::{self, Capture, Source};
 
 use crate::args::Settings;
+use crate::groups;
 use crate::packets::Packets;
 
 /// What the sender will do.
@@ -24,6 +26,8 @@ pub struct Plan {
     pub sdp: Option<PathBuf>,
     /// How packets are made.
     pub packets: Packets,
+    /// How groups of clients choose their delay, where they have one.
+    pub delay: Option<Policy>,
     /// Local address to send from.
     pub bind: Option<IpAddr>,
     /// JSON on standard output.
@@ -39,6 +43,7 @@ impl Plan {
     /// One line that says what is wrong and what to do.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let packets = Packets::new(settings)?;
+        let delay = groups::policy(settings)?;
         let fixed = settings.client.iter().map(|text| text.parse::<Client>());
         let fixed: Vec<_> = fixed.collect::<Result<_, _>>().map_err(|error| format!("--client {error}"))?;
         if let Some(twin) =
@@ -79,6 +84,7 @@ impl Plan {
             save: settings.save.clone(),
             sdp: settings.sdp.clone(),
             packets,
+            delay,
             bind: settings.bind,
             json: settings.json,
             status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
@@ -100,6 +106,7 @@ mod tests {
             (Settings { client: vec!["a".into()], ..tone.clone() }, "--client"),
             (Settings { client: [client.clone(), client.clone()].concat(), ..tone.clone() }, "stands twice"),
             (Settings { client: client.clone(), frames: Some(31), ..tone.clone() }, "--frames 31"),
+            (Settings { client: client.clone(), delay: Some("x".into()), ..tone.clone() }, "--delay is"),
             (Settings { client: client.clone(), mtu: Some(100), ..tone.clone() }, "--mtu 100"),
             (Settings { client: client.clone(), rate: Some(1), ..tone.clone() }, "--rate 1"),
             (Settings { client: client.clone(), channels: Some(0), ..tone.clone() }, "--channels"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use audio::send::Routing;
+use audio::send::{Policy, Routing};
 use control::cli::Outcome;
 use control::client::Client;
 use control::display::Display;
@@ -17,7 +17,7 @@ use crate::args::Settings;
 use crate::book::Book;
 use crate::plan::Plan;
 use crate::sdp;
-use crate::status::{self, Source};
+use crate::status::{self, Source, State};
 
 /// How often the control thread looks around.
 const TICK: Duration = Duration::from_millis(20);
@@ -49,7 +49,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     list.listed = list.load()?;
     let mut display = Display::new(plan.json, false, plan.status_interval);
     let shape = (source.rate, source.channels);
-    let mut book = Book::new(plan.packets, shape, source.description.clone(), plan.bind);
+    let mut book = Book::new(plan.packets, shape, source.description.clone(), plan.bind).grouped(plan.delay);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());
@@ -72,6 +72,7 @@ fn attend(
 ) -> Outcome {
     let mut waiting: Option<Box<Routing>> = None;
     let mut told = false;
+    let mut slow = Vec::new();
     while !signals.stop() && !sender.ended() {
         if list.changed() || signals.take_reload() {
             waiting = list.reload(book, display).or(waiting);
@@ -89,9 +90,10 @@ fn attend(
                 display.warn(&os::realtime::remedy());
             }
         }
+        flag(book, &mut slow, display);
         if display.due() {
-            let lines = status::lines(source, sender, book.active());
-            display.state(&lines, || status::value("status", source, sender, book.active()));
+            let lines = status::lines(source, sender, book);
+            display.state(&lines, || status::value("status", source, sender, book));
         }
         std::thread::sleep(TICK);
     }
@@ -100,6 +102,32 @@ fn attend(
         return Outcome::Failed;
     }
     Outcome::Done
+}
+
+/// Says which clients need longer than their group's delay may become, once each time.
+fn flag(book: &Book, slow: &mut Vec<String>, display: &mut Display) {
+    let Some(policy) = book.policy() else { return };
+    let most = f64::from(policy.most()) / 1e3;
+    let option = if let Policy::Auto(_) = policy { "--delay-max" } else { "--delay" };
+    for active in book.active() {
+        let name = &active.client.name;
+        let needs = active.counters.wanted_us.get() as f64 / 1e3;
+        let details = json!({ "name": name, "needs_ms": needs, "most_ms": most });
+        match (State::of(active, Some(policy)), slow.iter().position(|known| known == name)) {
+            (State::CannotKeepUp, None) => {
+                slow.push(name.clone());
+                let text = format!(
+                    "{name} cannot keep up: it needs {needs:.1} ms, {option} allows {most:.1} ms; it plays late"
+                );
+                display.event(&text, "cannot_keep_up", details);
+            }
+            (State::InSync | State::Late | State::Alone, Some(index)) => {
+                slow.swap_remove(index);
+                display.event(&format!("{name} keeps up again"), "keeps_up", details);
+            }
+            _ => {}
+        }
+    }
 }
 
 fn heed(news: &News<()>, source: &Source, display: &mut Display) {
@@ -148,7 +176,7 @@ fn conclude(source: &Source, book: &Book, sender: &Sender, display: &mut Display
         book.active().len(),
         sender.counters.datagrams.get()
     );
-    display.event(&text, "summary", status::value("summary", source, sender, book.active()));
+    display.event(&text, "summary", status::value("summary", source, sender, book));
 }
 
 /// The list of clients: the command line's, and a file that may change.

@@ -144,6 +144,11 @@ impl SendLoop {
         let now = clock::now();
         self.pipeline.set_wall_clock(now, clock::unix_nanos());
         self.pipeline.handle_timeout(now);
+        if readable {
+            // Answers say that they leave now.
+            self.transmit();
+            self.post.flush(&self.sockets);
+        }
         self.take_blocks();
         self.take_feed();
         if ending {
@@ -192,6 +197,7 @@ impl SendLoop {
         let Some(mut feed) = self.feed.take() else { return };
         while let Some(stamp) = feed.stamps.try_pop() {
             let stamp = self.course.place(stamp);
+            self.pipeline.set_capture_clock(self.course.slow());
             if stamp.position != self.pipeline.position() {
                 self.pipeline.flush();
                 self.transmit();

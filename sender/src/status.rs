@@ -2,11 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
+use audio::send::Policy;
 use control::display::meter;
 use serde_json::{Value, json};
 
 use crate::Sender;
-use crate::book::Active;
+use crate::book::{Active, Book};
+use crate::groups::Group;
 
 /// Receivers report every second; what one said longer ago than this is no longer true, in seconds.
 const REPORT_PATIENCE: i64 = 4;
@@ -19,10 +21,50 @@ pub(crate) struct Source {
     pub(crate) length: Option<u64>,
 }
 
-/// A line for the source and one for each client.
-pub(crate) fn lines(source: &Source, sender: &Sender, active: &[Active]) -> Vec<String> {
+/// Whether a client plays when it was told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It says that it does.
+    InSync,
+    /// It needs longer than its group's delay at present.
+    Late,
+    /// It needs longer than its group's delay may become.
+    CannotKeepUp,
+    /// It goes by the arrivals of its packets.
+    Alone,
+}
+
+impl State {
+    /// Of a client that has reported of late.
+    pub(crate) fn of(active: &Active, policy: Option<Policy>) -> Self {
+        let counters = &active.counters;
+        let most = policy.filter(|_| active.group.is_some()).map(|policy| u64::from(policy.most()));
+        if most.is_some_and(|most| counters.wanted_us.get() > most) {
+            Self::CannotKeepUp
+        } else if counters.late.get() > 0 {
+            Self::Late
+        } else if counters.synced.get() > 0 {
+            Self::InSync
+        } else {
+            Self::Alone
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::InSync => "in sync",
+            Self::Late => "late",
+            Self::CannotKeepUp => "cannot keep up",
+            Self::Alone => "alone",
+        }
+    }
+}
+
+/// A line for the source, one for each group and one for each client.
+pub(crate) fn lines(source: &Source, sender: &Sender, book: &Book) -> Vec<String> {
     let mut lines = vec![source_line(source, sender)];
-    lines.extend(active.iter().map(client_line));
+    lines.extend(book.groups().into_iter().filter_map(group_line));
+    lines.extend(book.active().iter().map(|active| client_line(active, book.policy())));
     lines
 }
 
@@ -55,7 +97,15 @@ fn source_line(source: &Source, sender: &Sender) -> String {
     line
 }
 
-fn client_line(active: &Active) -> String {
+/// Nothing where no member is heard.
+fn group_line(group: &Group) -> Option<String> {
+    let (delay, members) = (group.counters.delay_us.get(), group.counters.members.get());
+    let delay = delay as f64 / 1e3;
+    (members > 0)
+        .then(|| format!("  group {}: {members} members, {delay:.1} ms from capture to DAC", group.name))
+}
+
+fn client_line(active: &Active, policy: Option<Policy>) -> String {
     let counters = &active.counters;
     let mut line = format!(
         "  {:<16} {:<22} {:<10} {:<5} {}  {} packets",
@@ -78,6 +128,15 @@ fn client_line(active: &Active) -> String {
             counters.round_trip_us.get() as f64 / 1e3,
             counters.latency_us.get() as f64 / 1e3,
         );
+        match State::of(active, policy) {
+            State::Alone => {}
+            State::InSync => {
+                let micros = |nanos: i64| nanos as f64 / 1e3;
+                let (mean, worst) = (micros(counters.error_ns.get()), micros(counters.worst_error_ns.get()));
+                line += &format!("  in sync {mean:+.0} µs (worst {worst:+.0})");
+            }
+            state => line += &format!("  {}", state.name()),
+        }
     }
     line
 }
@@ -90,7 +149,7 @@ fn silence(active: &Active) -> Option<i64> {
 }
 
 /// The same for programs.
-pub(crate) fn value(kind: &str, source: &Source, sender: &Sender, active: &[Active]) -> Value {
+pub(crate) fn value(kind: &str, source: &Source, sender: &Sender, book: &Book) -> Value {
     json!({
         "type": kind,
         "source": {
@@ -107,14 +166,26 @@ pub(crate) fn value(kind: &str, source: &Source, sender: &Sender, active: &[Acti
         "datagrams": sender.counters.datagrams.get(),
         "unsent": sender.counters.unsent.get(),
         "realtime": sender.counters.realtime.load(Ordering::Acquire),
-        "clients": active.iter().map(client_value).collect::<Vec<_>>(),
+        "groups": book.groups().into_iter().map(group_value).collect::<Vec<_>>(),
+        "clients": book.active().iter().map(|active| client_value(active, book.policy())).collect::<Vec<_>>(),
     })
 }
 
-fn client_value(active: &Active) -> Value {
+fn group_value(group: &Group) -> Value {
+    let delay = group.counters.delay_us.get();
+    json!({
+        "name": group.name,
+        "delay_ms": (delay > 0).then(|| delay as f64 / 1e3),
+        "members": group.counters.members.get(),
+    })
+}
+
+fn client_value(active: &Active, policy: Option<Policy>) -> Value {
     let counters = &active.counters;
     let level = counters.level.dbfs();
     let reported = silence(active).is_some_and(|seconds| seconds <= REPORT_PATIENCE);
+    let state = State::of(active, policy);
+    let timed = reported && state != State::Alone;
     json!({
         "name": active.client.name,
         "address": active.address.to_string(),
@@ -136,5 +207,12 @@ fn client_value(active: &Active) -> Value {
         "parity": counters.parity.get(),
         "round_trip_ms": reported.then(|| counters.round_trip_us.get() as f64 / 1e3),
         "latency_ms": reported.then(|| counters.latency_us.get() as f64 / 1e3),
+        "group": active.group.as_ref().map(|group| &group.name),
+        "state": reported.then(|| state.name()),
+        "needs_ms": reported.then(|| counters.wanted_us.get() as f64 / 1e3),
+        "playout_error_us": timed.then(|| counters.error_ns.get() as f64 / 1e3),
+        "worst_playout_error_us": timed.then(|| counters.worst_error_ns.get() as f64 / 1e3),
+        "drift_ppm": reported.then(|| counters.drift_ppb.get() as f64 / 1e3),
+        "concealed_frames": reported.then(|| counters.concealed.get()),
     })
 }

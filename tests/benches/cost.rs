@@ -122,6 +122,7 @@ impl Receive {
         let config = Config {
             wire: None,
             latency: 10_000_000,
+            trim: None,
             adapt: None,
             format: None,
             plain_rate: RATE,

@@ -105,6 +105,7 @@ impl Default for Scenario {
             back: LinkSpec::default(),
             blackouts: Vec::new(),
             latency: 30_000_000,
+            trim: None,
             adapt: None,
             repair: Repair::default(),
             routings: Vec::new(),

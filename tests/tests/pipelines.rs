@@ -114,6 +114,7 @@ impl Listener {
         let config = Config {
             wire: None,
             latency,
+            trim: None,
             adapt: None,
             format: None,
             plain_rate: RATE,

@@ -12,12 +12,15 @@ use audio::depth::{Preset, Reason};
 use audio::opus::{self, Application, Decoder, Encoder, FrameTime, Spec};
 use audio::receive::{Adapt, Config};
 use audio::resample::Chunked;
-use audio::send::{Codec, Repair};
+use audio::send::{Codec, Policy, Repair};
 use control::client::Client;
 use control::codec::{self, OpusOptions};
 use device::capture::{self, Source};
 use device::playback::{self, Sink};
 use os::udp::Socket;
+use proto::exchange::{self, Request};
+use proto::units::Mono;
+use proto::{rtcp, timing};
 use receiver::Receiver;
 use sender::Sender;
 use sender::args::Settings;
@@ -79,6 +82,7 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
     let config = Config {
         wire: None,
         latency: 30_000_000,
+        trim: None,
         adapt: None,
         format: None,
         plain_rate: 44_100,
@@ -108,7 +112,7 @@ fn start_sender(clients: &[Client]) -> Streaming {
     let request =
         capture::Request { source, rate: 44_100, channels: Some(4), wanted: 4, period: 128, repeat: false };
     let capture = capture::open(&request).unwrap();
-    let mut book = Book::new(packets, (44_100, 4), "test".into(), None);
+    let mut book = Book::new(packets, (44_100, 4), "test".into(), None).grouped(Some(Policy::Auto(200_000)));
     let (routing, problems) = book.update(clients);
     assert!(problems.is_empty(), "{problems:?}");
     Streaming { sender: Sender::start(capture, routing, None).unwrap(), book }
@@ -364,4 +368,71 @@ fn changes_loss_and_strangers_allocate_nothing() {
     assert_eq!(found, 0);
     assert!(receiver.counters.conflicts.get() >= 900 && receiver.counters.realigned.get() >= 2);
     assert!(other.counters.packets.get() > 100);
+}
+
+/// Asks what a receiver asks, and counts the answers and the timings that came since the last question.
+fn ask(socket: &UdpSocket, wanted_us: u32, sender: &mut Option<SocketAddr>) -> (u64, u64) {
+    let (mut answers, mut timings, mut octets) = (0, 0, [0; 2048]);
+    while let Ok((length, from)) = socket.recv_from(&mut octets) {
+        *sender = Some(from);
+        if !proto::rtp::is_rtcp(&octets[..length]) {
+            continue;
+        }
+        for packet in rtcp::packets(&octets[..length]).map_while(Result::ok) {
+            if let rtcp::Packet::Application { name, .. } = packet {
+                answers += u64::from(name == exchange::APP_NAME);
+                timings += u64::from(name == timing::APP_NAME);
+            }
+        }
+    }
+    if let Some(sender) = sender {
+        let mut builder = rtcp::Builder::new(&mut octets);
+        builder.receiver_report(1, None);
+        let request = Request { written: Mono(1), wanted_us };
+        builder.application(1, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
+        let length = builder.finish().expect("there is room");
+        socket.send_to(&octets[..length], *sender).unwrap();
+    }
+    (answers, timings)
+}
+
+#[test]
+fn groups_allocate_nothing() {
+    let _alone = alone();
+    let sockets = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    sockets.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+    let mut clients: Vec<_> = sockets
+        .iter()
+        .zip("abc".chars())
+        .map(|(socket, name)| client(format!("{name}={}/0", socket.local_addr().unwrap())))
+        .collect();
+    clients[1].codec = Some(codec::Codec::Opus(OpusOptions::default()));
+    clients[2].group = Some("other".into());
+    let mut streaming = start_sender(&clients);
+    wait_for("sound", || streaming.sender.counters.frames.get() > 44_100);
+    clients.pop();
+    let fewer = streaming.book.update(&clients).0;
+    let (mut senders, mut counts, mut round) = ([None; 3], (0, 0), 0);
+    let mut questions = |rounds: u32| {
+        let last = round + rounds;
+        wait_for("questions", || {
+            for (n, (socket, sender)) in (0..).zip(sockets.iter().zip(&mut senders)) {
+                // None, every need, and more than is allowed.
+                let (answers, timings) = ask(socket, (round + 10 * n) % 30 * 10_000, sender);
+                counts = (counts.0 + answers, counts.1 + timings);
+            }
+            round += 1;
+            round >= last
+        });
+        counts
+    };
+    let found = offences_during(|| {
+        questions(200);
+        streaming.sender.route(fewer).expect("there is room");
+        questions(200);
+    });
+    assert_eq!(found, 0);
+    let (answers, timings) = questions(1);
+    assert!(answers > 100 && timings > 100, "{answers} answers, {timings} timings");
+    assert!(streaming.book.groups()[0].counters.delay_us.get() > 100_000);
 }

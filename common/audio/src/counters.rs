@@ -28,6 +28,22 @@ impl Counter {
     }
 }
 
+/// A number of either sign, as a gauge.
+#[derive(Debug, Default)]
+pub struct Signed(Counter);
+
+impl Signed {
+    /// Replaces the value.
+    pub fn set(&self, value: i64) {
+        self.0.set(value as u64);
+    }
+
+    /// The current value.
+    pub fn get(&self) -> i64 {
+        self.0.get() as i64
+    }
+}
+
 /// The loudest sample of the last full tenth of a second, as a gauge.
 #[derive(Debug, Default)]
 pub struct Meter(Counter);
@@ -75,8 +91,32 @@ pub struct ClientCounters {
     pub unrepaired: Counter,
     /// Round trip in microseconds; 0 until known.
     pub round_trip_us: Counter,
-    /// The receiver's latency in microseconds, from arrival to DAC; 0 until reported.
+    /// The receiver's latency in microseconds, to the DAC: from the capture where it is in sync, from the arrival elsewhere; 0
+    /// until reported.
     pub latency_us: Counter,
+    /// By how much the receiver plays after its time, in nanoseconds: in the mean of the last report's interval.
+    pub error_ns: Signed,
+    /// The largest of these, whichever its sign.
+    pub worst_error_ns: Signed,
+    /// By which share the receiver plays faster than its device would by itself, in parts per 10^9.
+    pub drift_ppb: Signed,
+    /// Frames that the receiver played and no packet brought, in all.
+    pub concealed: Counter,
+    /// 1 where the receiver plays when it was told to.
+    pub synced: Counter,
+    /// 1 where the receiver plays later than that, since it needs longer.
+    pub late: Counter,
+    /// The group delay that the receiver needs in microseconds; 0 until it says so.
+    pub wanted_us: Counter,
+}
+
+/// What the send thread knows of one group of clients.
+#[derive(Debug, Default)]
+pub struct GroupCounters {
+    /// The group's delay in microseconds, or what it changes to; 0 before the first decision.
+    pub delay_us: Counter,
+    /// Members that are heard.
+    pub members: Counter,
 }
 
 /// What the receive pipeline counts.
@@ -116,6 +156,13 @@ pub struct ReceiveCounters {
     pub depth: Counter,
     /// Interarrival jitter (RFC 3550, 6.4.1) in nanoseconds.
     pub jitter_ns: Counter,
+    /// By how much playback is later than the sender's timing says, in the mean over a second, in nanoseconds; negative where
+    /// earlier.
+    pub playout_error: Signed,
+    /// The largest of these within the second.
+    pub worst_playout_error: Signed,
+    /// Round trip to the sender in microseconds; 0 until known.
+    pub round_trip_us: Counter,
     /// Resampling ratio in force, relative to the nominal one, in parts per billion, offset by 2^32.
     drift_ppb: Counter,
     /// Level of what is played.

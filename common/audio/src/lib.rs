@@ -14,6 +14,7 @@ pub mod counters;
 pub mod depth;
 pub mod drift;
 pub mod erasure;
+pub mod exchange;
 pub mod map;
 pub mod opus;
 pub mod receive;

@@ -4,12 +4,15 @@
 //! for samples that leave the DAC at a given time, and a servo keeps the two together. A file follows the stream: it
 //! is handed exactly what came, as soon as it is older than the latency.
 
+mod conductor;
 mod decode;
 mod event;
 mod missing;
 mod output;
 mod pace;
 mod player;
+mod precision;
+mod reference;
 mod repair;
 mod source;
 mod stream;
@@ -21,8 +24,9 @@ use std::sync::Arc;
 use proto::announce::{self, Announcement, Codec, Format};
 use proto::pcm;
 use proto::playout::Playout;
+use proto::timing::{self, Timing};
 use proto::units::{self, Mono, Position};
-use proto::{Reject, parity, payload_type, playout, retransmission, rtcp, rtp};
+use proto::{Reject, exchange, parity, payload_type, playout, retransmission, rtcp, rtp};
 
 use crate::counters::ReceiveCounters;
 use crate::jitter::{Coding, Entry, Inserted, JitterBuffer, Label};
@@ -30,11 +34,12 @@ use crate::repair::advance::Media;
 use crate::send;
 use crate::send::{Transmit, Wire};
 
-pub use event::{End, Event, Latency, StreamInfo, Text};
+pub use event::{End, Event, Latency, StreamInfo, Sync, Text};
 pub use output::{Incoming, Output};
 pub use pace::{Due, Pace, PlaybackStamp};
 pub use player::Adapt;
 
+use conductor::Conductor;
 use player::Player;
 use repair::Repair;
 use source::{Source, Sources, Verdict};
@@ -60,6 +65,9 @@ pub struct Config {
     pub wire: Option<Wire>,
     /// From the earliest arrival to the DAC, in nanoseconds; where it adapts, to begin with.
     pub latency: i64,
+    /// What this receiver adds to the delay of its group, in nanoseconds, when a device plays in time with others at the
+    /// sender's word; `None` to go by the arrivals.
+    pub trim: Option<i64>,
     /// How the latency adapts to the network when a device plays; `None` keeps it.
     pub adapt: Option<Adapt>,
     /// What a payload type means that is neither static nor announced: for senders that are not ours.
@@ -93,6 +101,8 @@ pub struct ReceivePipeline {
     info: Option<StreamInfo>,
     player: Player,
     repair: Repair,
+    conductor: Conductor,
+    told: Sync,
     events: VecDeque<Event>,
     next_report: Mono,
     control: Vec<u8>,
@@ -106,6 +116,8 @@ impl ReceivePipeline {
             sources: Sources::new(config.wire, config.format.map(|format| format.payload_type)),
             player: Player::new(config.latency, config.adapt, buffer, counters.clone()),
             repair: Repair::new(counters.clone()),
+            conductor: Conductor::new(config.trim, config.ssrc),
+            told: Sync::Alone,
             config,
             counters,
             announced: None,
@@ -187,15 +199,31 @@ impl ReceivePipeline {
 
     /// When [`poll_transmit`](Self::poll_transmit) has something to ask the sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.sources.current().filter(|source| source.reports)?;
-        self.live_stream().and_then(|stream| self.repair.poll_timeout(stream))
+        let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
+        let stream = self.live_stream()?;
+        let repair = source.reports.then(|| self.repair.poll_timeout(stream)).flatten();
+        let clock = self.player.plays_to_device().then(|| self.conductor.poll_timeout()).flatten();
+        [repair, clock].into_iter().flatten().min()
     }
 
-    /// The next request or report to the sender.
+    /// The next question, request or report to the sender. A question is out of date soon: `now` is to be read just before.
     pub fn poll_transmit(&mut self, now: Mono) -> Option<Transmit<'_>> {
-        let source = self.sources.current().filter(|source| source.reports)?;
+        let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
         let stream = self.stream.as_mut().filter(|stream| !stream.ended)?;
         let to = send::Recipients::One(source.address);
+        if self.player.plays_to_device()
+            && let Some(request) = self.conductor.poll_request(now)
+        {
+            let mut builder = rtcp::Builder::new(&mut self.control);
+            // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
+            builder.receiver_report(self.config.ssrc, None);
+            builder.application(self.config.ssrc, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
+            let length = builder.finish()?;
+            return Some(Transmit { bytes: &self.control[..length], to });
+        }
+        if !source.reports {
+            return None;
+        }
         let length =
             self.repair.write_request(now, stream, &self.player, self.config.ssrc, &mut self.control);
         if length > 0 {
@@ -205,18 +233,36 @@ impl ReceivePipeline {
             return None;
         }
         self.next_report = now.plus(REPORT_INTERVAL);
-        let block = stream.reception.report(now);
+        let length = self.write_report(now)?;
+        Some(Transmit { bytes: &self.control[..length], to })
+    }
+
+    fn write_report(&mut self, now: Mono) -> Option<usize> {
+        let stream = self.stream.as_mut()?;
+        let counters = &self.counters;
+        let (error_ns, worst_error_ns) = self.player.precision().take();
+        let round_trip_us = self.conductor.round_trip_us();
+        counters.playout_error.set(error_ns.into());
+        counters.worst_playout_error.set(worst_error_ns.into());
+        counters.round_trip_us.set(round_trip_us.into());
         let playout = Playout {
             latency_us: self.player.latency_us() as u32,
             depth_us: (units::frames_to_nanos(self.player.depth(), stream.format.rate) / 1000) as u32,
-            unrepaired: self.counters.lost.get() as u32,
+            unrepaired: counters.lost.get() as u32,
+            error_ns,
+            worst_error_ns,
+            round_trip_us,
+            drift_ppb: (counters.drift_ppm() * 1e3) as i32,
+            concealed: counters.concealed_frames.get() as u32,
+            synced: self.player.is_together(),
+            late: self.player.is_late(),
         };
+        let block = stream.reception.report(now);
         let mut builder = rtcp::Builder::new(&mut self.control);
         builder.receiver_report(self.config.ssrc, Some(&block));
         builder.description(self.config.ssrc, &self.config.cname);
         builder.application(self.config.ssrc, playout::APP_NAME, 0, &playout.to_bytes());
-        let length = builder.finish()?;
-        Some(Transmit { bytes: &self.control[..length], to })
+        builder.finish()
     }
 
     /// A last report that says goodbye to the sender.
@@ -241,9 +287,11 @@ impl ReceivePipeline {
     pub fn pull_device(&mut self, now: Mono, due: Due, out: &mut [f32]) {
         out.fill(0.0);
         if let Some(stream) = &self.stream {
-            self.player.pull_device(stream, now, due, out);
+            let reference = self.conductor.reference(now, stream, self.player.target());
+            self.player.pull_device(stream, reference, now, due, out);
         }
         self.tell_change();
+        self.tell_sync();
     }
 
     fn live_stream(&self) -> Option<&Stream> {
@@ -276,6 +324,18 @@ impl ReceivePipeline {
                 rtcp::Packet::Application { name: announce::APP_NAME, body, .. } => {
                     self.handle_announcement(source, &Announcement::parse(body)?);
                 }
+                rtcp::Packet::Application { name: timing::APP_NAME, ssrc, body, .. } => {
+                    let stream = self.stream.as_ref().filter(|stream| !stream.ended);
+                    self.conductor.handle_timing(at, ssrc, Timing::parse(body)?, stream);
+                }
+                rtcp::Packet::Application {
+                    name: exchange::APP_NAME,
+                    subtype: exchange::REPLY,
+                    body,
+                    ..
+                } => {
+                    self.conductor.handle_reply(at, &exchange::Reply::parse(body)?);
+                }
                 rtcp::Packet::Bye { ssrc } => {
                     let ours = self.stream.as_ref().map(|stream| stream.reception.ssrc());
                     goodbye |= ssrc.is_none() || ssrc == ours;
@@ -290,6 +350,7 @@ impl ReceivePipeline {
     }
 
     fn handle_announcement(&mut self, source: Source, announcement: &Announcement<'_>) {
+        self.conductor.recognise();
         self.announced = Some(announcement.format);
         self.repair.announced(announcement);
         let info = StreamInfo {
@@ -422,6 +483,7 @@ impl ReceivePipeline {
             (Fit::Switched, Some(stream)) => {
                 let sequence = self.player.buffer().tail().max(BEGINNING);
                 stream.switch(header, *format, sequence);
+                self.conductor.follow(stream, true);
                 self.repair.restart(sequence);
             }
             _ => self.begin_stream(at, source, *format, Some(header)),
@@ -434,7 +496,8 @@ impl ReceivePipeline {
         self.player.begin(same_rate);
         let first = self.next_place();
         self.repair.restart(first.sequence);
-        self.stream = Some(Stream::new(at, format, header, first));
+        let stream = self.stream.insert(Stream::new(at, format, header, first));
+        self.conductor.follow(stream, false);
         self.counters.streams.add(1);
         let Format { rate, channels, codec, .. } = format;
         let known = self.info.filter(|info| {
@@ -495,6 +558,7 @@ impl ReceivePipeline {
     fn end_stream(&mut self, why: End) {
         self.sources.forget();
         self.repair.forget();
+        self.conductor.forget();
         self.announced = None;
         self.info = None;
         if let Some(stream) = self.stream.as_mut().filter(|stream| !stream.ended) {
@@ -506,6 +570,19 @@ impl ReceivePipeline {
     fn tell_change(&mut self) {
         if let Some(reason) = self.player.take_change() {
             self.tell(Event::Latency(Latency { nanos: self.player.target(), reason }));
+        }
+    }
+
+    fn tell_sync(&mut self) {
+        let group_delay = self.conductor.group_delay();
+        let sync = match (self.player.is_together(), self.player.is_late()) {
+            (true, false) => Sync::Together { group_delay },
+            (true, true) => Sync::Late { group_delay },
+            (false, _) => Sync::Alone,
+        };
+        if self.told != sync && (sync != Sync::Alone || self.player.cursor().is_some()) {
+            self.told = sync;
+            self.tell(Event::Sync(sync));
         }
     }
 

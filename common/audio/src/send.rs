@@ -9,26 +9,36 @@
 //! resampler holds samples back and how far the encoder looks ahead
 //! ([`Encoder::lookahead`](crate::opus::Encoder::lookahead)), so that a receiver which plays what a decoder hands out
 //! at the packet's time is in time with those of PCM, and need not know how the encoder was set.
+//!
+//! Clients of a [`Group`] are told when the frames of their stream were captured and how much later to play them, once a
+//! second and all at the same time, since each of them draws the stream's line through what it was told last. Their
+//! questions about this machine's clock are answered before anything else.
 
 mod encoding;
+mod group;
+mod line;
+mod member;
 mod mix;
 mod pack;
 mod repair;
+mod report;
 mod routing;
 
 use std::net::SocketAddr;
 
 use proto::announce::{self, Announcement, Companion};
-use proto::playout::Playout;
+use proto::timing::{Delay, Timing};
 use proto::units::{self, Mono, Ntp, Position, RtpTime};
-use proto::{payload_type, playout, rtcp, rtp};
+use proto::{payload_type, rtcp, rtp, timing};
 
 use crate::repair::advance::Spec;
 
 pub use encoding::{Client, Codec, Encoding, EncodingId, EncodingSpec, Wire};
+pub use group::{Group, GroupId, Policy};
 pub use repair::{Advance, Repair};
 pub use routing::{Departure, Routing};
 
+use line::Line;
 use repair::{Keeper, ROOM, parity_ssrc, retransmission_ssrc};
 
 /// What all encodings of a sender share.
@@ -76,6 +86,15 @@ pub struct SendPipeline {
     wall: (Mono, i64),
     /// Position and capture time of the last block's first frame; `None` before the first block.
     stamp: Option<(Position, Mono)>,
+    /// By which share the capture clock runs slow.
+    slow: f64,
+    /// What members are told of the capture clock, since the last tick; `None` before the first block.
+    line: Option<Line>,
+    /// When members are told anew, and when a group wants to decide before that.
+    tick_due: Mono,
+    decision_due: Mono,
+    /// Questions may wait for their answers.
+    asked: bool,
     now: Mono,
     reports_due: Mono,
     encoding_cursor: usize,
@@ -98,6 +117,11 @@ impl SendPipeline {
             position: Position(0),
             wall: (Mono(0), 0),
             stamp: None,
+            slow: 0.0,
+            line: None,
+            tick_due: Mono(i64::MAX),
+            decision_due: Mono(i64::MAX),
+            asked: false,
             now: Mono(0),
             reports_due: Mono(i64::MIN),
             encoding_cursor: 0,
@@ -113,6 +137,7 @@ impl SendPipeline {
     pub fn replace(&mut self, mut routing: Box<Routing>) -> Box<Routing> {
         routing.inherit(&mut self.routing);
         self.reports_due = Mono(i64::MIN);
+        self.tick_due = Mono(if routing.groups.is_empty() { i64::MAX } else { i64::MIN });
         std::mem::replace(&mut self.routing, routing)
     }
 
@@ -126,6 +151,11 @@ impl SendPipeline {
         self.wall = (at, unix_nanos);
     }
 
+    /// Says by which share the capture clock runs slow (1e-6 is one part per million), as the times of blocks show it.
+    pub fn set_capture_clock(&mut self, slow: f64) {
+        self.slow = slow;
+    }
+
     /// The position of the frame that is expected next. Where capture skips some, call [`flush`](Self::flush) first.
     pub fn position(&self) -> Position {
         self.position
@@ -137,19 +167,32 @@ impl SendPipeline {
         for encoding in &mut self.routing.encodings {
             encoding.handle_block(position, block, &self.shape);
         }
-        self.stamp = Some((position, at));
+        if self.stamp.replace((position, at)).is_none() && !self.routing.groups.is_empty() {
+            // Members wait for the first line.
+            self.tick_due = self.tick_due.min(self.now);
+        }
         self.position = position.advanced((block.len() / usize::from(self.shape.channels)) as u64);
         self.encoding_cursor = 0;
     }
 
-    /// Takes the time. Reports that are due come out of [`poll_transmit`](Self::poll_transmit).
+    /// Takes the time. Answers and reports that are due come out of [`poll_transmit`](Self::poll_transmit). Answers say that
+    /// they were sent at this time: where datagrams came in, call it again before they are polled.
     pub fn handle_timeout(&mut self, now: Mono) {
         self.now = now;
+        if now >= self.tick_due {
+            self.line = self.stamp.map(|(position, at)| Line { position, at, slow: self.slow });
+            self.tick_due = now.plus(REPORT_INTERVAL);
+            self.decide();
+            tell(&mut self.routing.encodings, |_| true);
+            self.reports_due = now;
+        } else if now >= self.decision_due {
+            self.decide();
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub fn poll_timeout(&self) -> Mono {
-        self.reports_due
+        self.reports_due.min(self.tick_due).min(self.decision_due)
     }
 
     /// Takes a datagram that a client sent back. Anything that is not a client's report is ignored.
@@ -162,8 +205,18 @@ impl SendPipeline {
         for encoding in &mut self.routing.encodings {
             let packet_time = encoding.packet_time(rate);
             let Some(client) = encoding.clients.iter_mut().find(|c| c.address == from) else { continue };
+            let mut news = false;
             for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
-                note_report(client, encoding.ssrc, packet_time, arrival, at, &packet);
+                match report::question(&packet) {
+                    Some(request) => news |= client.ask(at, &request),
+                    None => report::note(client, encoding.ssrc, packet_time, arrival, at, &packet),
+                }
+            }
+            self.asked |= client.member.is_waiting();
+            if news {
+                client.next_report = Mono(i64::MIN);
+                self.reports_due = Mono(i64::MIN);
+                self.decide();
             }
             return;
         }
@@ -190,8 +243,12 @@ impl SendPipeline {
         self.goodbye_cursor = Some((0, 0));
     }
 
-    /// The next datagram: goodbyes to clients that left, reports that are due, media, and at the end the last goodbyes.
+    /// The next datagram: answers, goodbyes to clients that left, reports that are due, media, and at the end the last
+    /// goodbyes.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        if let Some((address, length)) = self.next_answer() {
+            return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) });
+        }
         if let Some(gone) = self.routing.departures.pop() {
             let length = self.write_goodbye(gone.ssrc);
             return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(gone.address) });
@@ -214,6 +271,19 @@ impl SendPipeline {
         let (address, ssrc) = self.next_goodbye()?;
         let length = self.write_goodbye(ssrc);
         Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) })
+    }
+
+    fn next_answer(&mut self) -> Option<(SocketAddr, usize)> {
+        if !self.asked {
+            return None;
+        }
+        for encoding in &mut self.routing.encodings {
+            let Some(client) = encoding.clients.iter_mut().find(|c| c.member.is_waiting()) else { continue };
+            let length = client.member.answer(self.now, encoding.ssrc, &mut self.control)?;
+            return Some((client.address, length));
+        }
+        self.asked = false;
+        None
     }
 
     /// Moves on to an encoding with a packet that was not polled yet.
@@ -299,7 +369,7 @@ impl SendPipeline {
                 continue;
             }
             if let Some(client) = encoding.clients.iter().position(|c| c.next_report <= now) {
-                let due = &mut encoding.clients[client].next_report;
+                let Client { next_report: due, member, .. } = &mut encoding.clients[client];
                 let first = due.0 == i64::MIN;
                 // The first interval of each client differs, so that the reports of many clients spread over the second.
                 let interval = if first {
@@ -307,7 +377,8 @@ impl SendPipeline {
                 } else {
                     REPORT_INTERVAL
                 };
-                *due = now.plus(interval);
+                // Members hear at the next tick again.
+                *due = if member.group.is_some() { Mono(i64::MAX) } else { now.plus(interval) };
                 return Some((index, client));
             }
         }
@@ -319,18 +390,50 @@ impl SendPipeline {
         rtp.flat_map(|e| &e.clients).map(|c| c.next_report).min().unwrap_or(Mono(i64::MAX))
     }
 
+    /// The frame that is captured now; `None` before the first.
+    fn here(&self) -> Option<Position> {
+        let (position, at) = self.stamp?;
+        let elapsed = units::nanos_to_frames(self.now.since(at), self.shape.rate);
+        Some(Position(position.0.saturating_add_signed(elapsed)))
+    }
+
+    /// Has each group choose its delay, and tells the members of those that have news.
+    fn decide(&mut self) {
+        let (now, here, rate) = (self.now, self.here(), self.shape.rate);
+        let Routing { groups, encodings, .. } = &mut *self.routing;
+        for group in &mut *groups {
+            let id = group.id;
+            let clients = encodings.iter().flat_map(|encoding| &encoding.clients);
+            let members = clients.map(|client| &client.member).filter(|m| m.group == Some(id));
+            if group.decide(now, here, rate, members) {
+                tell(encodings, |to| to == id);
+                self.reports_due = Mono(i64::MIN);
+            }
+        }
+        self.decision_due = groups.iter().map(Group::poll_timeout).min().unwrap_or(Mono(i64::MAX));
+    }
+
+    /// What a client is told of the time at which to play; `None` where it plays by itself, and before the first block.
+    fn timing(&self, encoding: &Encoding, client: &Client) -> Option<Timing> {
+        let group = self.routing.groups.iter().find(|group| Some(group.id) == client.member.group)?;
+        let anchor = self.line?.anchor(encoding, &self.shape);
+        let delay = group.ramp().map_or(Delay { begin: anchor.rtp_time, ..Delay::default() }, |ramp| Delay {
+            from_us: ramp.from_us,
+            to_us: ramp.to_us,
+            begin: encoding.rtp_time(ramp.begin, &self.shape),
+        });
+        Some(Timing { anchor, delay, trim_ns: client.member.trim_ns })
+    }
+
     fn write_report(&mut self, encoding: usize, client: usize) -> usize {
         let encoding = &self.routing.encodings[encoding];
-        let info = self.stamp.map(|(position, at)| {
-            let elapsed = units::nanos_to_frames(self.now.since(at), self.shape.rate);
-            let position = Position(position.0.saturating_add_signed(elapsed));
-            rtcp::SenderInfo {
-                ntp: self.ntp(self.now),
-                rtp_time: encoding.rtp_time(position, &self.shape),
-                packets: encoding.state.packets,
-                octets: encoding.state.octets,
-            }
+        let info = self.here().map(|position| rtcp::SenderInfo {
+            ntp: self.ntp(self.now),
+            rtp_time: encoding.rtp_time(position, &self.shape),
+            packets: encoding.state.packets,
+            octets: encoding.state.octets,
         });
+        let timing = self.timing(encoding, &encoding.clients[client]);
         let mender = encoding.clients[client].mender.as_ref();
         let announcement = Announcement {
             format: encoding.format(self.shape.rate),
@@ -353,6 +456,9 @@ impl SendPipeline {
         }
         builder.description(encoding.ssrc, &self.cname);
         builder.application(encoding.ssrc, announce::APP_NAME, 0, &body[..length]);
+        if let Some(timing) = timing {
+            builder.application(encoding.ssrc, timing::APP_NAME, 0, &timing.to_bytes());
+        }
         builder.finish().unwrap_or(0)
     }
 
@@ -371,43 +477,11 @@ impl SendPipeline {
     }
 }
 
-fn note_report(
-    client: &mut Client,
-    ssrc: u32,
-    packet_time: i64,
-    arrival: Ntp,
-    at: Mono,
-    packet: &rtcp::Packet<'_>,
-) {
-    let counters = &client.counters;
-    match *packet {
-        rtcp::Packet::Receiver { mut blocks, .. } | rtcp::Packet::Sender { mut blocks, .. } => {
-            let Some(block) = blocks.find(|b| b.ssrc == ssrc) else { return };
-            counters.reports.add(1);
-            counters.reported_at.set(at.0 as u64);
-            counters.fraction_lost.set(u64::from(block.fraction_lost));
-            counters.lost.set(u64::try_from(block.cumulative_lost).unwrap_or(0));
-            if let Some(nanos) = units::round_trip(arrival, block.last_sr, block.delay_since_last_sr) {
-                counters.round_trip_us.set((nanos / 1000) as u64);
-            }
-        }
-        rtcp::Packet::Application { name: playout::APP_NAME, body, .. } => {
-            let Ok(playout) = Playout::parse(body) else { return };
-            counters.latency_us.set(u64::from(playout.latency_us));
-            counters.unrepaired.set(u64::from(playout.unrepaired));
-            if let Some(mender) = &mut client.mender {
-                let latency = i64::from(playout.latency_us) * 1000;
-                mender.note_report(playout.unrepaired, latency, packet_time);
-            }
-        }
-        rtcp::Packet::Nack { media, lost, .. } if media == ssrc => {
-            if let Some(mender) = &mut client.mender {
-                mender.ask(at, lost);
-                mender.count(counters);
-            }
-        }
-        _ => {}
-    }
+/// Has a report due for the clients of some groups.
+fn tell(encodings: &mut [Encoding], which: impl Fn(GroupId) -> bool) {
+    let clients = encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
+    let told = clients.filter(|client| client.member.group.is_some_and(&which));
+    told.for_each(|client| client.next_report = Mono(i64::MIN));
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use audio::map::{ChannelMap, Trim};
 use audio::send::{Repair, Wire};
 
 use crate::codec::Codec;
+use crate::delay::Delay;
 
 /// The port of the audioStreamUDP programs, where none is named.
 pub const DEFAULT_PORT: u16 = 57_001;
@@ -31,6 +32,10 @@ pub struct Client {
     pub codec: Option<Codec>,
     /// How its losses are repaired.
     pub repair: Option<Repair>,
+    /// The clients it plays in time with: those that name the same group, or all that name none.
+    pub group: Option<String>,
+    /// How much later than its group it plays.
+    pub delay: Option<Delay>,
 }
 
 /// Why a client's description was refused.
@@ -69,6 +74,8 @@ impl FromStr for Client {
             wire: None,
             codec: None,
             repair: None,
+            group: None,
+            delay: None,
         })
     }
 }

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod codec;
 pub mod config;
+pub mod delay;
 pub mod display;
 pub mod list;
 pub mod signals;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::client::{Client, DEFAULT_PORT};
 use crate::codec::Codec;
+use crate::delay::Delay;
 
 /// Why a list could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +137,14 @@ struct Entry {
     codec: Option<Codec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     repair: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delay_samples: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delay_m: Option<f64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     gain_db: f32,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -202,7 +211,23 @@ impl Entry {
         });
         let trim = Trim { gain_db: self.gain_db, mute: self.mute, invert: self.invert };
         let repair = self.repair.map(|text| text.parse()).transpose()?;
-        Ok(Client { name, host: self.ip, port: self.port, map, trim, wire, codec: self.codec, repair })
+        let delay = Delay::of_keys(self.delay_ms, self.delay_samples, self.delay_m)?;
+        let nameless = |group: &String| group.trim().is_empty() || group.chars().any(char::is_control);
+        if self.group.as_ref().is_some_and(nameless) {
+            return Err("`group` is empty or holds control characters".into());
+        }
+        Ok(Client {
+            name,
+            host: self.ip,
+            port: self.port,
+            map,
+            trim,
+            wire,
+            codec: self.codec,
+            repair,
+            group: self.group,
+            delay,
+        })
     }
 }
 
@@ -216,6 +241,7 @@ impl From<&Client> for Entry {
             [only] if only.len() == 1 => (Some(only[0]), None),
             outputs => (None, Some(outputs.iter().map(sources).collect())),
         };
+        let (delay_ms, delay_samples, delay_m) = client.delay.map(Delay::keys).unwrap_or_default();
         Self {
             ip: client.host.clone(),
             port: client.port,
@@ -227,6 +253,10 @@ impl From<&Client> for Entry {
             }),
             codec: client.codec,
             repair: client.repair.map(|repair| repair.to_string()),
+            group: client.group.clone(),
+            delay_ms,
+            delay_samples,
+            delay_m,
             gain_db: client.trim.gain_db,
             mute: client.trim.mute,
             invert: client.trim.invert,
@@ -292,13 +322,24 @@ mod tests {
                   "gain_db": -3.5, "mute": true, "invert": true},
             "a": {"ip": "host.local", "port": 5, "channel": 7},
             "c": {"ip": "h", "channel": 1, "codec": {"opus": {"frame_ms": 10, "bitrate": 96000}}},
-            "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2"}
+            "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2"},
+            "e": {"ip": "h", "channel": 1, "group": "garden", "delay_ms": -2.5},
+            "f": {"ip": "h", "channel": 1, "delay_samples": 441},
+            "g": {"ip": "h", "channel": 1, "delay_m": 3.43}
         }"#;
         let clients = parse(text).unwrap();
         assert_eq!(clients[0].map.to_string(), "0,1+2,0");
         assert_eq!((clients[0].port, clients[0].wire), (57_001, Some(Wire::Plain)));
         assert_eq!(clients[0].trim, Trim { gain_db: -3.5, mute: true, invert: true });
-        assert_eq!(clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["b", "a", "c", "d"]);
+        assert_eq!(
+            clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
+            ["b", "a", "c", "d", "e", "f", "g"]
+        );
+        assert_eq!(clients[4].group.as_deref(), Some("garden"));
+        assert_eq!(
+            clients[3..].iter().map(|c| c.delay).collect::<Vec<_>>(),
+            [None, Some(Delay::Millis(-2.5)), Some(Delay::Samples(441)), Some(Delay::Metres(3.43))]
+        );
         assert_eq!((clients[1].codec, clients[3].codec), (None, Some(Codec::Pcm24)));
         assert_eq!(parse(&to_text(&clients)).unwrap(), clients);
     }
@@ -316,6 +357,8 @@ mod tests {
             (r#"{"a": {"ip": "h", "channel": 1, "gain_db": 99}}"#, "gain_db"),
             ("{\n\"a\": {\"ip\": \"h\", \"channel\": 1, \"codec\": \"mp3\"}}", "line 2 column"),
             (r#"{"a": {"ip": "h", "channel": 1, "repair": "much"}}"#, "client `a`: repair is off"),
+            (r#"{"a": {"ip": "h", "channel": 1, "delay_m": 1, "delay_ms": 1}}"#, "client `a`: `delay_ms`, "),
+            (r#"{"a": {"ip": "h", "channel": 1, "group": " "}}"#, "client `a`: `group` is empty"),
             (r#"{"a": {"ip": "h", "channel": -1}}"#, "line 1 column"),
             (r#"{"a": {"ip": "h", "channel": 1}, "a": {"ip": "h", "channel": 2}}"#, "stands twice"),
         ] {

@@ -10,6 +10,7 @@
 extern crate std;
 
 pub mod announce;
+pub mod exchange;
 pub mod parity;
 pub mod payload_type;
 pub mod pcm;
@@ -17,6 +18,7 @@ pub mod playout;
 pub mod retransmission;
 pub mod rtcp;
 pub mod rtp;
+pub mod timing;
 pub mod units;
 
 mod cursor;

@@ -23,6 +23,15 @@ impl Position {
         Self(((u128::from(self.0) * u128::from(to) + from / 2) / from) as u64)
     }
 
+    /// By how much the frame that [`at_rate`](Self::at_rate) names is later than the instant, in nanoseconds: half a frame at
+    /// most, either way.
+    pub fn rounding_at_rate(self, to: u32, from: u32) -> i64 {
+        let (to, from) = (i128::from(to.max(1)), i128::from(from.max(1)));
+        let exact = i128::from(self.0) * to;
+        let excess = (exact + from / 2) / from * from - exact;
+        (excess * 1_000_000_000 / (to * from)) as i64
+    }
+
     /// Frames from `earlier` to `self`, negative where `self` is the earlier one.
     pub fn since(self, earlier: Self) -> i64 {
         self.0.wrapping_sub(earlier.0) as i64
@@ -222,6 +231,8 @@ mod tests {
         assert_eq!(Position(1).at_rate(48_000, 44_100), Position(1));
         let ten_years = 315_576_000;
         assert_eq!(Position(ten_years * 44_100).at_rate(48_000, 44_100), Position(ten_years * 48_000));
+        assert_eq!(Position(1).rounding_at_rate(48_000, 44_100), 20_833 - 22_676 + 1);
+        assert_eq!(Position(ten_years * 44_100 + 441).rounding_at_rate(48_000, 44_100), 0);
         assert_eq!(RtpTime::at(RtpTime(0), Position(3).before(5)), RtpTime(u32::MAX - 1));
     }
 

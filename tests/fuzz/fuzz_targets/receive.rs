@@ -252,6 +252,7 @@ impl Bench {
         let config = Config {
             wire: script.rtp.map(|rtp| if rtp { Wire::Rtp } else { Wire::Plain }),
             latency: milliseconds(script.latency_ms),
+            trim: None,
             adapt: script.adaptive.map(|most| Adapt {
                 preset: [Preset::Live, Preset::Normal, Preset::Safe][usize::from(most) % 3],
                 least: milliseconds(script.latency_ms),

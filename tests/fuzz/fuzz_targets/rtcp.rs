@@ -4,8 +4,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use proto::announce::{Announcement, MAX_NAME};
+use proto::exchange::{Reply, Request};
 use proto::playout::Playout;
 use proto::rtcp::{Blocks, Builder, Lost, Packet, packets};
+use proto::timing::Timing;
 use proto::units::Sequence;
 
 fuzz_target!(|datagram: &[u8]| {
@@ -86,7 +88,16 @@ fn check_lost(lost: Lost<'_>) {
 
 fn check_body(body: &[u8]) {
     if let Ok(playout) = Playout::parse(body) {
-        assert_eq!(playout.to_bytes(), body[..Playout::LENGTH]);
+        assert_eq!(Playout::parse(&playout.to_bytes()), Ok(playout));
+    }
+    if let Ok(request) = Request::parse(body) {
+        assert_eq!(request.to_bytes(), body[..Request::LENGTH]);
+    }
+    if let Ok(reply) = Reply::parse(body) {
+        assert_eq!(reply.to_bytes(), body[..Reply::LENGTH]);
+    }
+    if let Ok(timing) = Timing::parse(body) {
+        assert_eq!(timing.to_bytes(), body[..Timing::LENGTH]);
     }
     if let Ok(read) = Announcement::parse(body) {
         let mut octets = [0; 600];

@@ -12,18 +12,20 @@ use audio::map::ChannelMap;
 use audio::opus::{self, Application, FrameTime, RateControl};
 use audio::repair::advance;
 use audio::send::{
-    Advance, Client, Codec, Departure, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Routing,
-    SendPipeline, Wire,
+    Advance, Client, Codec, Departure, Encoding, EncodingId, EncodingSpec, Group, GroupId, Policy,
+    Recipients, Repair, Routing, SendPipeline, Wire,
 };
 use fuzz::{FIRST, Part, Rate, check_compound, compound, without_heap};
 use libfuzzer_sys::fuzz_target;
 use proto::pcm::{self, ByteOrder};
+use proto::timing::{Delay, Timing};
 use proto::units::{Mono, RtpTime, Sequence};
 use proto::{parity, payload_type, retransmission, rtp};
 
 const MAX_STEPS: usize = 64;
 const ENCODINGS: usize = 4;
 const CLIENTS: u16 = 8;
+const GROUPS: usize = 2;
 const MTU: u16 = 1200;
 /// Building a resampler's filters takes longer than all the rest.
 const MAX_RESAMPLERS: u8 = 2;
@@ -39,6 +41,9 @@ struct Script<'a> {
     value: f32,
     specs: [Spec; ENCODINGS],
     repairs: [RepairChoice; CLIENTS as usize],
+    /// Two groups, where there are any; the trim of the first client.
+    policies: [PolicyChoice; GROUPS],
+    trim_ns: i32,
     steps: Vec<Step<'a>>,
 }
 
@@ -81,6 +86,23 @@ impl RepairChoice {
     }
 }
 
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum PolicyChoice {
+    Off,
+    Fixed(u32),
+    Auto(u32),
+}
+
+impl PolicyChoice {
+    fn get(self) -> Option<Policy> {
+        match self {
+            Self::Off => None,
+            Self::Fixed(us) => Some(Policy::Fixed(us % (Delay::MAX_US + 1))),
+            Self::Auto(us) => Some(Policy::Auto(us % (Delay::MAX_US + 1))),
+        }
+    }
+}
+
 #[derive(Arbitrary, Debug)]
 enum Step<'a> {
     Octets { from: u8, octets: &'a [u8] },
@@ -89,6 +111,7 @@ enum Step<'a> {
     Routing { clients: [u8; ENCODINGS], departures: u8 },
     Wait { micros: u32 },
     WallClock { unix_nanos: i64 },
+    CaptureClock { slow: f64 },
     Flush,
     Unsent { address: u8 },
 }
@@ -108,6 +131,8 @@ struct Bench {
     expected: Vec<Expected>,
     counters: Vec<Arc<ClientCounters>>,
     repairs: [RepairChoice; CLIENTS as usize],
+    policies: [PolicyChoice; GROUPS],
+    trim_ns: i32,
     resamplers: u8,
     /// The frame that is captured again and again: each channel has a value of its own.
     captured: Vec<f32>,
@@ -127,6 +152,8 @@ impl Bench {
             expected: expected.collect(),
             counters: (0..CLIENTS).map(|_| Arc::default()).collect(),
             repairs: script.repairs,
+            policies: script.policies,
+            trim_ns: script.trim_ns % Timing::MAX_TRIM,
             resamplers: 0,
             captured,
             now: Mono(1_000_000_000_000),
@@ -144,6 +171,7 @@ impl Bench {
                 without_heap(|| self.pipeline.handle_timeout(self.now));
             }
             Step::WallClock { unix_nanos } => self.pipeline.set_wall_clock(self.now, unix_nanos),
+            Step::CaptureClock { slow } => self.pipeline.set_capture_clock(slow),
             Step::Flush => without_heap(|| self.pipeline.flush()),
             Step::Unsent { address: client } => {
                 without_heap(|| self.pipeline.note_unsent(address(client.into())))
@@ -183,7 +211,10 @@ impl Bench {
         let gone = (0..u16::from(departures % 4)).map(|n| Departure { address: address(n), ssrc: 99 });
         let encodings = clients.iter().enumerate().filter(|(_, heard_by)| **heard_by != 0);
         let encodings = encodings.map(|(index, heard_by)| self.encoding(index, *heard_by)).collect();
-        let routing = Box::new(Routing::new(encodings, gone.collect()));
+        let groups = self.policies.iter().enumerate().filter_map(|(index, policy)| {
+            Some(Group::new(GroupId(index as u64), policy.get()?, Arc::default()))
+        });
+        let routing = Box::new(Routing::new(encodings, gone.collect()).grouped(groups.collect()));
         drop(without_heap(|| self.pipeline.replace(routing)));
         for (expected, heard_by) in self.expected.iter_mut().zip(clients) {
             if heard_by == 0 {
@@ -196,16 +227,18 @@ impl Bench {
         let clients = (0..CLIENTS).filter(|client| heard_by >> client & 1 == 1).map(|client| {
             let counters = self.counters[usize::from(client)].clone();
             let repair = self.repairs[usize::from(client)].get();
-            Client::new(index.to_string(), address(client), counters).repaired(repair)
+            let group = GroupId(u64::from(client) % (GROUPS as u64 + 1));
+            let trim_ns = if client == 0 { self.trim_ns } else { 0 };
+            Client::new(index.to_string(), address(client), counters).repaired(repair).grouped(group, trim_ns)
         });
         let (id, spec) = (EncodingId(index as u64), self.expected[index].spec.clone());
         Encoding::new(id, spec, self.rate, index as u32, FIRST, clients.collect())
     }
 
     fn transmit(&mut self) {
-        // A report and a goodbye for each client of each encoding, what it may ask for at once, all rows of a block;
+        // An answer, a report and a goodbye for each client of each encoding, what it may ask for at once, all rows of a block;
         // the departures, the media.
-        let most = ENCODINGS * usize::from(CLIENTS) * (2 + 64 + 16) + 4 + ENCODINGS;
+        let most = ENCODINGS * usize::from(CLIENTS) * (3 + 64 + 16) + 4 + ENCODINGS;
         let mut count = 0;
         while let Some(transmit) = without_heap(|| self.pipeline.poll_transmit()) {
             count += 1;

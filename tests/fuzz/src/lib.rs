@@ -7,10 +7,12 @@ use std::cell::Cell;
 
 use arbitrary::Arbitrary;
 use proto::announce::{self, Announcement, Codec, Companion, Format};
+use proto::exchange::{self, Reply, Request};
 use proto::payload_type;
 use proto::playout::{self, Playout};
 use proto::rtcp::{Builder, Packet, ReportBlock, SenderInfo, packets};
-use proto::units::{Ntp, RtpTime, Sequence};
+use proto::timing::{self, Timing};
+use proto::units::{Mono, Ntp, RtpTime, Sequence};
 
 /// Where the targets' senders begin: near the wrap.
 pub const FIRST: Sequence = Sequence(0xfff0);
@@ -199,6 +201,20 @@ pub enum Part<'a> {
         depth_us: u32,
         unrepaired: u32,
     },
+    /// What receivers of our own report beyond that.
+    Precision {
+        error_ns: i32,
+        round_trip_us: u32,
+        drift_ppb: i32,
+        concealed: u32,
+        synced: bool,
+        late: bool,
+    },
+    /// Asks about the sender's clock.
+    Question {
+        written: i64,
+        wanted_us: u32,
+    },
     /// Asks for those of `count` numbers whose bits are set.
     Nack {
         about: u32,
@@ -252,8 +268,25 @@ impl Part<'_> {
                 builder.application(0, announce::APP_NAME, 0, &body[..length]);
             }
             Self::Playout { latency_us, depth_us, unrepaired } => {
-                let playout = Playout { latency_us, depth_us, unrepaired };
+                let playout = Playout { latency_us, depth_us, unrepaired, ..Playout::default() };
                 builder.application(0, playout::APP_NAME, 0, &playout.to_bytes());
+            }
+            Self::Precision { error_ns, round_trip_us, drift_ppb, concealed, synced, late } => {
+                let playout = Playout {
+                    error_ns,
+                    worst_error_ns: error_ns,
+                    round_trip_us,
+                    drift_ppb,
+                    concealed,
+                    synced,
+                    late,
+                    ..Playout::default()
+                };
+                builder.application(0, playout::APP_NAME, 0, &playout.to_bytes());
+            }
+            Self::Question { written, wanted_us } => {
+                let request = Request { written: Mono(written), wanted_us };
+                builder.application(0, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
             }
             Self::Nack { about, first, bits, count } => {
                 let first = first.get().0;
@@ -271,8 +304,13 @@ pub fn check_compound(octets: &[u8]) {
     let first = read.next().unwrap().unwrap();
     assert!(matches!(first, Packet::Sender { .. } | Packet::Receiver { .. } | Packet::Nack { .. }));
     for packet in read {
-        if let Packet::Application { name: announce::APP_NAME, body, .. } = packet.unwrap() {
-            Announcement::parse(body).unwrap();
+        let Packet::Application { name, subtype, body, .. } = packet.unwrap() else { continue };
+        match (name, subtype) {
+            (announce::APP_NAME, _) => drop(Announcement::parse(body).unwrap()),
+            (timing::APP_NAME, _) => drop(Timing::parse(body).unwrap()),
+            (exchange::APP_NAME, exchange::REPLY) => drop(Reply::parse(body).unwrap()),
+            (exchange::APP_NAME, _) => drop(Request::parse(body).unwrap()),
+            _ => {}
         }
     }
 }

@@ -71,6 +71,23 @@ pub struct Latency {
     pub reason: Reason,
 }
 
+/// How this receiver plays in time with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// By the arrivals, as far as this receiver sees them.
+    Alone,
+    /// At the instants that the sender names.
+    Together {
+        /// From the capture to every DAC of the group, in nanoseconds: as it is, or will be shortly.
+        group_delay: i64,
+    },
+    /// Later than that: it needs longer than the group's delay.
+    Late {
+        /// The same.
+        group_delay: i64,
+    },
+}
+
 /// What the control thread should know.
 #[expect(clippy::large_enum_variant, reason = "events are copied through a ring; a box would allocate")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +98,8 @@ pub enum Event {
     Ended(End),
     /// The latency that is aimed for has changed.
     Latency(Latency),
+    /// Playback goes by something else than before, or the group's delay has changed.
+    Sync(Sync),
     /// Another sender was refused while this one is played; told once for each stream.
     Conflict(SocketAddr),
 }

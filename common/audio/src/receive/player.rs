@@ -8,6 +8,8 @@ use super::CHUNK;
 use super::decode::Decoder;
 use super::output::{DeviceOutput, Output};
 use super::pace::Due;
+use super::precision::Precision;
+use super::reference::Reference;
 use super::stream::Stream;
 use crate::conceal::Concealer;
 use crate::counters::{Counter, ReceiveCounters};
@@ -16,12 +18,17 @@ use crate::jitter::{Entry, Inserted, JitterBuffer, Span};
 
 /// Playback that is off by more than this is placed anew rather than steered, in nanoseconds.
 const REALIGN: i64 = 10_000_000;
+/// In time with others, where it takes a second to steer as far.
+const REALIGN_TOGETHER: i64 = 2_000_000;
 /// Where nothing steers, in nanoseconds.
 const UNSTEERED: i64 = 100_000_000;
-/// By how much an adaptive latency comes down or goes up, beside the drift: shares of the playing speed.
+/// By how much the latency comes down or goes up, beside the drift: shares of the playing speed. More than a group's delay
+/// does.
 const SLEW: f64 = 2_500e-6;
 /// An adaptive latency follows its target only where they differ by more than this, in nanoseconds.
 const NEAR_ENOUGH: i64 = 250_000;
+/// What a latency has to leave beyond the lead, in nanoseconds: packets come a little late always.
+const SPARE: i64 = 500_000;
 /// The lead's memory, in nanoseconds.
 const LEAD_WINDOW: i64 = 8_000_000_000;
 
@@ -72,6 +79,12 @@ pub(super) struct Player {
     asked: i64,
     latency: i64,
     adapt: Option<(Adapt, Depth)>,
+    /// From the capture to the earliest arrival, in nanoseconds, where the latency counts from the capture; else 0.
+    transit: i64,
+    /// Playback goes by the captures, and is later than the group's delay.
+    together: bool,
+    late: bool,
+    precision: Precision,
     /// Why the latency has changed since that was told.
     change: Option<Reason>,
     lead: Lead,
@@ -99,6 +112,10 @@ impl Player {
             asked: latency,
             latency,
             adapt: adapt.map(|adapt| (adapt, Depth::new(adapt.preset, latency))),
+            transit: 0,
+            together: false,
+            late: false,
+            precision: Precision::default(),
             change: None,
             lead: Lead::default(),
             held: 0,
@@ -129,7 +146,21 @@ impl Player {
         self.aligned.then_some(self.cursor)
     }
 
-    /// From the earliest arrival to the DAC as it is, in microseconds.
+    /// Frames are played when the sender's timing says, or later by what this receiver needs.
+    pub(super) fn is_together(&self) -> bool {
+        self.together && self.aligned
+    }
+
+    /// Later.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_together() && self.late
+    }
+
+    pub(super) fn precision(&mut self) -> &mut Precision {
+        &mut self.precision
+    }
+
+    /// From the earliest arrival, or the capture, to the DAC as it is, in microseconds.
     pub(super) fn latency_us(&self) -> u64 {
         self.latency_us.get()
     }
@@ -144,7 +175,7 @@ impl Player {
     }
 
     pub(super) fn set_latency(&mut self, latency: i64) {
-        self.aligned &= self.adapt.is_some() || self.asked == latency;
+        self.aligned &= self.adapt.is_some() || self.together || self.asked == latency;
         self.asked = latency;
     }
 
@@ -158,7 +189,7 @@ impl Player {
 
     /// How long after its earliest arrival a packet is still in time, in nanoseconds.
     pub(super) fn time_to_wait(&self) -> i64 {
-        self.latency - self.lead.get()
+        self.latency - self.transit - self.lead.get()
     }
 
     /// Audio in the buffer, in frames.
@@ -221,18 +252,33 @@ impl Player {
         frames
     }
 
-    /// For a device: fills `out` with what leaves the DAC from `at` on.
-    pub(super) fn pull_device(&mut self, stream: &Stream, now: Mono, due: Due, out: &mut [f32]) {
+    /// For a device: fills `out` with what leaves the DAC when it is due. Without a reference, what plays goes on as it did,
+    /// and nothing begins.
+    pub(super) fn pull_device(
+        &mut self,
+        stream: &Stream,
+        reference: Option<Reference<'_>>,
+        now: Mono,
+        due: Due,
+        out: &mut [f32],
+    ) {
         if self.matching_output(stream, true).is_none() {
             return;
         }
         let Some(mut output) = self.output.take() else { return };
         self.now = now;
-        self.play(stream, due, out, &mut output);
+        self.play(stream, reference, due, out, &mut output);
         self.output = Some(output);
     }
 
-    fn play(&mut self, stream: &Stream, due: Due, out: &mut [f32], output: &mut Output) {
+    fn play(
+        &mut self,
+        stream: &Stream,
+        reference: Option<Reference<'_>>,
+        due: Due,
+        out: &mut [f32],
+        output: &mut Output,
+    ) {
         let channels = usize::from(output.channels);
         let decoder = &mut output.decoder;
         let Some(device) = &mut output.device else { return };
@@ -241,39 +287,81 @@ impl Player {
         let delay = lag as u64;
         let reach = units::frames_to_nanos((delay + CHUNK as u64) as i64, stream.format.rate);
         self.lead.note(self.now, at.since(self.now) + reach);
+        let Some(reference) = reference else { return self.go_on(stream, out, channels, output) };
+        self.together = reference.captures().is_some();
         if !self.aligned {
             let first = self.asked - self.lead.get();
             if let Some((_, depth)) = &mut self.adapt {
                 depth.assume(first);
             }
-            self.latency = self.target();
-            let Some(target) = stream.timeline.position_at(at.plus(-self.latency)) else { return };
+            let Some(near) = reference.position_at(at.plus(-self.latency)) else { return };
+            self.latency = self.aim(&reference, near);
+            let Some(target) = reference.position_at(at.plus(-self.latency)) else { return };
             self.place(target.advanced(delay), device);
         }
         let heard = Position(self.cursor.0.saturating_sub(delay));
-        let Some(arrival) = stream.timeline.arrival_of(heard) else { return };
+        let Some(start) = reference.start_of(heard) else { return };
         // Whole frames alone would have the servo follow a saw.
-        let actual = at.since(arrival) + ((lag - delay as f64) * 1e9 / f64::from(stream.format.rate)) as i64;
+        let actual = at.since(start) + ((lag - delay as f64) * 1e9 / f64::from(stream.format.rate)) as i64;
         self.latency_us.set((actual.max(0) / 1000) as u64);
+        let aim = self.aim(&reference, heard);
+        if let Some(captures) = reference.captures().filter(|_| self.aligned) {
+            self.precision.note(actual - captures.delay(heard));
+        }
         let Some((resampler, servo)) = &mut device.steering else {
+            self.latency = aim;
             // The clocks are left to drift apart until that is heard.
             self.aligned &= (actual - self.latency).abs() <= UNSTEERED;
             return self.read(stream, out, channels, decoder, Some(&mut device.concealer));
         };
         let elapsed = device.last.map_or(0, |last| at.since(last)).clamp(0, 100_000_000);
         device.last = Some(at);
-        let slew = self.slew(elapsed);
-        if self.aligned && (actual - self.latency).abs() > REALIGN {
-            self.catch_up(actual);
+        let slew = self.slew(aim, elapsed);
+        if self.aligned {
+            self.catch_up(actual, aim);
         }
         let late = actual - self.latency;
         // What both clocks are known to do needs no error to be corrected.
-        let known = (1.0 + due.slow) / (1.0 + stream.timeline.slow()) - 1.0;
+        let known = (1.0 + due.slow) / (1.0 + reference.slow()) - 1.0;
         let speed = known + servo.update(late as f64 / 1e9, elapsed as f64 / 1e9);
         self.counters.set_drift(speed);
         resampler.set_speed(speed + slew);
         let concealer = &mut device.concealer;
         resampler.process(out, |input| self.read(stream, input, channels, decoder, Some(concealer)));
+    }
+
+    /// Plays at the speed that was found last.
+    fn go_on(&mut self, stream: &Stream, out: &mut [f32], channels: usize, output: &mut Output) {
+        let decoder = &mut output.decoder;
+        let Some(DeviceOutput { concealer, steering, last }) = &mut output.device else { return };
+        *last = None;
+        let aligned = self.aligned;
+        let mut fill = |input: &mut [f32]| {
+            if aligned {
+                self.read(stream, input, channels, decoder, Some(concealer));
+            } else {
+                concealer.conceal(input);
+            }
+        };
+        match steering {
+            Some((resampler, _)) => resampler.process(out, fill),
+            None => fill(out),
+        }
+    }
+
+    /// The latency to aim for at a position: the group's delay, where it is enough for this device.
+    fn aim(&mut self, reference: &Reference<'_>, position: Position) -> i64 {
+        let Some(captures) = reference.captures() else {
+            self.transit = 0;
+            return self.target();
+        };
+        self.transit = captures.transit;
+        let given = captures.delay(position);
+        let own = self.transit + self.target();
+        let least = self.transit + self.lead.get() + SPARE;
+        // Once late, the delay that is asked for is waited for, and met without a jump.
+        self.late = given < if self.late { own } else { least.min(own) };
+        if self.late { own } else { given }
     }
 
     fn place(&mut self, cursor: Position, device: &mut DeviceOutput) {
@@ -289,18 +377,27 @@ impl Player {
         device.concealer.jump();
     }
 
-    /// Playback is far off. An adaptive latency takes what it finds for its own and goes on from there without a jump.
-    fn catch_up(&mut self, actual: i64) {
+    /// Where playback is off by more than what steering is for: takes what it finds for the latency in force, which then
+    /// moves to where it should be; or gives up its place, where that would take too long.
+    fn catch_up(&mut self, actual: i64, aim: i64) {
+        let off = (actual - self.latency).abs();
         match &self.adapt {
+            _ if self.together && off > NEAR_ENOUGH => {
+                self.latency = actual;
+                self.aligned = (actual - aim).abs() <= REALIGN_TOGETHER;
+            }
+            _ if off <= REALIGN => {}
             Some((adapt, _)) if (adapt.least..=adapt.most).contains(&actual) => self.latency = actual,
             _ => self.aligned = false,
         }
     }
 
-    /// Moves the latency in force towards its target. Returns by which share to play faster for that.
-    fn slew(&mut self, elapsed: i64) -> f64 {
-        let difference = self.target() - self.latency;
-        if difference.abs() < NEAR_ENOUGH || elapsed == 0 || self.held > 0 {
+    /// Moves the latency in force towards its aim. Returns by which share to play faster for that.
+    fn slew(&mut self, aim: i64, elapsed: i64) -> f64 {
+        let difference = aim - self.latency;
+        // What a buffer needs is not known so well that every change is worth a change of pitch.
+        let near = if self.together && !self.late { 1 } else { NEAR_ENOUGH };
+        if difference.abs() < near || elapsed == 0 || self.held > 0 {
             return 0.0;
         }
         let most = (elapsed as f64 * SLEW) as i64;
@@ -375,7 +472,7 @@ impl Player {
     /// Nothing later has come either: an adaptive buffer waits rather than give up what is on its way.
     fn may_hold(&self, stream: &Stream) -> bool {
         let Some((adapt, _)) = &self.adapt else { return false };
-        self.begun && self.aligned && !stream.ended && self.latency < adapt.most
+        self.begun && self.aligned && !self.together && !stream.ended && self.latency < adapt.most
     }
 
     /// What was waited for has come: the latency that this took is needed.

@@ -128,12 +128,17 @@ impl Stream {
     /// other, or the rest of the stream.
     pub(super) fn place(&self, sequence: u64, time: RtpTime) -> Option<Place> {
         let (newest, _) = self.newest?;
-        let position = Position(self.time.peek(time).0.wrapping_add(self.position_offset));
+        let position = self.position_of(time);
         let off = position.since(self.expected_position(sequence)?).unsigned_abs();
         let fits = self.near_in_time(time)
             && sequence <= newest.sequence + MAX_AHEAD
             && off <= u64::from(self.format.rate / 4);
         fits.then_some(Place { sequence, position })
+    }
+
+    /// The position of an RTP time, however far it lies from the last ones.
+    pub(super) fn position_of(&self, time: RtpTime) -> Position {
+        Position(self.time.peek(time).0.wrapping_add(self.position_offset))
     }
 
     fn near_in_time(&self, time: RtpTime) -> bool {
@@ -156,6 +161,10 @@ impl Stream {
         let packets = sequence.wrapping_sub(newest.sequence) as i64;
         let distance = packets.saturating_mul(i64::from(frames));
         Some(Position(newest.position.0.saturating_add_signed(distance)))
+    }
+
+    pub(super) fn newest_position(&self) -> Option<Position> {
+        self.newest.map(|(newest, _)| newest.position)
     }
 
     pub(super) fn newest_sequence(&self) -> Option<u64> {

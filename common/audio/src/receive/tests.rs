@@ -10,6 +10,7 @@ fn with_a_gap(reports: bool) -> ReceivePipeline {
     let config = Config {
         wire: Some(Wire::Rtp),
         latency: 20_000_000,
+        trim: None,
         adapt: None,
         format: None,
         plain_rate: 44_100,

@@ -9,7 +9,7 @@ pub struct Chunked {
     resampler: Option<Steered>,
     channels: usize,
     chunk: usize,
-    delay: u64,
+    delay: f64,
     /// Input that waits until a chunk is whole.
     pending: Vec<f32>,
 }
@@ -26,12 +26,12 @@ impl Chunked {
         // The first chunk and each that follows take this or a frame or two more, as the fractions fall.
         let longest = (chunk as u64 * u64::from(from)).div_ceil(u64::from(to)) as usize + 2;
         let pending = Vec::with_capacity(longest.max(chunk) * channels);
-        Self { resampler, channels, chunk, delay: delay.round() as u64, pending }
+        Self { resampler, channels, chunk, delay, pending }
     }
 
-    /// Output frames by which the output lags behind the input, to the nearest: output frame `n` sounds like the input
-    /// at `n - delay`, in output frames. The rest, less than half a frame, is the same for the whole stream.
-    pub fn delay(&self) -> u64 {
+    /// Output frames by which the output lags behind the input: output frame `n` sounds like the input at `n - delay`, in
+    /// output frames.
+    pub fn delay(&self) -> f64 {
         self.delay
     }
 
@@ -99,8 +99,8 @@ mod tests {
             let fit = Fit::of(&out, frequency, 48_000);
             assert!((fit.amplitude - 0.5).abs() < 2e-4, "{frequency} Hz: amplitude {}", fit.amplitude);
             assert!(fit.residual < clean, "{frequency} Hz: residual {} dB", fit.residual);
-            let off = fit.later_than(chunked.delay() as f64);
-            assert!(off.abs() < 0.5, "{frequency} Hz: {off} frames off");
+            let off = fit.later_than(chunked.delay());
+            assert!(off.abs() < 0.01, "{frequency} Hz: {off} frames off");
         }
     }
 
@@ -126,7 +126,7 @@ mod tests {
         }
         let mut same_rate = Chunked::new(1, 240, 48_000, 48_000);
         assert_eq!(convert(&mut same_rate, &input, 77), input[..9840]);
-        assert_eq!(same_rate.delay(), 0);
+        assert_eq!(same_rate.delay(), 0.0);
         same_rate.reset();
         assert_eq!(same_rate.wanted(), 240);
     }

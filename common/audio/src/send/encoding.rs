@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proto::announce::{self, Format};
+use proto::exchange::Request;
 use proto::units::{self, Mono, Position, RtpTime, Sequence};
 use proto::{payload_type, pcm, rtp};
 
 use super::Shape;
+use super::group::GroupId;
+use super::member::Member;
 use super::mix::Mix;
 use super::pack::Packer;
 use super::repair::{Keeper, Mender, Repair};
@@ -153,18 +156,33 @@ pub struct Client {
     /// Built with the encoding; headerless PCM has none.
     pub(super) mender: Option<Mender>,
     pub(super) next_report: Mono,
+    pub(super) member: Member,
 }
 
 impl Client {
     /// A client that is due for its first report at once.
     pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
-        let repair = Repair::default();
-        Self { name, address, counters, repair, mender: None, next_report: Mono(i64::MIN) }
+        let (repair, member) = (Repair::default(), Member::default());
+        Self { name, address, counters, repair, mender: None, next_report: Mono(i64::MIN), member }
     }
 
     /// The same client with another kind of repair than the default.
     pub fn repaired(self, repair: Repair) -> Self {
         Self { repair, ..self }
+    }
+
+    /// The same client as a member of a group, with whose delay it plays, and `trim_ns` nanoseconds later than that (earlier
+    /// where negative). Only RTP clients can be members.
+    pub fn grouped(mut self, group: GroupId, trim_ns: i32) -> Self {
+        (self.member.group, self.member.trim_ns) = (Some(group), trim_ns);
+        self
+    }
+
+    /// Takes a question. Whether the client is to be told everything at once.
+    pub(super) fn ask(&mut self, at: Mono, request: &Request) -> bool {
+        let news = self.member.group.is_some() && self.member.ask(at, request);
+        self.counters.wanted_us.set(request.wanted_us.into());
+        news
     }
 }
 
@@ -215,6 +233,7 @@ impl Encoding {
         });
         for client in &mut clients {
             client.mender = keeper.as_ref().map(|keeper| keeper.mender(client.repair, sequence));
+            client.member.group = client.member.group.filter(|_| spec.wire == Wire::Rtp);
         }
         let state = State {
             started: false,
@@ -252,6 +271,11 @@ impl Encoding {
     pub(super) fn rtp_time(&self, position: Position, shape: &Shape) -> RtpTime {
         let clock = self.spec.codec().clock_rate(shape.rate);
         RtpTime::at(shape.origin, position.at_rate(clock, shape.rate))
+    }
+
+    /// By how much later than its RTP time says its sound was captured, in nanoseconds: what whole frames leave over.
+    pub(super) fn shift(&self) -> i64 {
+        self.state.packer.shift()
     }
 
     pub(super) fn handle_block(&mut self, position: Position, block: &[f32], shape: &Shape) {

@@ -46,6 +46,8 @@ pub(super) struct Opus {
     longest: usize,
     /// On the encoding's clock, when the next packet's first decoded frame was captured; `None` before the first frame.
     next: Option<Position>,
+    /// By how much later than that it was really captured, in nanoseconds: less than a frame.
+    shift: i64,
 }
 
 impl Packer {
@@ -94,6 +96,14 @@ impl Packer {
         match self {
             Self::Pcm(pcm) => pcm.complete(out),
             Self::Opus(opus) => opus.complete(out),
+        }
+    }
+
+    /// By how much later than its time says a packet's sound was captured, in nanoseconds.
+    pub(super) fn shift(&self) -> i64 {
+        match self {
+            Self::Pcm(_) => 0,
+            Self::Opus(opus) => opus.shift,
         }
     }
 
@@ -160,13 +170,17 @@ impl Opus {
             header: spec.wire.header_length(),
             longest: spec.longest_packet(),
             next: None,
+            shift: 0,
         }
     }
 
     fn append(&mut self, position: Position, frames: usize, block: &[f32], mix: &Mix<'_>) -> f32 {
         if self.next.is_none() {
-            let lag = self.chunked.delay() + self.encoder.lookahead() as u64;
-            self.next = Some(position.at_rate(opus::RATE, self.rate).before(lag));
+            let lag = self.chunked.delay() + self.encoder.lookahead() as f64;
+            let frames = lag.round();
+            self.next = Some(position.at_rate(opus::RATE, self.rate).before(frames as u64));
+            let rest = (frames - lag) * 1e9 / f64::from(opus::RATE);
+            self.shift = rest as i64 - position.rounding_at_rate(opus::RATE, self.rate);
         }
         let mut peak = 0.0;
         let keep = |sample, slot: &mut f32| *slot = sample;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::encoding::Encoding;
+use super::group::Group;
 
 /// A client that has left, to be told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +19,19 @@ pub struct Departure {
 pub struct Routing {
     pub(super) encodings: Vec<Encoding>,
     pub(super) departures: Vec<Departure>,
+    pub(super) groups: Vec<Group>,
 }
 
 impl Routing {
     /// A routing of these encodings; `departures` are sent a BYE when it takes effect.
     pub fn new(mut encodings: Vec<Encoding>, departures: Vec<Departure>) -> Self {
         encodings.sort_by_key(Encoding::id);
-        Self { encodings, departures }
+        Self { encodings, departures, groups: Vec::new() }
+    }
+
+    /// The same with the groups that its clients belong to.
+    pub fn grouped(self, groups: Vec<Group>) -> Self {
+        Self { groups, ..self }
     }
 
     /// The largest block that every encoding turns into at most one packet, in frames.
@@ -34,6 +41,11 @@ impl Routing {
 
     /// Takes over the state of encodings that `old` has too.
     pub(super) fn inherit(&mut self, old: &mut Routing) {
+        for group in &mut self.groups {
+            if let Some(same) = old.groups.iter_mut().find(|g| g.id == group.id) {
+                group.inherit(same);
+            }
+        }
         let mut former = old.encodings.iter_mut().peekable();
         for encoding in &mut self.encodings {
             while former.next_if(|f| f.id < encoding.id).is_some() {}
@@ -45,6 +57,7 @@ impl Routing {
             for client in &mut encoding.clients {
                 if let Some(known) = same.clients.iter_mut().find(|c| c.address == client.address) {
                     client.next_report = known.next_report;
+                    client.member.inherit(&mut known.member);
                     if client.repair == known.repair {
                         std::mem::swap(&mut client.mender, &mut known.mender);
                     }

@@ -1,3 +1,6 @@
+mod timing;
+
+use std::f64::consts::TAU;
 use std::sync::Arc;
 
 use proto::units::Sequence;

@@ -1,0 +1,68 @@
+//! What clients report, and what they ask.
+
+use proto::exchange::{self, Request};
+use proto::playout::{self, Playout};
+use proto::rtcp;
+use proto::units::{self, Mono, Ntp};
+
+use super::Client;
+
+/// The question that a packet asks about this machine's clock.
+pub(super) fn question(packet: &rtcp::Packet<'_>) -> Option<Request> {
+    match *packet {
+        rtcp::Packet::Application { name: exchange::APP_NAME, subtype: exchange::REQUEST, body, .. } => {
+            Request::parse(body).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Takes a packet of a client's report on the stream `ssrc`, whose packets last so many nanoseconds; it came at `at`, by the wall
+/// clock at `arrival`.
+pub(super) fn note(
+    client: &mut Client,
+    ssrc: u32,
+    packet_time: i64,
+    arrival: Ntp,
+    at: Mono,
+    packet: &rtcp::Packet<'_>,
+) {
+    let counters = &client.counters;
+    match *packet {
+        rtcp::Packet::Receiver { mut blocks, .. } | rtcp::Packet::Sender { mut blocks, .. } => {
+            let Some(block) = blocks.find(|b| b.ssrc == ssrc) else { return };
+            counters.reports.add(1);
+            counters.reported_at.set(at.0 as u64);
+            counters.fraction_lost.set(u64::from(block.fraction_lost));
+            counters.lost.set(u64::try_from(block.cumulative_lost).unwrap_or(0));
+            if let Some(nanos) = units::round_trip(arrival, block.last_sr, block.delay_since_last_sr) {
+                counters.round_trip_us.set((nanos / 1000) as u64);
+            }
+        }
+        rtcp::Packet::Application { name: playout::APP_NAME, body, .. } => {
+            let Ok(playout) = Playout::parse(body) else { return };
+            counters.latency_us.set(u64::from(playout.latency_us));
+            counters.unrepaired.set(u64::from(playout.unrepaired));
+            counters.error_ns.set(playout.error_ns.into());
+            counters.worst_error_ns.set(playout.worst_error_ns.into());
+            counters.drift_ppb.set(playout.drift_ppb.into());
+            counters.concealed.set(u64::from(playout.concealed));
+            counters.synced.set(u64::from(playout.synced));
+            counters.late.set(u64::from(playout.late));
+            if playout.round_trip_us > 0 {
+                counters.round_trip_us.set(u64::from(playout.round_trip_us));
+            }
+            if let Some(mender) = &mut client.mender {
+                let latency = i64::from(playout.latency_us) * 1000;
+                mender.note_report(playout.unrepaired, latency, packet_time);
+            }
+        }
+        rtcp::Packet::Nack { media, lost, .. } if media == ssrc => {
+            if let Some(mender) = &mut client.mender {
+                mender.ask(at, lost);
+                mender.count(counters);
+            }
+        }
+        _ => {}
+    }
+}
