@@ -97,6 +97,8 @@ pub enum WireChoice {
     Rtp,
     /// Headerless signed 16-bit little-endian PCM
     Plain,
+    /// VBAN, 16 or 24 bits
+    Vban,
 }
 
 /// What to do about packets that come late.

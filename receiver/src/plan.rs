@@ -101,6 +101,7 @@ impl Plan {
         let wire = match settings.wire {
             Some(WireChoice::Rtp) => Some(Wire::Rtp),
             Some(WireChoice::Plain) => Some(Wire::Plain),
+            Some(WireChoice::Vban) => Some(Wire::Vban),
             Some(WireChoice::Auto) | None => None,
         };
         Ok(Self {

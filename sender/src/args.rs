@@ -40,7 +40,7 @@ pub struct Settings {
     /// `virtual[:ppm=N,jitter=MS,xrun=S]`
     #[arg(long, value_name = "SOURCE")]
     pub capture: Option<String>,
-    /// A client: NAME=ADDRESS:PORT/CHANNELS, the port 57001 where none is named; repeatable
+    /// A client: NAME=ADDRESS:PORT/CHANNELS, the port 57001 (VBAN: 6980) where none is named; repeatable
     #[arg(long, value_name = "CLIENT")]
     pub client: Vec<String>,
     /// A JSON list of clients; read again when it changes and on SIGHUP
@@ -125,6 +125,8 @@ pub enum WireName {
     Rtp,
     /// Headerless signed 16-bit little-endian PCM
     Plain,
+    /// VBAN, under the client's name
+    Vban,
 }
 
 /// A codec's name.

@@ -125,7 +125,11 @@ impl Book {
             (&old.client.name, &old.client.host, old.client.port) == (name, &client.host, client.port)
         };
         let former = self.active.iter().find(known).map(|old| old.address);
-        let address = client.resolve(reachable).or_else(|problem| former.ok_or(problem))?;
+        let spec = self.packets.spec(client)?;
+        if spec.wire == Wire::Vban && proto::vban::rate_index(self.rate).is_none() {
+            return Err(format!("client `{name}`: VBAN has no rate of {} Hz", self.rate));
+        }
+        let address = client.resolve(spec.wire, reachable).or_else(|problem| former.ok_or(problem))?;
         if let Some(twin) =
             admitted.iter().find(|other| other.address == address || other.client.name == *name)
         {
@@ -134,21 +138,24 @@ impl Book {
                 twin.client.name
             ));
         }
-        let spec = self.packets.spec(client)?;
         let delay = client.delay.map_or(Ok(0), |delay| delay.nanos(self.rate));
         let trim_ns = delay.map_err(|problem| format!("client `{name}`: {problem}"))?;
         let group = match spec.wire {
             Wire::Rtp => self.groups.of(client),
-            Wire::Plain if client.group.is_none() && client.delay.is_none() => None,
-            Wire::Plain => {
+            Wire::Plain | Wire::Vban if client.group.is_none() && client.delay.is_none() => None,
+            Wire::Plain | Wire::Vban => {
+                let wire = if spec.wire == Wire::Plain { "headerless PCM" } else { "VBAN" };
                 return Err(format!(
-                    "client `{name}`: headerless PCM has no time, so that no `group` or `delay` goes with it"
+                    "client `{name}`: {wire} has no time, so that no `group` or `delay` goes with it"
                 ));
             }
         };
         let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
-        let same = self.active.iter().chain(admitted).find(|other| other.spec == spec);
+        // The client's name stands in each packet of VBAN.
+        let alike =
+            |other: &&Active| other.spec == spec && (spec.wire != Wire::Vban || other.client.name == *name);
+        let same = self.active.iter().chain(admitted).find(alike);
         let (encoding, ssrc) = same.map_or_else(
             || {
                 self.next_id += 1;
@@ -236,6 +243,20 @@ mod tests {
         assert_eq!(names(&book), ["default"]);
         book.update(&listed);
         assert!(Arc::ptr_eq(&book.groups()[1].counters, &garden));
+    }
+
+    #[test]
+    fn streams_of_vban_have_a_name_each_and_a_port_of_their_own() {
+        let settings = Settings { wire: Some(crate::args::WireName::Vban), ..Settings::default() };
+        let packets = Packets::new(&settings).unwrap();
+        let mut book = Book::new(packets, (44_100, 4), "the test".into(), None);
+        book.update(&clients(&["a=127.0.0.1/0", "b=127.0.0.2:7/0"]));
+        let ports: Vec<_> = book.active().iter().map(|active| active.address.port()).collect();
+        assert_eq!(ports, [6980, 7]);
+        assert_ne!(book.active()[0].encoding, book.active()[1].encoding);
+        let mut odd = Book::new(packets, (44_000, 4), "the test".into(), None);
+        let (_, problems) = odd.update(&clients(&["a=127.0.0.1/0"]));
+        assert_eq!(problems, ["client `a`: VBAN has no rate of 44000 Hz"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod reference;
 mod repair;
 mod source;
 mod stream;
+mod vban;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ use proto::{Reject, exchange, parity, payload_type, playout, retransmission, rtc
 
 use crate::counters::ReceiveCounters;
 use crate::jitter::{Coding, Entry, Inserted, JitterBuffer, Label};
-use crate::repair::advance::Media;
+use crate::repair::advance;
 use crate::send;
 use crate::send::{Transmit, Wire};
 
@@ -91,6 +92,13 @@ impl Config {
     }
 }
 
+/// What a packet of the stream brings.
+struct Media<'a> {
+    coding: Coding,
+    frames: u32,
+    payload: &'a [u8],
+}
+
 /// The receiver's pipeline. See the crate's documentation for how it is driven.
 pub struct ReceivePipeline {
     config: Config,
@@ -98,6 +106,7 @@ pub struct ReceivePipeline {
     sources: Sources,
     announced: Option<Format>,
     stream: Option<Stream>,
+    vban: Option<vban::Course>,
     info: Option<StreamInfo>,
     player: Player,
     repair: Repair,
@@ -122,6 +131,7 @@ impl ReceivePipeline {
             counters,
             announced: None,
             stream: None,
+            vban: None,
             info: None,
             events: VecDeque::with_capacity(MAX_EVENTS),
             next_report: Mono(i64::MIN),
@@ -301,6 +311,7 @@ impl ReceivePipeline {
     fn handle_from_source(&mut self, at: Mono, source: Source, datagram: &[u8]) {
         let handled = match source.wire {
             Wire::Plain => self.handle_plain(at, source, datagram),
+            Wire::Vban => self.handle_vban(at, source, datagram),
             Wire::Rtp if rtp::is_rtcp(datagram) => self.handle_rtcp(at, source, datagram),
             Wire::Rtp => rtp::Packet::parse(datagram).and_then(|packet| self.handle_rtp(at, source, &packet)),
         };
@@ -379,19 +390,33 @@ impl ReceivePipeline {
         }
         let header = packet.header;
         let format = self.format_of(header.payload_type)?;
-        let frames = Coding::of(&format).frames(packet.payload, format.channels)?;
+        let coding = Coding::of(&format);
+        let frames = coding.frames(packet.payload, format.channels)?;
         self.continue_or_begin(at, source, &header, &format)?;
+        self.handle_media(at, &header, &format, &Media { coding, frames, payload: packet.payload })?;
+        self.rebuild()
+    }
+
+    /// Takes a packet of the stream at hand.
+    fn handle_media(
+        &mut self,
+        at: Mono,
+        header: &rtp::Header,
+        format: &Format,
+        media: &Media<'_>,
+    ) -> Result<(), Reject> {
+        let &Media { coding, frames, payload } = media;
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        let (place, late) = stream.note(at, &header, frames);
+        let (place, late) = stream.note(at, header, frames);
         self.repair.missing.arrived(place.sequence, at);
         self.repair.missing.note_lateness(late);
         self.player.note_lateness(at, late);
         self.counters.jitter_ns.set(stream.reception.jitter_ns());
-        let rtp::Header { marker, payload_type, timestamp, .. } = header;
+        let &rtp::Header { marker, payload_type, timestamp, .. } = header;
         let label = Label { marker, payload_type, timestamp };
-        let inserted = self.insert(&entry(place, frames, label, &format, packet.payload))?;
+        let inserted = self.insert(&Entry { coding, ..entry(place, frames, label, format, payload) })?;
         self.note_in_time(at, place.position, inserted);
-        self.rebuild()
+        Ok(())
     }
 
     fn format_of(&self, payload_type: u8) -> Result<Format, Reject> {
@@ -431,7 +456,7 @@ impl ReceivePipeline {
     fn rebuild(&mut self) -> Result<(), Reject> {
         let Some(stream) = &self.stream else { return Ok(()) };
         while let Some(found) = self.repair.collector.recover(self.player.buffer(), &mut self.repair.image) {
-            let Media { marker, payload_type, timestamp, payload } = found.media;
+            let advance::Media { marker, payload_type, timestamp, payload } = found.media;
             let format = &stream.format;
             if payload_type != format.payload_type {
                 continue;
@@ -486,12 +511,19 @@ impl ReceivePipeline {
                 self.conductor.follow(stream, true);
                 self.repair.restart(sequence);
             }
-            _ => self.begin_stream(at, source, *format, Some(header)),
+            _ => self.begin_stream(at, source, *format, Some(header), ""),
         }
         Ok(())
     }
 
-    fn begin_stream(&mut self, at: Mono, source: Source, format: Format, header: Option<&rtp::Header>) {
+    fn begin_stream(
+        &mut self,
+        at: Mono,
+        source: Source,
+        format: Format,
+        header: Option<&rtp::Header>,
+        name: &str,
+    ) {
         let same_rate = self.stream.as_ref().is_some_and(|stream| stream.format.rate == format.rate);
         self.player.begin(same_rate);
         let first = self.next_place();
@@ -505,7 +537,7 @@ impl ReceivePipeline {
                 == (source.address, source.wire, rate, channels, codec)
         });
         if known.is_none() {
-            let (name, map) = (Text::new(""), Text::new(""));
+            let (name, map) = (Text::new(name), Text::new(""));
             let info =
                 StreamInfo { from: source.address, wire: source.wire, rate, channels, codec, name, map };
             self.info = Some(info);
@@ -526,7 +558,7 @@ impl ReceivePipeline {
         pcm::frames(datagram, channels)?;
         if self.live_stream().is_none() {
             let format = Format { payload_type: 0, codec: Codec::L16, channels, rate, frames: 0 };
-            self.begin_stream(at, source, format, None);
+            self.begin_stream(at, source, format, None, "");
         }
         let start = self.next_place().position;
         let run_dry = self.player.cursor().is_some_and(|cursor| cursor > start);

@@ -13,7 +13,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::client::{Client, DEFAULT_PORT};
+use crate::client::Client;
 use crate::codec::Codec;
 use crate::delay::Delay;
 
@@ -125,8 +125,8 @@ pub fn to_text(clients: &[Client]) -> String {
 #[serde(deny_unknown_fields)]
 struct Entry {
     ip: String,
-    #[serde(default = "default_port")]
-    port: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     channel: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,10 +153,6 @@ struct Entry {
     invert: bool,
 }
 
-fn default_port() -> u16 {
-    DEFAULT_PORT
-}
-
 fn is_zero(value: &f32) -> bool {
     *value == 0.0
 }
@@ -179,6 +175,7 @@ enum Sources {
 enum WireName {
     Rtp,
     Plain,
+    Vban,
 }
 
 impl Entry {
@@ -198,7 +195,7 @@ impl Entry {
         if name.chars().any(char::is_control) {
             return Err("its name holds control characters".into());
         }
-        if self.ip.is_empty() || self.port == 0 {
+        if self.ip.is_empty() || self.port == Some(0) {
             return Err("`ip` is empty or `port` is 0".into());
         }
         if !Trim::GAIN_DB.contains(&self.gain_db) {
@@ -208,6 +205,7 @@ impl Entry {
         let wire = self.wire.map(|wire| match wire {
             WireName::Rtp => Wire::Rtp,
             WireName::Plain => Wire::Plain,
+            WireName::Vban => Wire::Vban,
         });
         let trim = Trim { gain_db: self.gain_db, mute: self.mute, invert: self.invert };
         let repair = self.repair.map(|text| text.parse()).transpose()?;
@@ -250,6 +248,7 @@ impl From<&Client> for Entry {
             wire: client.wire.map(|wire| match wire {
                 Wire::Rtp => WireName::Rtp,
                 Wire::Plain => WireName::Plain,
+                Wire::Vban => WireName::Vban,
             }),
             codec: client.codec,
             repair: client.repair.map(|repair| repair.to_string()),
@@ -329,7 +328,7 @@ mod tests {
         }"#;
         let clients = parse(text).unwrap();
         assert_eq!(clients[0].map.to_string(), "0,1+2,0");
-        assert_eq!((clients[0].port, clients[0].wire), (57_001, Some(Wire::Plain)));
+        assert_eq!((clients[0].port, clients[0].wire), (None, Some(Wire::Plain)));
         assert_eq!(clients[0].trim, Trim { gain_db: -3.5, mute: true, invert: true });
         assert_eq!(
             clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use proto::units::Mono;
+use proto::vban;
 
 use crate::detect::{Detector, is_report};
 use crate::send::Wire;
@@ -77,7 +78,7 @@ impl Sources {
     pub(super) fn judge(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> Verdict {
         match self.source {
             // The list may have changed the wire format of a client that is sent to already.
-            Some(source) if source.address == from && !(self.was_guessed(source) && is_report(datagram)) => {
+            Some(source) if source.address == from && !self.speaks_otherwise(source, datagram) => {
                 Verdict::Source(source)
             }
             Some(source) if source.address != from && at.since(source.heard) < SOURCE_TIMEOUT => {
@@ -95,8 +96,14 @@ impl Sources {
         self.source = Some(source);
     }
 
-    fn was_guessed(&self, source: Source) -> bool {
-        source.wire == Wire::Plain && self.wire.is_none()
+    /// Whether this is a datagram of another wire format than was found out, beyond doubt.
+    fn speaks_otherwise(&self, source: Source, datagram: &[u8]) -> bool {
+        let otherwise = match source.wire {
+            Wire::Rtp => false,
+            Wire::Plain => is_report(datagram) || vban::Packet::parse(datagram).is_ok(),
+            Wire::Vban => is_report(datagram),
+        };
+        otherwise && self.wire.is_none()
     }
 
     fn identify(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<Wire> {
@@ -111,7 +118,7 @@ impl Sources {
         let found = detector.note(datagram);
         match self.wire {
             Some(Wire::Plain) => Some(Wire::Plain),
-            Some(Wire::Rtp) => found.filter(|wire| *wire == Wire::Rtp),
+            Some(expected) => found.filter(|wire| *wire == expected),
             None => found,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proto::announce::{self, Format};
 use proto::exchange::Request;
 use proto::units::{self, Mono, Position, RtpTime, Sequence};
+use proto::vban::{self, Name};
 use proto::{payload_type, pcm, rtp};
 
 use super::Shape;
@@ -25,6 +26,8 @@ pub enum Wire {
     Rtp,
     /// Headerless signed 16-bit little-endian PCM.
     Plain,
+    /// VBAN: PCM of 16 or 24 bits with a name and a number.
+    Vban,
 }
 
 impl Wire {
@@ -33,12 +36,17 @@ impl Wire {
         match self {
             Self::Rtp => "rtp",
             Self::Plain => "plain",
+            Self::Vban => "vban",
         }
     }
 
     /// Octets before a payload.
     pub(super) fn header_length(self) -> usize {
-        if self == Self::Rtp { rtp::HEADER_LENGTH } else { 0 }
+        match self {
+            Self::Rtp => rtp::HEADER_LENGTH,
+            Self::Plain => 0,
+            Self::Vban => vban::HEADER_LENGTH,
+        }
     }
 }
 
@@ -75,13 +83,13 @@ impl Codec {
 pub struct EncodingSpec {
     /// The wire format.
     pub wire: Wire,
-    /// The codec. Headerless streams are [`Codec::Pcm16`], whatever stands here.
+    /// The codec. Headerless streams are [`Codec::Pcm16`], whatever stands here; VBAN carries PCM only.
     pub codec: Codec,
     /// Which source channels.
     pub map: ChannelMap,
     /// Factor for each sample; negative inverts the polarity, zero mutes.
     pub factor: f32,
-    /// Frames in a packet of PCM, at least 1. Those of Opus last as long as its own settings say.
+    /// Frames in a packet of PCM, at least 1, of VBAN at most [`vban::MAX_FRAMES`]. Those of Opus last as long as its own settings say.
     pub frames: u16,
     /// Most octets of a packet of Opus, whose length varies. Those of PCM are as long as they are.
     pub mtu: u16,
@@ -124,6 +132,11 @@ impl EncodingSpec {
         Format { payload_type, codec, channels, rate, frames: self.packet_frames() }
     }
 
+    /// How VBAN names the samples.
+    fn vban_sample(&self) -> vban::Sample {
+        if self.codec() == Codec::Pcm24 { vban::Sample::Bits24 } else { vban::Sample::Bits16 }
+    }
+
     /// Octets of the longest packet.
     pub(super) fn longest_packet(&self) -> usize {
         match self.codec() {
@@ -153,7 +166,7 @@ pub struct Client {
     /// What is known of it.
     pub counters: Arc<ClientCounters>,
     pub(super) repair: Repair,
-    /// Built with the encoding; headerless PCM has none.
+    /// Built with the encoding; only RTP has one.
     pub(super) mender: Option<Mender>,
     pub(super) next_report: Mono,
     pub(super) member: Member,
@@ -197,7 +210,7 @@ pub struct Encoding {
     pub(super) max_block: usize,
     pub(super) clients: Vec<Client>,
     pub(super) state: State,
-    /// Headerless PCM has none.
+    /// Only RTP has one.
     pub(super) keeper: Option<Keeper>,
 }
 
@@ -309,15 +322,28 @@ impl Encoding {
         let Some(time) = state.packer.complete(&mut state.ready) else { return };
         let length = self.spec.wire.header_length();
         let (header, payload) = state.ready.split_at_mut(length);
-        if self.spec.wire == Wire::Rtp {
-            let fields = rtp::Header {
-                marker: !state.started,
-                payload_type,
-                sequence: state.sequence,
-                timestamp: RtpTime::at(shape.origin, time),
-                ssrc: self.ssrc,
-            };
-            header.copy_from_slice(&fields.to_bytes());
+        match self.spec.wire {
+            Wire::Rtp => {
+                let fields = rtp::Header {
+                    marker: !state.started,
+                    payload_type,
+                    sequence: state.sequence,
+                    timestamp: RtpTime::at(shape.origin, time),
+                    ssrc: self.ssrc,
+                };
+                header.copy_from_slice(&fields.to_bytes());
+            }
+            Wire::Vban => {
+                let sample = self.spec.vban_sample();
+                let channels = self.spec.map.channels();
+                let frames = (payload.len() / (usize::from(channels) * sample.octets())) as u16;
+                let name = Name::new(self.clients.first().map_or("", |client| &client.name));
+                let fields =
+                    vban::Header { rate: shape.rate, frames, channels, sample, name, counter: state.packets };
+                // Those that no header can describe are not asked for.
+                fields.to_bytes().iter().for_each(|bytes| header.copy_from_slice(bytes));
+            }
+            Wire::Plain => {}
         }
         let octets = payload.len();
         if let Some(keeper) = &mut self.keeper {

@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 use std::sync::Arc;
 
 use proto::units::Sequence;
-use proto::{payload_type, pcm};
+use proto::{payload_type, pcm, vban};
 
 use super::*;
 use crate::opus::{self, Application, Decoder, FrameTime};
@@ -89,6 +89,30 @@ fn headerless_streams_have_16_bits_whatever_was_asked_for() {
         let mut send = pipeline(&plain, 44_100, 1);
         send.handle_block(Position(0), Mono(0), &[pcm::sample(258), pcm::sample(-2)]);
         assert_eq!(send.poll_transmit().unwrap().bytes, [2, 1, 0xfe, 0xff]);
+    }
+}
+
+#[test]
+fn vban_counts_packets_and_names_the_client() {
+    for (codec, octets) in
+        [(Codec::Pcm16, vec![2, 1, 0xfe, 0xff]), (Codec::Pcm24, vec![0, 2, 1, 0, 0xfe, 0xff])]
+    {
+        let vban = EncodingSpec { wire: Wire::Vban, frames: 2, ..spec(codec, "0") };
+        let mut send = pipeline(&vban, 44_100, 1);
+        for counter in 0..2 {
+            send.handle_block(Position(2 * counter), Mono(0), &[pcm::sample(258), pcm::sample(-2)]);
+            let transmit = send.poll_transmit().unwrap();
+            let packet = vban::Packet::parse(transmit.bytes).unwrap();
+            assert_eq!((packet.header.counter, packet.header.name.as_str()), (counter as u32, "c"));
+            assert_eq!((packet.header.rate, packet.header.channels, packet.header.frames), (44_100, 1, 2));
+            assert_eq!(packet.payload, octets);
+            assert!(send.poll_transmit().is_none(), "nothing but the packet");
+        }
+        send.handle_block(Position(4), Mono(0), &[0.0]);
+        send.finish();
+        let packet = vban::Packet::parse(send.poll_transmit().unwrap().bytes).unwrap().header;
+        assert_eq!((packet.counter, packet.frames), (2, 1), "a shorter last packet");
+        assert!(send.poll_transmit().is_none(), "and no goodbye");
     }
 }
 

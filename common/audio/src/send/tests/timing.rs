@@ -258,7 +258,7 @@ fn heard(codec: Codec, first: u64, hertz: f64) -> (Vec<f32>, f64) {
             heard.resize(start + usize::from(spec.packet_frames()), 0.0);
             match codec {
                 Codec::Opus(_) => drop(decoder.decode(packet.payload, &mut heard[start..]).unwrap()),
-                _ => pcm::decode_24(packet.payload, &mut heard[start..]),
+                _ => pcm::decode_24(packet.payload, pcm::ByteOrder::Big, &mut heard[start..]),
             }
         }
     }
