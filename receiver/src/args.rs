@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use control::cli::Program;
-use control::config::Span;
+use control::config::{Shift, Span};
 use serde::{Deserialize, Serialize};
 
 const EXAMPLES: &str = "\
@@ -48,8 +48,14 @@ pub struct Settings {
     /// From sending, as the earliest arrivals show it, to the DAC; the card's buffers included, like 30ms [default: 30ms]
     #[arg(long, value_name = "TIME")]
     pub latency: Option<Span>,
-    /// Keep the latency, or adapt it to the network when a sound card plays; the latency is then the first one.
-    /// Speakers that are to play together need `fixed` [default: fixed]
+    /// Play in time with the other speakers of the group, as the sender says, or go by the arrivals alone [default: auto]
+    #[arg(long)]
+    pub sync: Option<SyncChoice>,
+    /// Play so much later than the group, or earlier where negative, like -1.5ms [default: 0ms]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub trim: Option<Shift>,
+    /// Keep the latency, or adapt it to the network when a sound card plays; the latency is then the first one. In a group
+    /// this is what the speaker asks for; all of them then play as late as the slowest one needs [default: fixed]
     #[arg(long)]
     pub buffer: Option<BufferChoice>,
     /// Least latency of a buffer that adapts [default: what the sound card needs]
@@ -99,6 +105,16 @@ pub enum WireChoice {
     Plain,
     /// VBAN, 16 or 24 bits
     Vban,
+}
+
+/// What to do about other speakers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncChoice {
+    /// In time with them where the sender says when
+    Auto,
+    /// So long after the earliest arrivals
+    Off,
 }
 
 /// What to do about packets that come late.

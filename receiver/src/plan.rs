@@ -12,7 +12,7 @@ use os::udp::Socket;
 use proto::announce::{Codec, Format};
 use proto::units;
 
-use crate::args::{BufferChoice, DriftChoice, Settings, WireChoice};
+use crate::args::{BufferChoice, DriftChoice, Settings, SyncChoice, WireChoice};
 
 /// What the receiver will do.
 pub struct Plan {
@@ -50,6 +50,7 @@ const DEFAULT_LATENCY: i64 = 30_000_000;
 /// Most latency of a buffer that adapts, unless something else is said.
 const DEFAULT_MOST: i64 = 250_000_000;
 const MAX_LATENCY: i64 = 10_000_000_000;
+const MAX_TRIM: i64 = 1_000_000_000;
 
 impl OutputPlan {
     /// The sink for a stream of so many channels; a second file has a name of its own.
@@ -109,6 +110,7 @@ impl Plan {
             pipeline: Config {
                 wire,
                 latency,
+                trim: trim(settings)?,
                 adapt: adapt(settings, latency)?,
                 format: settings.rtpmap.as_deref().map(rtpmap).transpose()?,
                 plain_rate: rate,
@@ -127,6 +129,19 @@ impl Plan {
             json: settings.json,
             status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
         })
+    }
+}
+
+/// What is added to the group's delay; nothing to go by the arrivals.
+fn trim(settings: &Settings) -> Result<Option<i64>, String> {
+    let trim = settings.trim.map(|trim| trim.nanos);
+    match trim {
+        Some(nanos) if nanos.abs() > MAX_TRIM => Err("--trim is at most 1s either way".into()),
+        Some(_) if settings.sync == Some(SyncChoice::Off) => {
+            Err("--trim needs the group's time: leave out --sync off, or change --latency".into())
+        }
+        _ if settings.sync == Some(SyncChoice::Off) => Ok(None),
+        _ => Ok(Some(trim.unwrap_or(0))),
     }
 }
 
@@ -264,6 +279,11 @@ mod tests {
             (
                 Settings { latency_max: span("9ms"), buffer: Some(BufferChoice::Live), ..fresh() },
                 "--latency-max",
+            ),
+            (Settings { trim: Some("-2s".parse().unwrap()), ..fresh() }, "--trim is at most"),
+            (
+                Settings { trim: Some("1ms".parse().unwrap()), sync: Some(SyncChoice::Off), ..fresh() },
+                "--sync off",
             ),
             (Settings { rate: Some(1), ..fresh() }, "--rate"),
             (Settings { channels: Some(0), ..fresh() }, "--channels"),

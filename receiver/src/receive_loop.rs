@@ -115,7 +115,8 @@ impl ReceiveLoop {
             None => {}
         }
         self.tell();
-        while let Some(transmit) = self.pipeline.poll_transmit(now) {
+        // Questions about the sender's clock say when they were written: each gets the time anew.
+        while let Some(transmit) = self.pipeline.poll_transmit(clock::now()) {
             if let Recipients::One(address) = transmit.to {
                 // A report that does not go out is made up for by the next.
                 self.sockets[0].send(transmit.bytes, address);

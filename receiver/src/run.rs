@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use audio::depth::Reason;
-use audio::receive::{End, Event, Incoming, Latency, StreamInfo};
+use audio::receive::{End, Event, Incoming, Latency, StreamInfo, Sync};
 use control::cli::Outcome;
 use control::display::Display;
 use control::signals::Signals;
@@ -92,6 +92,7 @@ impl Session {
                     Event::Stream(stream) => self.begin(stream, receiver, display),
                     Event::Ended(end) => self.end(end, display),
                     Event::Latency(latency) => tell_latency(latency, display),
+                    Event::Sync(sync) => tell_sync(sync, display),
                     Event::Conflict(from) => {
                         display
                             .warn(&format!("another sender ({from}) sends to this port and is not played"));
@@ -286,6 +287,32 @@ fn tell_latency(latency: Latency, display: &mut Display) {
         "latency",
         json!({ "latency_ms": milliseconds, "reason": why }),
     );
+}
+
+fn tell_sync(sync: Sync, display: &mut Display) {
+    let milliseconds = |nanos: i64| nanos as f64 / 1e6;
+    let (text, group_delay, state) = match sync {
+        Sync::Alone => {
+            ("alone: going by the arrivals, without the sender's time".into(), None, status::ALONE)
+        }
+        Sync::Together { group_delay } => {
+            let text =
+                format!("in sync: the group plays {:.1} ms after the capture", milliseconds(group_delay));
+            (text, Some(group_delay), status::IN_SYNC)
+        }
+        Sync::Late { group_delay } => {
+            let text = format!(
+                "late: this sound card needs longer than the group's {:.1} ms; these grow as far as the sender's --delay-max allows",
+                milliseconds(group_delay)
+            );
+            (text, Some(group_delay), status::LATE)
+        }
+    };
+    let details = json!({
+        "state": state,
+        "group_delay_ms": group_delay.map(milliseconds),
+    });
+    display.event(&text, "sync", details);
 }
 
 /// Whether everything that came has been handed on.

@@ -8,6 +8,20 @@ use serde_json::{Map, Value, json};
 
 use crate::Receiver;
 
+/// How playback goes along with other speakers.
+pub(crate) const IN_SYNC: &str = "in sync";
+pub(crate) const LATE: &str = "late";
+pub(crate) const ALONE: &str = "alone";
+
+fn state(receiver: &Receiver) -> &'static str {
+    let counters = &receiver.counters;
+    match (counters.synced.get(), counters.late_for_group.get()) {
+        (0, _) => ALONE,
+        (_, 0) => IN_SYNC,
+        _ => LATE,
+    }
+}
+
 /// One line.
 pub(crate) fn line(receiver: &Receiver, stream: Option<&StreamInfo>) -> String {
     let Some(stream) = stream else {
@@ -21,13 +35,24 @@ pub(crate) fn line(receiver: &Receiver, stream: Option<&StreamInfo>) -> String {
     let repaired = counters.retransmitted.get() + counters.rebuilt.get();
     let loss = 100.0 * lost as f64 / (packets + lost).max(1) as f64;
     format!(
-        "{name} from {}  {}  {packets} packets, {repaired} repaired  loss {loss:.1} % ({lost})  latency {:.1} ms  depth {depth:.1} ms{}{}",
+        "{name} from {}  {}  {packets} packets, {repaired} repaired  loss {loss:.1} % ({lost})  latency {:.1} ms  depth {depth:.1} ms{}{}{}",
         stream.from,
         meter(counters.level.dbfs(), 12),
         receiver.thread_counters.latency_us.get() as f64 / 1e3,
+        sync(receiver),
         drift(receiver),
         trouble(receiver),
     )
+}
+
+fn sync(receiver: &Receiver) -> String {
+    let counters = &receiver.counters;
+    let micros = |nanos: i64| nanos as f64 / 1e3;
+    let (mean, worst) = (micros(counters.playout_error.get()), micros(counters.worst_playout_error.get()));
+    match state(receiver) {
+        ALONE => String::new(),
+        state => format!("  {state} {mean:+.0} µs (worst {worst:+.0})"),
+    }
 }
 
 fn drift(receiver: &Receiver) -> String {
@@ -59,6 +84,7 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
     let counters = &receiver.counters;
     let thread = &receiver.thread_counters;
     let level = counters.level.dbfs();
+    let synced = counters.synced.get() > 0;
     let rejected: Map<String, Value> =
         counters.rejects().map(|(reason, count)| (reason.into(), count.into())).collect();
     json!({
@@ -82,6 +108,11 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
         "depth_frames": counters.depth.get(),
         "jitter_ms": counters.jitter_ns.get() as f64 / 1e6,
         "latency_ms": thread.latency_us.get() as f64 / 1e3,
+        "state": state(receiver),
+        "group_delay_ms": synced.then(|| counters.group_delay_us.get() as f64 / 1e3),
+        "playout_error_us": synced.then(|| counters.playout_error.get() as f64 / 1e3),
+        "worst_playout_error_us": synced.then(|| counters.worst_playout_error.get() as f64 / 1e3),
+        "round_trip_ms": counters.round_trip_us.get() as f64 / 1e3,
         "drift_ppm": counters.drift_ppm(),
         // JSON has no infinities: silence has no level.
         "level_dbfs": level.is_finite().then_some(level),

@@ -105,7 +105,6 @@ impl Default for Scenario {
             back: LinkSpec::default(),
             blackouts: Vec::new(),
             latency: 30_000_000,
-            trim: None,
             adapt: None,
             repair: Repair::default(),
             routings: Vec::new(),
@@ -278,8 +277,10 @@ impl World {
 
         let counters = Arc::new(ReceiveCounters::default());
         let config = Config {
+            trim: None,
             wire: Some(Wire::Rtp),
             latency: scenario.latency,
+            trim: None,
             adapt: scenario.adapt,
             format: None,
             plain_rate: RATE,

@@ -245,7 +245,9 @@ fn a_device_with_a_clock_of_its_own_is_followed() {
         "100ms",
     ]);
     let client = format!("a={address}/0");
-    let _sender = Program::start("sender", &["--capture", "virtual:ppm=-100", "--client", &client]);
+    // By the arrivals alone: a group counts from the capture.
+    let _sender =
+        Program::start("sender", &["--capture", "virtual:ppm=-100", "--client", &client, "--delay", "off"]);
     let settled = |status: &Value| (status["drift_ppm"].as_f64().unwrap() + 400.0).abs() < 60.0;
     let status =
         receiver.wait_until("status", |status| status["frames"].as_u64() > Some(300_000) && settled(status));
@@ -267,4 +269,52 @@ fn both_end_at_once_when_told() {
         assert!(program.wait(Duration::from_secs(5)).status.success());
         assert!(start.elapsed() < Duration::from_secs(3));
     }
+}
+
+#[test]
+fn a_group_has_one_delay_and_its_sender_says_how_each_client_keeps_it() {
+    let start = |card: &str, latency: &str| Program::receiver(&["--playback", card, "--latency", latency]);
+    let (_quick, quick_at) = start("virtual:ppm=100", "30ms");
+    let (_slow, slow_at) = start("virtual:ppm=-200", "60ms");
+    let (_late, late_at) = start("virtual", "300ms");
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("clients.json");
+    let entry = |at: std::net::SocketAddr, delay: f64| {
+        let (ip, port) = (at.ip().to_string(), at.port());
+        serde_json::json!({ "ip": ip, "port": port, "channel": 0, "delay_ms": delay })
+    };
+    let write = |delay| {
+        let clients = serde_json::json!({
+            "quick": entry(quick_at, delay), "slow": entry(slow_at, 0.0), "late": entry(late_at, 0.0)
+        });
+        std::fs::write(&list, clients.to_string()).unwrap();
+    };
+    write(0.0);
+    let mut sender =
+        Program::start("sender", &["--capture", "virtual:ppm=50", "--clients", list.to_str().unwrap()]);
+    let flagged = sender.wait_for("cannot_keep_up");
+    assert_eq!((&flagged["name"], flagged["most_ms"].as_f64()), (&Value::from("late"), Some(200.0)));
+    assert!(flagged["needs_ms"].as_f64() > Some(300.0), "{flagged}");
+
+    let clients = |status: &Value| ["quick", "slow", "late"].map(|name| client(status, name));
+    let states = |status: &Value| clients(status).map(|client| client["state"].clone());
+    let settled =
+        sender.wait_until("status", |status| states(status) == ["in sync", "in sync", "cannot keep up"]);
+    let delay = settled["groups"][0]["delay_ms"].as_f64().unwrap();
+    assert!((60.0..70.0).contains(&delay), "one delay for both, and not for the third: {settled}");
+    let beyond = |status: &Value| clients(status).map(|c| c["latency_ms"].as_f64().unwrap() - delay);
+    let off = beyond(&settled);
+    assert!(off[0].abs() < 1.0 && off[1].abs() < 1.0, "{off:?}: {settled}");
+
+    write(5.0);
+    sender.signal(libc::SIGHUP);
+    sender.wait_until("status", |status| {
+        let [quick, slow, _] = beyond(status);
+        (quick - 5.0).abs() < 0.5 && slow.abs() < 0.5
+    });
+}
+
+fn client(status: &Value, name: &str) -> Value {
+    let clients = status["clients"].as_array().expect("a list");
+    clients.iter().find(|client| client["name"] == name).expect("it is in the list").clone()
 }

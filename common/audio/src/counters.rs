@@ -156,6 +156,12 @@ pub struct ReceiveCounters {
     pub depth: Counter,
     /// Interarrival jitter (RFC 3550, 6.4.1) in nanoseconds.
     pub jitter_ns: Counter,
+    /// 1 where playback goes by the sender's timing.
+    pub synced: Counter,
+    /// 1 where it is later than that, since this receiver needs longer.
+    pub late_for_group: Counter,
+    /// The group's delay from the capture to the DAC, in microseconds; 0 where there is none.
+    pub group_delay_us: Counter,
     /// By how much playback is later than the sender's timing says, in the mean over a second, in nanoseconds; negative where
     /// earlier.
     pub playout_error: Signed,

@@ -24,6 +24,8 @@ const ANY: Assumed = Assumed { gain: 0.0, deviation: 100e-6 };
 const LONG: i64 = 12_000_000_000;
 /// ...about so well.
 const STEADY: f64 = 3e-6;
+/// After a step the rates are likely to be what they were; but it may be them that have changed.
+const DOUBTFUL: f64 = 20e-6;
 /// Questions that may go unanswered before they become rare.
 const UNANSWERED: u32 = 32;
 /// Time between two questions at first, in nanoseconds: jitter that one meets is over for the next.
@@ -166,8 +168,8 @@ impl PeerClock {
             self.contradictions = 0;
             self.points[0] = point;
             self.count = 1;
-            self.assumed = ANY;
-            self.line = Some(fit(&self.points[..1], 0.0, ANY));
+            self.assumed.deviation = self.assumed.deviation.max(DOUBTFUL);
+            self.line = Some(fit(&self.points[..1], self.assumed.gain, self.assumed));
         }
         self.next_question = self.next_question.min(point.came.plus(QUICK));
     }

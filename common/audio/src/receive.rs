@@ -607,12 +607,20 @@ impl ReceivePipeline {
 
     fn tell_sync(&mut self) {
         let group_delay = self.conductor.group_delay();
-        let sync = match (self.player.is_together(), self.player.is_late()) {
+        let live = self.live_stream().is_some();
+        let (together, late) = (live && self.player.is_together(), live && self.player.is_late());
+        self.counters.synced.set(together.into());
+        self.counters.late_for_group.set(late.into());
+        self.counters.group_delay_us.set(if together { (group_delay / 1000) as u64 } else { 0 });
+        let sync = match (together, late) {
             (true, false) => Sync::Together { group_delay },
             (true, true) => Sync::Late { group_delay },
             (false, _) => Sync::Alone,
         };
-        if self.told != sync && (sync != Sync::Alone || self.player.cursor().is_some()) {
+        // That a stream has ended is told already, and before its first frame nothing is to be told.
+        if !live {
+            self.told = Sync::Alone;
+        } else if self.told != sync && self.player.cursor().is_some() {
             self.told = sync;
             self.tell(Event::Sync(sync));
         }

@@ -12,7 +12,8 @@
 //!
 //! Clients of a [`Group`] are told when the frames of their stream were captured and how much later to play them, once a
 //! second and all at the same time, since each of them draws the stream's line through what it was told last. Their
-//! questions about this machine's clock are answered before anything else.
+//! questions about this machine's clock are answered before anything else. A client whose sender reports come without
+//! timing has none to expect.
 
 mod encoding;
 mod group;
@@ -167,9 +168,10 @@ impl SendPipeline {
         for encoding in &mut self.routing.encodings {
             encoding.handle_block(position, block, &self.shape);
         }
-        if self.stamp.replace((position, at)).is_none() && !self.routing.groups.is_empty() {
-            // Members wait for the first line.
-            self.tick_due = self.tick_due.min(self.now);
+        if self.stamp.replace((position, at)).is_none() {
+            self.line = Some(Line { position, at, slow: self.slow });
+            tell(&mut self.routing.encodings, |_| true);
+            self.reports_due = Mono(i64::MIN);
         }
         self.position = position.advanced((block.len() / usize::from(self.shape.channels)) as u64);
         self.encoding_cursor = 0;

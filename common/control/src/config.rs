@@ -87,6 +87,37 @@ impl From<Span> for String {
     }
 }
 
+/// A span of time that may be negative: `2ms`, `-0.5ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Shift {
+    /// Nanoseconds, at most an hour either way.
+    pub nanos: i64,
+}
+
+impl std::str::FromStr for Shift {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (sign, length) = text.strip_prefix('-').map_or((1, text), |length| (-1, length));
+        length.parse().map(|span: Span| Self { nanos: sign * span.nanos })
+    }
+}
+
+impl TryFrom<String> for Shift {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Shift> for String {
+    fn from(shift: Shift) -> Self {
+        format!("{}us", shift.nanos as f64 / 1e3)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +157,16 @@ mod tests {
         for nonsense in ["", "ms", "-1ms", "2h", "1e9s", "NaN", "inf"] {
             assert!(nanos(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn shifts_have_a_sign_and_come_back_as_they_were() {
+        for (text, nanos) in [("-0.5ms", -500_000), ("2", 2_000_000), ("-3s", -3_000_000_000)] {
+            let shift: Shift = text.parse().unwrap();
+            assert_eq!(shift.nanos, nanos);
+            assert_eq!(String::from(shift).parse(), Ok(shift));
+        }
+        assert!("--1ms".parse::<Shift>().is_err() && "-".parse::<Shift>().is_err());
     }
 
     #[test]

@@ -288,7 +288,8 @@ impl Player {
         let reach = units::frames_to_nanos((delay + CHUNK as u64) as i64, stream.format.rate);
         self.lead.note(self.now, at.since(self.now) + reach);
         let Some(reference) = reference else { return self.go_on(stream, out, channels, output) };
-        self.together = reference.captures().is_some();
+        let together = reference.captures().is_some();
+        let moves = std::mem::replace(&mut self.together, together) != together;
         if !self.aligned {
             let first = self.asked - self.lead.get();
             if let Some((_, depth)) = &mut self.adapt {
@@ -318,7 +319,7 @@ impl Player {
         device.last = Some(at);
         let slew = self.slew(aim, elapsed);
         if self.aligned {
-            self.catch_up(actual, aim);
+            self.catch_up(actual, aim, moves);
         }
         let late = actual - self.latency;
         // What both clocks are known to do needs no error to be corrected.
@@ -378,11 +379,12 @@ impl Player {
     }
 
     /// Where playback is off by more than what steering is for: takes what it finds for the latency in force, which then
-    /// moves to where it should be; or gives up its place, where that would take too long.
-    fn catch_up(&mut self, actual: i64, aim: i64) {
+    /// moves to where it should be; or gives up its place, where that would take too long. The same where it goes by something
+    /// else from now on.
+    fn catch_up(&mut self, actual: i64, aim: i64, moves: bool) {
         let off = (actual - self.latency).abs();
         match &self.adapt {
-            _ if self.together && off > NEAR_ENOUGH => {
+            _ if moves || self.together && off > NEAR_ENOUGH => {
                 self.latency = actual;
                 self.aligned = (actual - aim).abs() <= REALIGN_TOGETHER;
             }

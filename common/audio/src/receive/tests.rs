@@ -1,3 +1,5 @@
+mod together;
+
 use proto::announce::Companion;
 use proto::units::{Ntp, RtpTime, Sequence};
 
