@@ -123,11 +123,7 @@ impl Client {
     ///
     /// # Errors
     /// One line that names the client, where its host has no such address.
-    pub fn resolve(
-        &self,
-        wire: Wire,
-        reachable: impl Fn(&SocketAddr) -> bool,
-    ) -> Result<SocketAddr, String> {
+    pub fn resolve(&self, wire: Wire, reachable: impl Fn(&SocketAddr) -> bool) -> Result<SocketAddr, String> {
         let mut found = (self.host.as_str(), self.port.unwrap_or(default_port(wire)))
             .to_socket_addrs()
             .map_err(|error| format!("client `{}`: `{}` has no address: {error}", self.name, self.host))?;

@@ -97,9 +97,9 @@ fn split_type(rest: &[u8]) -> Result<(&str, &[u8]), Reject> {
 /// A hash for a description: the same for the same octets, and never 0, which would mean that there is none.
 pub fn hash(payload: &[u8]) -> u16 {
     // FNV-1a, folded: small, and any two versions of a description differ in it but for one in 65 535.
-    let hash = payload.iter().fold(0x811c_9dc5_u32, |hash, octet| {
-        (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193)
-    });
+    let hash = payload
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193));
     ((hash >> 16 ^ hash) as u16).max(1)
 }
 

@@ -125,19 +125,13 @@ mod tests {
     use super::*;
 
     fn header(counter: u32, frames: u16) -> Header {
-        Header {
-            rate: 48_000,
-            frames,
-            channels: 2,
-            sample: Sample::Bits16,
-            name: Name::new("one"),
-            counter,
-        }
+        Header { rate: 48_000, frames, channels: 2, sample: Sample::Bits16, name: Name::new("one"), counter }
     }
 
     fn times(course: &mut Course, packets: &[(u32, u16)]) -> Vec<Result<Option<u32>, Reject>> {
-        let time =
-            |(counter, frames): &(u32, u16)| course.time_of(&header(*counter, *frames)).map(|t| t.map(|t| t.0));
+        let time = |(counter, frames): &(u32, u16)| {
+            course.time_of(&header(*counter, *frames)).map(|t| t.map(|t| t.0))
+        };
         packets.iter().map(time).collect()
     }
 
