@@ -106,6 +106,10 @@ pub struct Settings {
     /// Write an SDP file for each RTP client into this folder, for ffmpeg, VLC or GStreamer
     #[arg(long, value_name = "FOLDER")]
     pub sdp: Option<PathBuf>,
+    /// Announce each RTP stream (SAP), so that VLC, PipeWire and AES67 gear find it: every 5 minutes, or every TIME for
+    /// programs that forget sooner, like 30s; more rarely where there are many
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "300s")]
+    pub sap: Option<Span>,
     /// Local address to send from
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,

@@ -180,7 +180,8 @@ impl Book {
             .map(|active| {
                 let Active { client, address, counters, group, trim_ns, .. } = active;
                 let sent = send::Client::new(client.name.clone(), *address, counters.clone())
-                    .repaired(self.packets.repair(client));
+                    .repaired(self.packets.repair(client))
+                    .reporting(client.reports.unwrap_or_default());
                 match group {
                     Some(group) => sent.grouped(group.id(), *trim_ns),
                     None => sent,

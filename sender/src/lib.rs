@@ -28,6 +28,7 @@ pub mod plan;
 pub mod run;
 
 mod course;
+mod sap;
 mod sdp;
 mod send_loop;
 mod status;

@@ -24,6 +24,8 @@ pub struct Plan {
     pub save: Option<PathBuf>,
     /// Where streams are described for programs that are not ours.
     pub sdp: Option<PathBuf>,
+    /// Time between two announcements of the streams, where they are announced.
+    pub sap: Option<Duration>,
     /// How packets are made.
     pub packets: Packets,
     /// How groups of clients choose their delay, where they have one.
@@ -83,6 +85,7 @@ impl Plan {
             clients: settings.clients.clone(),
             save: settings.save.clone(),
             sdp: settings.sdp.clone(),
+            sap: settings.sap.map(|span| Duration::from_nanos(span.nanos as u64)),
             packets,
             delay,
             bind: settings.bind,

@@ -16,6 +16,7 @@ use crate::Sender;
 use crate::args::Settings;
 use crate::book::Book;
 use crate::plan::Plan;
+use crate::sap::Announcer;
 use crate::sdp;
 use crate::status::{self, Source, State};
 
@@ -41,6 +42,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
         path: plan.clients,
         save: plan.save,
         sdp: plan.sdp,
+        announcer: plan.sap.map(Announcer::new),
         fixed: plan.fixed,
         listed: Vec::new(),
         seen: None,
@@ -57,6 +59,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     let mut sender = Sender::start(plan.capture, routing, plan.bind)?;
     introduce(&source, &book, &mut display);
     let outcome = attend(&signals, &source, &mut list, &mut book, &mut sender, &mut display);
+    list.announcer = None;
     sender.finish();
     conclude(&source, &book, &sender, &mut display);
     Ok(outcome)
@@ -81,6 +84,7 @@ fn attend(
             waiting = sender.route(routing).err();
         }
         sender.collect();
+        list.announcer.iter_mut().for_each(Announcer::poll);
         while let Some(news) = sender.poll_capture() {
             heed(&news, source, display);
         }
@@ -184,6 +188,7 @@ struct List {
     path: Option<PathBuf>,
     save: Option<PathBuf>,
     sdp: Option<PathBuf>,
+    announcer: Option<Announcer>,
     fixed: Vec<Client>,
     listed: Vec<Client>,
     /// Time and length of the file when it was read last.
@@ -242,6 +247,9 @@ impl List {
             && let Err(error) = sdp::write(folder, book)
         {
             display.warn(&error);
+        }
+        if let Some(announcer) = &mut self.announcer {
+            announcer.update(book, sdp::version());
         }
         if self.save == self.path {
             // What was written just now is no change to be read.

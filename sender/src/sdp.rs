@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use audio::opus::{self, Layout, RateControl};
-use audio::send::{Codec, EncodingSpec, Wire};
+use audio::send::{Codec, EncodingSpec, Reports, Wire};
 use proto::announce::Format;
 
 use crate::book::{Active, Book};
@@ -19,7 +19,7 @@ use crate::book::{Active, Book};
 pub(crate) fn write(folder: &Path, book: &Book) -> Result<(), String> {
     let refuse = |path: &Path, error: std::io::Error| format!("--sdp: {}: {error}", path.display());
     std::fs::create_dir_all(folder).map_err(|error| refuse(folder, error))?;
-    let version = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let version = version();
     for active in book.active().iter().filter(|active| active.spec.wire == Wire::Rtp) {
         let path = folder.join(file_name(&active.client.name));
         let origin = origin(book.bind(), active);
@@ -27,6 +27,11 @@ pub(crate) fn write(folder: &Path, book: &Book) -> Result<(), String> {
             .map_err(|error| refuse(&path, error))?;
     }
     Ok(())
+}
+
+/// A number that grows from one description of a session to the next.
+pub(crate) fn version() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A file name for any client's name, different for different ones: what is no letter, digit, space, `-` or `_` is
@@ -45,7 +50,7 @@ fn file_name(client: &str) -> String {
 }
 
 /// The address that this machine sends from, as far as it is known.
-fn origin(bind: Option<IpAddr>, active: &Active) -> IpAddr {
+pub(crate) fn origin(bind: Option<IpAddr>, active: &Active) -> IpAddr {
     let unspecified: IpAddr = if active.address.is_ipv4() { [0u8; 4].into() } else { [0u16; 8].into() };
     // Connecting a socket for datagrams sends none, but chooses the way.
     let chosen = || {
@@ -56,7 +61,7 @@ fn origin(bind: Option<IpAddr>, active: &Active) -> IpAddr {
     bind.or_else(chosen).unwrap_or(unspecified)
 }
 
-fn text(active: &Active, rate: u32, origin: IpAddr, version: u64) -> String {
+pub(crate) fn text(active: &Active, rate: u32, origin: IpAddr, version: u64) -> String {
     let format = active.spec.format(rate);
     let payload_type = format.payload_type;
     let mut lines = vec![
@@ -72,7 +77,11 @@ fn text(active: &Active, rate: u32, origin: IpAddr, version: u64) -> String {
         lines.push(format!("a=fmtp:{payload_type} {}", opus_parameters(&settings, format.channels)));
     }
     lines.push(format!("a=ptime:{}", packet_time(&active.spec, &format)));
-    lines.extend(["a=rtcp-mux".into(), "a=recvonly".into()]);
+    lines.push(match active.client.reports {
+        Some(Reports::Next) => format!("a=rtcp:{}", active.address.port().saturating_add(1)),
+        _ => "a=rtcp-mux".into(),
+    });
+    lines.push("a=recvonly".into());
     lines.iter().map(|line| format!("{line}\r\n")).collect()
 }
 

@@ -198,6 +198,17 @@ impl ReceivePipeline {
         }
     }
 
+    /// Takes a datagram of the port that is for reports alone. Whatever is not a report of the source's machine is ignored.
+    pub fn handle_report(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
+        let source = self.sources.current().filter(|source| source.wire == Wire::Rtp);
+        let Some(source) = source.filter(|source| source.address.ip() == from.ip()) else { return };
+        if rtp::is_rtcp(datagram)
+            && let Err(reason) = self.handle_rtcp(at, source, from, datagram)
+        {
+            self.counters.reject(reason);
+        }
+    }
+
     /// Takes the time: streams end when nothing comes any more.
     pub fn handle_timeout(&mut self, now: Mono) {
         let over = |heard: Mono| now.since(heard) > STREAM_TIMEOUT;
@@ -211,7 +222,7 @@ impl ReceivePipeline {
     pub fn poll_timeout(&self) -> Option<Mono> {
         let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
         let stream = self.live_stream()?;
-        let repair = source.reports.then(|| self.repair.poll_timeout(stream)).flatten();
+        let repair = source.reports.and_then(|_| self.repair.poll_timeout(stream));
         let clock = self.player.plays_to_device().then(|| self.conductor.poll_timeout()).flatten();
         [repair, clock].into_iter().flatten().min()
     }
@@ -231,9 +242,7 @@ impl ReceivePipeline {
             let length = builder.finish()?;
             return Some(Transmit { bytes: &self.control[..length], to });
         }
-        if !source.reports {
-            return None;
-        }
+        let to = send::Recipients::One(source.reports?);
         let length =
             self.repair.write_request(now, stream, &self.player, self.config.ssrc, &mut self.control);
         if length > 0 {
@@ -277,13 +286,13 @@ impl ReceivePipeline {
 
     /// A last report that says goodbye to the sender.
     pub fn goodbye(&mut self) -> Option<Transmit<'_>> {
-        let source = self.sources.current().filter(|source| source.reports)?;
+        let reports = self.sources.current()?.reports?;
         let mut builder = rtcp::Builder::new(&mut self.control);
         builder.receiver_report(self.config.ssrc, None);
         builder.description(self.config.ssrc, &self.config.cname);
         builder.bye(self.config.ssrc);
         let length = builder.finish()?;
-        Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(source.address) })
+        Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(reports) })
     }
 
     /// For an output that follows the stream: writes what is older than the latency, or all once the stream has ended.
@@ -312,7 +321,7 @@ impl ReceivePipeline {
         let handled = match source.wire {
             Wire::Plain => self.handle_plain(at, source, datagram),
             Wire::Vban => self.handle_vban(at, source, datagram),
-            Wire::Rtp if rtp::is_rtcp(datagram) => self.handle_rtcp(at, source, datagram),
+            Wire::Rtp if rtp::is_rtcp(datagram) => self.handle_rtcp(at, source, source.address, datagram),
             Wire::Rtp => rtp::Packet::parse(datagram).and_then(|packet| self.handle_rtp(at, source, &packet)),
         };
         match handled {
@@ -322,12 +331,18 @@ impl ReceivePipeline {
         self.tell_change();
     }
 
-    fn handle_rtcp(&mut self, at: Mono, source: Source, datagram: &[u8]) -> Result<(), Reject> {
+    fn handle_rtcp(
+        &mut self,
+        at: Mono,
+        source: Source,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), Reject> {
         let mut goodbye = false;
         for packet in rtcp::packets(datagram) {
             match packet? {
                 rtcp::Packet::Sender { ssrc, info, .. } => {
-                    self.sources.reports();
+                    self.sources.reports(from);
                     if let Some(stream) = self.stream.as_mut().filter(|s| s.reception.ssrc() == ssrc) {
                         stream.reception.note_sender_report(info.ntp, at);
                     }

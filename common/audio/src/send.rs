@@ -34,7 +34,7 @@ use proto::{payload_type, rtcp, rtp, timing};
 
 use crate::repair::advance::Spec;
 
-pub use encoding::{Client, Codec, Encoding, EncodingId, EncodingSpec, Wire};
+pub use encoding::{Client, Codec, Encoding, EncodingId, EncodingSpec, Reports, Wire};
 pub use group::{Group, GroupId, Policy};
 pub use repair::{Advance, Repair};
 pub use routing::{Departure, Routing};
@@ -204,24 +204,34 @@ impl SendPipeline {
         }
         let arrival = self.ntp(at);
         let rate = self.shape.rate;
-        for encoding in &mut self.routing.encodings {
-            let packet_time = encoding.packet_time(rate);
-            let Some(client) = encoding.clients.iter_mut().find(|c| c.address == from) else { continue };
-            let mut news = false;
-            for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
-                match report::question(&packet) {
-                    Some(request) => news |= client.ask(at, &request),
-                    None => report::note(client, encoding.ssrc, packet_time, arrival, at, &packet),
-                }
+        let Some((encoding, client)) = self.client_at(from) else { return };
+        let encoding = &mut self.routing.encodings[encoding];
+        let packet_time = encoding.packet_time(rate);
+        let client = &mut encoding.clients[client];
+        client.unanswered = 0;
+        let mut news = false;
+        for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
+            match report::question(&packet) {
+                Some(request) => news |= client.ask(at, &request),
+                None => report::note(client, encoding.ssrc, packet_time, arrival, at, &packet),
             }
-            self.asked |= client.member.is_waiting();
-            if news {
-                client.next_report = Mono(i64::MIN);
-                self.reports_due = Mono(i64::MIN);
-                self.decide();
-            }
-            return;
         }
+        self.asked |= client.member.is_waiting();
+        if news {
+            client.next_report = Mono(i64::MIN);
+            self.reports_due = Mono(i64::MIN);
+            self.decide();
+        }
+    }
+
+    /// The encoding and the client that reports from this address: the media's, or with the next port.
+    fn client_at(&self, from: SocketAddr) -> Option<(usize, usize)> {
+        let find = |fits: &dyn Fn(&Client) -> bool| {
+            let mut encodings = self.routing.encodings.iter().enumerate();
+            encodings.find_map(|(n, encoding)| Some((n, encoding.clients.iter().position(fits)?)))
+        };
+        let by_next = |client: &Client| client.reports != Reports::Mux && next_port(client.address) == from;
+        find(&|client| client.address == from).or_else(|| find(&by_next))
     }
 
     /// Takes note that the socket would not take a datagram for this address.
@@ -257,8 +267,11 @@ impl SendPipeline {
         }
         if self.now >= self.reports_due {
             if let Some((encoding, client)) = self.next_report() {
-                let length = self.write_report(encoding, client);
-                let address = self.routing.encodings[encoding].clients[client].address;
+                let next = self.routing.encodings[encoding].clients[client].reports_next();
+                let length = self.write_report(encoding, client, next);
+                let client = &mut self.routing.encodings[encoding].clients[client];
+                client.unanswered = client.unanswered.saturating_add(1);
+                let address = if next { next_port(client.address) } else { client.address };
                 return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) });
             }
             self.reports_due = self.earliest_report();
@@ -357,7 +370,9 @@ impl SendPipeline {
         while let Some(encoding) = self.routing.encodings.get(index) {
             if encoding.is_rtp() && client < encoding.clients.len() {
                 self.goodbye_cursor = Some((index, client + 1));
-                return Some((encoding.clients[client].address, encoding.ssrc));
+                let Client { address, reports, .. } = encoding.clients[client];
+                let to = if reports == Reports::Next { next_port(address) } else { address };
+                return Some((to, encoding.ssrc));
             }
             (index, client) = (index + 1, 0);
         }
@@ -427,7 +442,8 @@ impl SendPipeline {
         Some(Timing { anchor, delay, trim_ns: client.member.trim_ns })
     }
 
-    fn write_report(&mut self, encoding: usize, client: usize) -> usize {
+    /// Programs of other make get no more of it than they know.
+    fn write_report(&mut self, encoding: usize, client: usize, foreign: bool) -> usize {
         let encoding = &self.routing.encodings[encoding];
         let info = self.here().map(|position| rtcp::SenderInfo {
             ntp: self.ntp(self.now),
@@ -457,8 +473,10 @@ impl SendPipeline {
             None => builder.receiver_report(encoding.ssrc, None),
         }
         builder.description(encoding.ssrc, &self.cname);
-        builder.application(encoding.ssrc, announce::APP_NAME, 0, &body[..length]);
-        if let Some(timing) = timing {
+        if !foreign {
+            builder.application(encoding.ssrc, announce::APP_NAME, 0, &body[..length]);
+        }
+        if let Some(timing) = timing.filter(|_| !foreign) {
             builder.application(encoding.ssrc, timing::APP_NAME, 0, &timing.to_bytes());
         }
         builder.finish().unwrap_or(0)
@@ -477,6 +495,11 @@ impl SendPipeline {
         let unix = self.wall.1.saturating_add(at.since(self.wall.0));
         Ntp::from_unix_nanos(u64::try_from(unix).unwrap_or(0))
     }
+}
+
+/// Where RTCP is that has a port of its own (RFC 3550, 11); there is none after the last.
+fn next_port(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port().saturating_add(1))
 }
 
 /// Has a report due for the clients of some groups.

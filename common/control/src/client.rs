@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use audio::map::{ChannelMap, Trim};
-use audio::send::{Repair, Wire};
+use audio::send::{Repair, Reports, Wire};
 
 use crate::codec::Codec;
 use crate::delay::Delay;
@@ -40,6 +40,8 @@ pub struct Client {
     pub codec: Option<Codec>,
     /// How its losses are repaired.
     pub repair: Option<Repair>,
+    /// Where its reports go.
+    pub reports: Option<Reports>,
     /// The clients it plays in time with: those that name the same group, or all that name none.
     pub group: Option<String>,
     /// How much later than its group it plays.
@@ -82,6 +84,7 @@ impl FromStr for Client {
             wire: None,
             codec: None,
             repair: None,
+            reports: None,
             group: None,
             delay: None,
         })

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use audio::map::{ChannelMap, Trim};
-use audio::send::Wire;
+use audio::send::{Reports, Wire};
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -138,6 +138,8 @@ struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     repair: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    rtcp: Option<RtcpName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     group: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     delay_ms: Option<f64>,
@@ -178,6 +180,15 @@ enum WireName {
     Vban,
 }
 
+/// Where reports go, in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum RtcpName {
+    Auto,
+    Mux,
+    Next,
+}
+
 impl Entry {
     fn into_client(self, name: String) -> Result<Client, String> {
         let outputs = match (self.channel, self.channels) {
@@ -207,6 +218,11 @@ impl Entry {
             WireName::Plain => Wire::Plain,
             WireName::Vban => Wire::Vban,
         });
+        let reports = self.rtcp.map(|rtcp| match rtcp {
+            RtcpName::Auto => Reports::Auto,
+            RtcpName::Mux => Reports::Mux,
+            RtcpName::Next => Reports::Next,
+        });
         let trim = Trim { gain_db: self.gain_db, mute: self.mute, invert: self.invert };
         let repair = self.repair.map(|text| text.parse()).transpose()?;
         let delay = Delay::of_keys(self.delay_ms, self.delay_samples, self.delay_m)?;
@@ -223,6 +239,7 @@ impl Entry {
             wire,
             codec: self.codec,
             repair,
+            reports,
             group: self.group,
             delay,
         })
@@ -252,6 +269,11 @@ impl From<&Client> for Entry {
             }),
             codec: client.codec,
             repair: client.repair.map(|repair| repair.to_string()),
+            rtcp: client.reports.map(|reports| match reports {
+                Reports::Auto => RtcpName::Auto,
+                Reports::Mux => RtcpName::Mux,
+                Reports::Next => RtcpName::Next,
+            }),
             group: client.group.clone(),
             delay_ms,
             delay_samples,
@@ -321,7 +343,7 @@ mod tests {
                   "gain_db": -3.5, "mute": true, "invert": true},
             "a": {"ip": "host.local", "port": 5, "channel": 7},
             "c": {"ip": "h", "channel": 1, "codec": {"opus": {"frame_ms": 10, "bitrate": 96000}}},
-            "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2"},
+            "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2", "rtcp": "next"},
             "e": {"ip": "h", "channel": 1, "group": "garden", "delay_ms": -2.5},
             "f": {"ip": "h", "channel": 1, "delay_samples": 441},
             "g": {"ip": "h", "channel": 1, "delay_m": 3.43}
@@ -339,6 +361,7 @@ mod tests {
             clients[3..].iter().map(|c| c.delay).collect::<Vec<_>>(),
             [None, Some(Delay::Millis(-2.5)), Some(Delay::Samples(441)), Some(Delay::Metres(3.43))]
         );
+        assert_eq!((clients[2].reports, clients[3].reports), (None, Some(Reports::Next)));
         assert_eq!((clients[1].codec, clients[3].codec), (None, Some(Codec::Pcm24)));
         assert_eq!(parse(&to_text(&clients)).unwrap(), clients);
     }

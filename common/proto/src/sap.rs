@@ -1,6 +1,6 @@
 //! Session announcements (SAP, RFC 2974): a session's description, told again and again to a multicast group, and taken back.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::Reject;
 use crate::cursor::{Reader, Writer};
@@ -9,6 +9,45 @@ use crate::cursor::{Reader, Writer};
 pub const PORT: u16 = 9875;
 /// What announcements carry where they do not say.
 pub const SDP: &str = "application/sdp";
+
+/// Most octets before the description, where its type is [`SDP`].
+pub const MAX_HEADER: usize = 4 + 16 + SDP.len() + 1;
+
+/// Where announcements are heard: of the whole Internet, of a site, of an organisation (RFC 2974, 3), and where PulseAudio and
+/// PipeWire tell theirs.
+pub const GROUPS_V4: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(224, 2, 127, 254),
+    Ipv4Addr::new(239, 255, 255, 255),
+    Ipv4Addr::new(239, 195, 255, 255),
+    Ipv4Addr::new(224, 0, 0, 56),
+];
+/// The same for IPv6: of a link, a site, an organisation, the whole Internet.
+pub const GROUPS_V6: [Ipv6Addr; 4] = [group_v6(2), group_v6(5), group_v6(8), group_v6(0xe)];
+
+const fn group_v6(scope: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xff00 | scope, 0, 0, 0, 0, 0, 2, 0x7ffe)
+}
+
+/// Where a session is announced whose media go to this address: as far as they go (RFC 2974, 3). One that goes to a single
+/// receiver concerns its site.
+pub fn group_of(media: IpAddr) -> IpAddr {
+    match media {
+        IpAddr::V4(address) => match address.octets() {
+            [239, 192..=195, ..] => GROUPS_V4[2],
+            [224..=238, ..] => GROUPS_V4[0],
+            _ => GROUPS_V4[1],
+        }
+        .into(),
+        IpAddr::V6(address) if address.is_multicast() => group_v6(address.segments()[0] & 0x0f).into(),
+        IpAddr::V6(_) => group_v6(5).into(),
+    }
+}
+
+/// Least time between two rounds of so many announcements, each of so many octets, in seconds: that they take no more than
+/// 4000 bit/s (RFC 2974, 3.1).
+pub fn least_interval(announcements: usize, octets: usize) -> u64 {
+    (announcements as u64).saturating_mul(octets as u64).saturating_mul(8) / 4000
+}
 
 const VERSION: u8 = 1;
 /// The origin is an IPv6 address.
@@ -106,7 +145,6 @@ pub fn hash(payload: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::{Ipv4Addr, Ipv6Addr};
     use proptest::prelude::*;
 
     /// Laid out by hand from the figure in RFC 2974, section 3.
@@ -167,6 +205,22 @@ mod tests {
         assert_eq!(Packet::parse(b"\x20\x09\x12\x34\xc0\x00\x02\x01v=0"), Err(Reject::Truncated));
         assert_eq!(Packet::parse(b"\x20\x00\x12\x34\xc0\x00\x02\x01\xff\0"), Err(Reject::Value));
         assert_eq!(announcement().write(&mut [0; 20]), None);
+    }
+
+    #[test]
+    fn announcements_go_as_far_as_the_media() {
+        for (media, group) in [
+            ("192.0.2.1", "239.255.255.255"),
+            ("239.255.1.2", "239.255.255.255"),
+            ("239.69.1.2", "239.255.255.255"),
+            ("239.193.0.1", "239.195.255.255"),
+            ("224.2.200.1", "224.2.127.254"),
+            ("2001:db8::1", "ff05::2:7ffe"),
+            ("ff18::77", "ff08::2:7ffe"),
+        ] {
+            assert_eq!(group_of(media.parse().unwrap()), group.parse::<IpAddr>().unwrap(), "{media}");
+        }
+        assert_eq!(least_interval(100, 500), 100);
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub(super) struct Source {
     pub(super) address: SocketAddr,
     pub(super) wire: Wire,
     pub(super) heard: Mono,
-    /// It reports on this port too, so reports sent back reach it.
-    pub(super) reports: bool,
+    /// Where it reports from, so that reports sent back reach it.
+    pub(super) reports: Option<SocketAddr>,
 }
 
 /// What is to become of a datagram.
@@ -63,10 +63,10 @@ impl Sources {
         }
     }
 
-    /// The source reports on the media's port.
-    pub(super) fn reports(&mut self) {
+    /// The source reports from this address.
+    pub(super) fn reports(&mut self, from: SocketAddr) {
         if let Some(source) = &mut self.source {
-            source.reports = true;
+            source.reports = Some(from);
         }
     }
 
@@ -85,7 +85,7 @@ impl Sources {
                 Verdict::Conflict(!std::mem::replace(&mut self.conflict_told, true))
             }
             _ => match self.identify(from, datagram) {
-                Some(wire) => Verdict::New(Source { address: from, wire, heard: at, reports: false }),
+                Some(wire) => Verdict::New(Source { address: from, wire, heard: at, reports: None }),
                 None => Verdict::Unknown,
             },
         }

@@ -156,6 +156,22 @@ impl EncodingSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EncodingId(pub u64);
 
+/// Where a client's reports go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reports {
+    /// To the media's port (RFC 5761), and as long as nothing has come back from there, every second one to the next, where
+    /// programs of other make listen.
+    #[default]
+    Auto,
+    /// To the media's port.
+    Mux,
+    /// To the port after the media's (RFC 3550, 11).
+    Next,
+}
+
+/// Reports that a client leaves without an answer before it may be of other make.
+const UNANSWERED: u32 = 3;
+
 /// One receiver of an encoding.
 #[derive(Debug)]
 pub struct Client {
@@ -170,18 +186,36 @@ pub struct Client {
     pub(super) mender: Option<Mender>,
     pub(super) next_report: Mono,
     pub(super) member: Member,
+    pub(super) reports: Reports,
+    /// Reports since it answered.
+    pub(super) unanswered: u32,
 }
 
 impl Client {
     /// A client that is due for its first report at once.
     pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
         let (repair, member) = (Repair::default(), Member::default());
-        Self { name, address, counters, repair, mender: None, next_report: Mono(i64::MIN), member }
+        let (next_report, reports) = (Mono(i64::MIN), Reports::Auto);
+        Self { name, address, counters, repair, mender: None, next_report, member, reports, unanswered: 0 }
     }
 
     /// The same client with another kind of repair than the default.
     pub fn repaired(self, repair: Repair) -> Self {
         Self { repair, ..self }
+    }
+
+    /// The same client with its reports elsewhere.
+    pub fn reporting(self, reports: Reports) -> Self {
+        Self { reports, ..self }
+    }
+
+    /// Whether the next report goes to the port after the media's.
+    pub(super) fn reports_next(&self) -> bool {
+        match self.reports {
+            Reports::Mux => false,
+            Reports::Next => true,
+            Reports::Auto => self.unanswered >= UNANSWERED && self.unanswered % 2 == 1,
+        }
     }
 
     /// The same client as a member of a group, with whose delay it plays, and `trim_ns` nanoseconds later than that (earlier

@@ -8,7 +8,7 @@ use super::group::Group;
 /// A client that has left, to be told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
-    /// Where it listens.
+    /// Where it listens to reports.
     pub address: SocketAddr,
     /// The stream that ends for it.
     pub ssrc: u32,
@@ -57,6 +57,7 @@ impl Routing {
             for client in &mut encoding.clients {
                 if let Some(known) = same.clients.iter_mut().find(|c| c.address == client.address) {
                     client.next_report = known.next_report;
+                    client.unanswered = known.unanswered;
                     client.member.inherit(&mut known.member);
                     if client.repair == known.repair {
                         std::mem::swap(&mut client.mender, &mut known.mender);
