@@ -280,7 +280,6 @@ impl World {
             trim: None,
             wire: Some(Wire::Rtp),
             latency: scenario.latency,
-            trim: None,
             adapt: scenario.adapt,
             format: None,
             plain_rate: RATE,

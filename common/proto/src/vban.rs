@@ -118,11 +118,6 @@ pub fn rate_index(rate: u32) -> Option<u8> {
     RATES.iter().position(|known| *known == rate).and_then(|index| u8::try_from(index).ok())
 }
 
-/// Whether a datagram begins as those of VBAN do, whatever they carry.
-pub fn is_vban(datagram: &[u8]) -> bool {
-    datagram.len() >= HEADER_LENGTH && datagram.starts_with(&MAGIC)
-}
-
 /// A checked view of one packet of PCM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {

@@ -24,7 +24,7 @@ use proto::{parity, rtp};
 
 #[derive(Arbitrary, Debug)]
 struct Script<'a> {
-    rtp: Option<bool>,
+    wire: Option<u8>,
     latency_ms: u8,
     adaptive: Option<u8>,
     plain_rate: Rate,
@@ -250,7 +250,7 @@ impl Bench {
         // With no more than that, the buffer is as small as it gets.
         let milliseconds = |ms: u8| i64::from(ms % 128) * 1_000_000;
         let config = Config {
-            wire: script.rtp.map(|rtp| if rtp { Wire::Rtp } else { Wire::Plain }),
+            wire: script.wire.map(|wire| [Wire::Rtp, Wire::Plain, Wire::Vban][usize::from(wire) % 3]),
             latency: milliseconds(script.latency_ms),
             trim: None,
             adapt: script.adaptive.map(|most| Adapt {

@@ -49,7 +49,7 @@ struct Script<'a> {
 
 #[derive(Arbitrary, Debug)]
 struct Spec {
-    plain: bool,
+    wire: u8,
     outputs: Vec<(u8, Option<u8>)>,
     factor: f32,
     frames: u16,
@@ -264,14 +264,22 @@ impl Spec {
         let outputs: Vec<_> = self.outputs.iter().take(8).map(sources).collect();
         EncodingSpec {
             codec: match self.codec() {
-                Codec::Opus(_) if !opus => Codec::Pcm24,
+                Codec::Opus(_) if !opus || self.wire() == Wire::Vban => Codec::Pcm24,
                 codec => codec,
             },
-            wire: if self.plain { Wire::Plain } else { Wire::Rtp },
+            wire: self.wire(),
             map: ChannelMap::new(outputs).unwrap_or_else(|_| "0".parse().unwrap()),
             factor: self.factor,
-            frames: self.frames % 1024 + 1,
+            frames: self.frames % if self.wire() == Wire::Vban { vban::MAX_FRAMES } else { 1024 } + 1,
             mtu: MTU,
+        }
+    }
+
+    fn wire(&self) -> Wire {
+        match self.wire % 4 {
+            1 => Wire::Plain,
+            3 => Wire::Vban,
+            _ => Wire::Rtp,
         }
     }
 
@@ -313,7 +321,7 @@ impl Expected {
             let sum: f32 = sources.iter().filter_map(|&source| captured.get(usize::from(source))).sum();
             let (mut two, mut three) = ([0; 2], [0; 3]);
             pcm::write_sample(sum * spec.factor, order, &mut two);
-            pcm::write_sample_24(sum * spec.factor, &mut three);
+            pcm::write_sample_24(sum * spec.factor, order, &mut three);
             if wide { three.to_vec() } else { two.to_vec() }
         };
         let frame = spec.map.outputs().iter().flat_map(octets).collect();
@@ -321,7 +329,11 @@ impl Expected {
     }
 
     fn check(&mut self, octets: &[u8]) {
-        let payload = if self.spec.wire == Wire::Rtp { self.check_header(octets) } else { octets };
+        let payload = match self.spec.wire {
+            Wire::Rtp => self.check_header(octets),
+            Wire::Plain => octets,
+            Wire::Vban => &octets[vban::HEADER_LENGTH..],
+        };
         if let Codec::Opus(_) = self.spec.codec() {
             assert!(octets.len() <= usize::from(MTU));
             return assert_eq!(opus::frames(payload), Some(self.spec.packet_frames().into()));
