@@ -97,7 +97,7 @@ impl ReceiveLoop {
 
     /// How long to leave the socket alone, where a device plays that calls back and the latency leaves time for it.
     fn nap(&self) -> Option<Duration> {
-        self.feed.as_ref().filter(|feed| feed.has_clock)?;
+        self.feed.as_ref().filter(|feed| feed.has_clock && !self.pipeline.waits())?;
         let nap = self.pipeline.latency() / NAP_SHARE;
         (nap >= LEAST_NAP).then(|| Duration::from_nanos(nap as u64).min(LONGEST_WAIT))
     }
@@ -178,7 +178,7 @@ fn feed_device(
     counters: &LoopCounters,
 ) {
     while let Some(stamp) = feed.stamps.try_pop() {
-        if feed.pace.note(stamp) {
+        if feed.pace.note(stamp, now) {
             pipeline.realign();
         }
     }
@@ -191,7 +191,9 @@ fn feed_device(
             pipeline.set_latency(needed + SPARE);
             counters.raised_to_us.set(((needed + SPARE) / 1000) as u64);
         }
-        pipeline.pull_device(now, due, chunk);
+        if !pipeline.pull_device(now, due, chunk) {
+            return;
+        }
         feed.samples.push_slice(chunk);
         feed.pace.pushed(CHUNK);
     }

@@ -17,16 +17,22 @@
 //! | send | real-time | map, encode, send, read reports |
 //! | device | ordinary | opens, watches and closes the source; opens a sound card again that went away |
 //! | control (the caller's) | ordinary | lists, files, display; allocates and frees for the others |
+//!
+//! `sender align` hears what is captured itself: the send thread puts a copy into a [tap](tap).
 
 #![forbid(unsafe_code)]
 
 pub mod args;
 pub mod book;
+pub mod course;
 pub mod groups;
 pub mod packets;
 pub mod plan;
 pub mod run;
+pub mod tap;
+pub mod tools;
 
+mod align;
 mod course;
 mod sap;
 mod sdp;
@@ -50,6 +56,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use course::Course;
 pub use send_loop::SendCounters;
 use send_loop::{Feed, Post, SendLoop};
+use tap::Tap;
 
 /// Samples between capture and send thread: half a second, so that a stall of the machine loses nothing.
 fn sample_ring(rate: u32, channels: u16) -> usize {
@@ -87,6 +94,19 @@ impl Sender {
     /// # Errors
     /// One line: a socket, a thread or the device was refused.
     pub fn start(capture: Capture, routing: Box<Routing>, bind: Option<IpAddr>) -> Result<Self, String> {
+        Self::start_tapped(capture, routing, bind, None)
+    }
+
+    /// The same, and copies what is captured into `tap`.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_tapped(
+        capture: Capture,
+        routing: Box<Routing>,
+        bind: Option<IpAddr>,
+        tap: Option<Tap>,
+    ) -> Result<Self, String> {
         let (rate, channels) = (capture.rate, capture.channels);
         let (feeds_in, feeds) = HeapRb::new(FEED_RING).split();
         let (retired_feeds, retired_feeds_out) = HeapRb::new(FEED_RING).split();
@@ -105,6 +125,7 @@ impl Sender {
             feeds,
             retired_feeds,
             feed: None,
+            tap,
             course: Course::new(rate),
             routings,
             retired,

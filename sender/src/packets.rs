@@ -87,6 +87,7 @@ impl Packets {
             },
             map: client.map.clone(),
             factor: client.trim.factor(),
+            test: None,
             frames: self.frames.unwrap_or(default),
             mtu: self.mtu,
         };

@@ -9,6 +9,7 @@ use audio::send::{Repair, Reports, Wire};
 
 use crate::codec::Codec;
 use crate::delay::Delay;
+use crate::signal::Signal;
 
 /// The port of the audioStreamUDP programs, where none is named.
 pub const DEFAULT_PORT: u16 = 57_001;
@@ -42,6 +43,8 @@ pub struct Client {
     pub repair: Option<Repair>,
     /// Where its reports go.
     pub reports: Option<Reports>,
+    /// What it plays in place of its sound.
+    pub test: Option<Signal>,
     /// The clients it plays in time with: those that name the same group, or all that name none.
     pub group: Option<String>,
     /// How much later than its group it plays.
@@ -85,6 +88,7 @@ impl FromStr for Client {
             codec: None,
             repair: None,
             reports: None,
+            test: None,
             group: None,
             delay: None,
         })

@@ -10,4 +10,5 @@ pub mod delay;
 pub mod display;
 pub mod list;
 pub mod sdp;
+pub mod signal;
 pub mod signals;

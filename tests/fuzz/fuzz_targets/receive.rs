@@ -18,6 +18,7 @@ use fuzz::{
 };
 use libfuzzer_sys::fuzz_target;
 use proto::announce::{Codec, Companion};
+use proto::exchange::{self, Request};
 use proto::rtcp::{Packet, packets};
 use proto::units::{self, Mono, RtpTime, Sequence};
 use proto::{parity, rtp};
@@ -27,6 +28,7 @@ struct Script<'a> {
     wire: Option<u8>,
     latency_ms: u8,
     adaptive: Option<u8>,
+    trim_ms: Option<i8>,
     plain_rate: Rate,
     plain_channels: u8,
     output: OutputChoice,
@@ -84,6 +86,19 @@ enum Step<'a> {
     Rtcp {
         from: Few,
         parts: Vec<Part<'a>>,
+    },
+    /// Timing of what was sent last, and answers to the questions about the clock that it takes, if there are any.
+    Time {
+        ssrc: Few,
+        /// How far the sender's clock is ahead, in milliseconds, how long the way was, and how long it took for the answer.
+        ahead_ms: i32,
+        way_us: i16,
+        spent_us: u16,
+        captured_us: i32,
+        begin: i32,
+        slow_ppb: i32,
+        delays: (u16, u16),
+        trim_us: i16,
     },
     /// Nobody asked for it, or it is another than asked for.
     Again {
@@ -230,6 +245,8 @@ struct Bench {
     /// Repairs what the senders sent as if it were one of them: the last that sent.
     mend: Mend,
     from: Few,
+    /// When the questions about the clock were asked that are not answered.
+    asked: Vec<i64>,
     octets: Vec<u8>,
     samples: Vec<f32>,
 }
@@ -252,7 +269,7 @@ impl Bench {
         let config = Config {
             wire: script.wire.map(|wire| [Wire::Rtp, Wire::Plain, Wire::Vban][usize::from(wire) % 3]),
             latency: milliseconds(script.latency_ms),
-            trim: None,
+            trim: script.trim_ms.map(|ms| i64::from(ms) * 1_000_000),
             adapt: script.adaptive.map(|most| Adapt {
                 preset: [Preset::Live, Preset::Normal, Preset::Safe][usize::from(most) % 3],
                 least: milliseconds(script.latency_ms),
@@ -280,6 +297,7 @@ impl Bench {
             next: [(FIRST.0, 0xffff_f000); 4],
             mend: Mend::new(k, m, spread),
             from: Few::default(),
+            asked: Vec::new(),
             octets: PATTERN.to_vec(),
             samples: vec![0.0; MAX_SAMPLES],
         };
@@ -307,6 +325,37 @@ impl Bench {
                 self.datagram(from, &compound(&[report, announcement]));
             }
             Step::Rtcp { from, ref parts } => self.datagram(from, &compound(parts)),
+            Step::Time {
+                ssrc,
+                ahead_ms,
+                way_us,
+                spent_us,
+                captured_us,
+                begin,
+                slow_ppb,
+                delays: (from, to),
+                trim_us,
+            } => {
+                let ahead = i64::from(ahead_ms) * 1_000_000;
+                let timing = Part::Timing {
+                    ssrc,
+                    time: self.next[self.from.get() as usize].1,
+                    captured: self.now.0 + ahead + i64::from(captured_us) * 1000,
+                    begin,
+                    slow_ppb: slow_ppb % 20_000_000,
+                    from_us: u32::from(from) * 16,
+                    to_us: u32::from(to) * 16,
+                    trim_ns: i32::from(trim_us) * 1000,
+                };
+                let report = || Part::Sender { ssrc, ntp: 1 << 40 };
+                self.datagram(self.from, &compound(&[report(), timing]));
+                while let Some(asked) = self.asked.pop() {
+                    let way = i32::from(way_us) * 1000;
+                    let answer =
+                        Part::Answer { asked, ahead, received: way, spent: u32::from(spent_us) * 1000 };
+                    self.datagram(self.from, &compound(&[report(), answer]));
+                }
+            }
             Step::Again { from, number, ticks, length } => {
                 let octets = number.get().0.to_be_bytes();
                 self.companion(from, RETRANSMISSION, ticks, &octets, length.into());
@@ -511,14 +560,21 @@ impl Bench {
 
     fn tick(&mut self, answered: bool) {
         without_heap(|| self.pipeline.handle_timeout(self.now));
-        let (mut requests, mut reports) = (0, 0);
+        let (mut requests, mut reports, mut questions) = (0, 0, 0);
         let pipeline = &mut self.pipeline;
         while let Some(transmit) = without_heap(|| pipeline.poll_transmit(self.now)) {
             check_compound(transmit.bytes);
             self.mend.hear(self.now, transmit.bytes);
-            let asks = matches!(packets(transmit.bytes).next(), Some(Ok(Packet::Nack { .. })));
-            *(if asks { &mut requests } else { &mut reports }) += 1;
+            match packets(transmit.bytes).last() {
+                Some(Ok(Packet::Nack { .. })) => requests += 1,
+                Some(Ok(Packet::Application { name: exchange::APP_NAME, body, .. })) => {
+                    questions += 1;
+                    self.asked.push(Request::parse(body).unwrap().written.0);
+                }
+                _ => reports += 1,
+            }
             assert!(requests <= MAX_REQUESTS && reports <= 1, "{requests} requests, {reports} reports");
+            assert!(questions <= 1, "{questions} questions");
         }
         let due = self.pipeline.poll_timeout();
         assert!(due.is_none_or(|due| due > self.now), "waits for nothing");

@@ -11,7 +11,7 @@ use proto::exchange::{self, Reply, Request};
 use proto::payload_type;
 use proto::playout::{self, Playout};
 use proto::rtcp::{Builder, Packet, ReportBlock, SenderInfo, packets};
-use proto::timing::{self, Timing};
+use proto::timing::{self, Anchor, Delay, Timing};
 use proto::units::{Mono, Ntp, RtpTime, Sequence};
 
 /// Where the targets' senders begin: near the wrap.
@@ -210,6 +210,25 @@ pub enum Part<'a> {
         synced: bool,
         late: bool,
     },
+    /// Answers a question about the sender's clock that was written then, at times since then by that clock's lead.
+    Answer {
+        asked: i64,
+        ahead: i64,
+        received: i32,
+        spent: u32,
+    },
+    /// Says when to play.
+    Timing {
+        ssrc: Few,
+        /// The anchor, and when it was captured; the beginning of the slew from there.
+        time: u32,
+        captured: i64,
+        begin: i32,
+        slow_ppb: i32,
+        from_us: u32,
+        to_us: u32,
+        trim_ns: i32,
+    },
     /// Asks about the sender's clock.
     Question {
         written: i64,
@@ -283,6 +302,19 @@ impl Part<'_> {
                     ..Playout::default()
                 };
                 builder.application(0, playout::APP_NAME, 0, &playout.to_bytes());
+            }
+            Self::Answer { asked, ahead, received, spent } => {
+                let received = asked.saturating_add(ahead).saturating_add(received.into());
+                let answered = received.saturating_add(spent.into());
+                let [asked, received, answered] = [asked, received, answered].map(Mono);
+                let reply = Reply { asked, received, answered };
+                builder.application(0, exchange::APP_NAME, exchange::REPLY, &reply.to_bytes());
+            }
+            Self::Timing { ssrc, time, captured, begin, slow_ppb, from_us, to_us, trim_ns } => {
+                let anchor = Anchor { rtp_time: RtpTime(time), captured: Mono(captured), slow_ppb };
+                let begin = RtpTime(time.wrapping_add_signed(begin));
+                let timing = Timing { anchor, delay: Delay { from_us, to_us, begin }, trim_ns };
+                builder.application(ssrc.get(), timing::APP_NAME, 0, &timing.to_bytes());
             }
             Self::Question { written, wanted_us } => {
                 let request = Request { written: Mono(written), wanted_us };
