@@ -33,7 +33,6 @@ pub mod tap;
 pub mod tools;
 
 mod align;
-mod course;
 mod sap;
 mod sdp;
 mod send_loop;

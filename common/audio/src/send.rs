@@ -215,7 +215,9 @@ impl SendPipeline {
         let encoding = &mut self.routing.encodings[encoding];
         let packet_time = encoding.packet_time(rate);
         let client = &mut encoding.clients[client];
-        client.unanswered = 0;
+        if client.address == from {
+            client.unanswered = None;
+        }
         let mut news = false;
         for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
             match report::question(&packet) {
@@ -283,7 +285,7 @@ impl SendPipeline {
                 let next = self.routing.encodings[encoding].clients[client].reports_next();
                 let length = self.write_report(encoding, client, next);
                 let client = &mut self.routing.encodings[encoding].clients[client];
-                client.unanswered = client.unanswered.saturating_add(1);
+                client.unanswered = client.unanswered.map(|count| count.saturating_add(1));
                 let address = if next { next_port(client.address) } else { client.address };
                 return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) });
             }

@@ -176,7 +176,7 @@ pub struct EncodingId(pub u64);
 /// Where a client's reports go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reports {
-    /// To the media's port (RFC 5761), and as long as nothing has come back from there, every second one to the next, where
+    /// To the media's port (RFC 5761), and while nothing has ever come back from there, every second one to the next, where
     /// programs of other make listen.
     #[default]
     Auto,
@@ -204,8 +204,8 @@ pub struct Client {
     pub(super) next_report: Mono,
     pub(super) member: Member,
     pub(super) reports: Reports,
-    /// Reports since it answered.
-    pub(super) unanswered: u32,
+    /// Reports without an answer from the media's port; `None` once there was one.
+    pub(super) unanswered: Option<u32>,
 }
 
 impl Client {
@@ -213,7 +213,17 @@ impl Client {
     pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
         let (repair, member) = (Repair::default(), Member::default());
         let (next_report, reports) = (Mono(i64::MIN), Reports::Auto);
-        Self { name, address, counters, repair, mender: None, next_report, member, reports, unanswered: 0 }
+        Self {
+            name,
+            address,
+            counters,
+            repair,
+            mender: None,
+            next_report,
+            member,
+            reports,
+            unanswered: Some(0),
+        }
     }
 
     /// The same client with another kind of repair than the default.
@@ -231,7 +241,7 @@ impl Client {
         match self.reports {
             Reports::Mux => false,
             Reports::Next => true,
-            Reports::Auto => self.unanswered >= UNANSWERED && self.unanswered % 2 == 1,
+            Reports::Auto => self.unanswered.is_some_and(|count| count >= UNANSWERED && count % 2 == 1),
         }
     }
 

@@ -103,6 +103,49 @@ fn headerless_streams_have_16_bits_whatever_was_asked_for() {
     }
 }
 
+/// To which port the reports of each second go, and whether they say what only ours understand.
+fn reports(send: &mut SendPipeline, seconds: std::ops::Range<i64>) -> Vec<(u16, bool)> {
+    let mut all = Vec::new();
+    for second in seconds {
+        send.handle_timeout(Mono(second * REPORT_INTERVAL));
+        while let Some(transmit) = send.poll_transmit() {
+            if let Recipients::One(address) = transmit.to {
+                let mut packets = rtcp::packets(transmit.bytes).map_while(Result::ok);
+                let ours = packets.any(|packet| matches!(packet, rtcp::Packet::Application { .. }));
+                all.push((address.port(), ours));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn reports_go_to_the_next_port_where_that_is_asked_for_and_in_turn_while_nobody_answers() {
+    let pipeline = |reports| {
+        let client = Client::new("c".into(), "192.0.2.2:7".parse().unwrap(), Arc::default());
+        let clients = vec![client.reporting(reports)];
+        let encoding = Encoding::new(EncodingId(1), spec(Codec::Pcm16, "0"), 44_100, 5, Sequence(0), clients);
+        let mut send = SendPipeline::new(44_100, 1, ORIGIN, "test".into());
+        send.replace(Box::new(Routing::new(vec![encoding], Vec::new())));
+        send
+    };
+    let (ours, theirs) = ((7, true), (8, false));
+    assert_eq!(reports(&mut pipeline(Reports::Mux), 1..6), [ours; 5]);
+    assert_eq!(reports(&mut pipeline(Reports::Next), 1..6), [theirs; 5]);
+    let mut send = pipeline(Reports::Auto);
+    assert_eq!(reports(&mut send, 1..8), [ours, ours, ours, theirs, ours, theirs, ours]);
+    let mut answer = [0; 64];
+    let mut builder = rtcp::Builder::new(&mut answer);
+    builder.receiver_report(9, None);
+    let length = builder.finish().unwrap();
+    for (port, expected) in [(8, [theirs, ours, theirs]), (7, [ours; 3])] {
+        let from = ([192, 0, 2, 2], port).into();
+        send.handle_datagram(Mono(8 * REPORT_INTERVAL), from, &answer[..length]);
+        let start = if port == 8 { 8 } else { 11 };
+        assert_eq!(reports(&mut send, start..start + 3), expected, "answered from port {port}");
+    }
+}
+
 #[test]
 fn vban_counts_packets_and_names_the_client() {
     for (codec, octets) in

@@ -42,6 +42,7 @@ impl Desk {
             let n = n as u16;
             let client =
                 Client::new("c".into(), at(n), Arc::default()).grouped(GroupId(3), 1000 * i32::from(n));
+            let client = client.reporting(Reports::Mux);
             Encoding::new(EncodingId(n.into()), spec.clone(), RATE, n.into(), Sequence(0), vec![client])
         };
         let encodings = self.specs.iter().enumerate().map(encoding).collect();
