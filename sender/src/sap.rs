@@ -140,7 +140,7 @@ mod tests {
         let parsed = sap::Packet::parse(&first[0]).unwrap();
         assert!(parsed.payload.ends_with(b"a=recvonly\r\n"));
         assert_eq!((parsed.origin, parsed.deletion), ([127, 0, 0, 1].into(), false));
-        let second = update(&mut book, &mut announcer, &["b=127.0.0.1:6000/1", "a=127.0.0.1:5000/0"], 2);
+        let second = update(&mut book, &mut announcer, &["b=127.0.0.1:6000/0,1", "a=127.0.0.1:5000/0"], 2);
         assert_eq!(second[1], first[0]);
         assert_ne!(second[0], first[1]);
         assert_eq!(announcer.sessions[0].to, "239.255.255.255:9875".parse().unwrap());
