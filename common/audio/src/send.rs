@@ -361,33 +361,27 @@ impl SendPipeline {
     }
 
     fn next_control(&mut self, encoding: usize, client: usize) -> Next {
-        let (address, next) = self.report_address(encoding, client);
+        let next = self.routing.encodings[encoding].clients[client].reports_next();
         let length = self.write_report(encoding, client, next);
         let client = &mut self.routing.encodings[encoding].clients[client];
+        let address = if next { next_port(client.address) } else { client.address };
         client.unanswered = client.unanswered.map(|count| count.saturating_add(1));
         Next::Control(address, length)
     }
 
-    /// Where a client's next report goes, and whether that is the port after the media's.
-    fn report_address(&self, encoding: usize, client: usize) -> (SocketAddr, bool) {
-        let client = &self.routing.encodings[encoding].clients[client];
-        let next = client.reports_next();
-        (if next { next_port(client.address) } else { client.address }, next)
-    }
-
-    /// Where there is a key, a greeting goes before each report, to the same address.
+    /// Where there is a key, a greeting goes before each report, to where a receiver of our own listens.
     fn next_greeting(&mut self, encoding: usize, client: usize) -> Next {
-        let (address, _) = self.report_address(encoding, client);
         let Some(me) = &mut self.secure else { return self.next_control(encoding, client) };
         if me.is_used_up() {
             me.renew();
             let clients = self.routing.encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
             clients.for_each(|client| client.next_report = Mono(i64::MIN));
         }
-        match seal::greet(me, &self.routing.encodings[encoding], client, &mut self.control) {
+        let of = &self.routing.encodings[encoding];
+        match seal::greet(me, of, client, &mut self.control) {
             Some(length) => {
                 self.after_greeting = Some((encoding, client));
-                Next::Sealed(address, length)
+                Next::Sealed(of.clients[client].report_address(), length)
             }
             None => self.next_control(encoding, client),
         }
@@ -509,9 +503,7 @@ impl SendPipeline {
         while let Some(encoding) = self.routing.encodings.get(index) {
             if encoding.is_rtp() && client < encoding.clients.len() {
                 self.goodbye_cursor = Some((index, client + 1));
-                let Client { address, reports, .. } = encoding.clients[client];
-                let to = if reports == Reports::Next { next_port(address) } else { address };
-                return Some((to, encoding.ssrc));
+                return Some((encoding.clients[client].report_address(), encoding.ssrc));
             }
             (index, client) = (index + 1, 0);
         }

@@ -237,6 +237,11 @@ impl Client {
         Self { reports, ..self }
     }
 
+    /// Where it takes reports, unless it is of other make and does not say so.
+    pub(super) fn report_address(&self) -> SocketAddr {
+        if self.reports == Reports::Next { super::next_port(self.address) } else { self.address }
+    }
+
     /// Whether the next report goes to the port after the media's.
     pub(super) fn reports_next(&self) -> bool {
         match self.reports {
