@@ -18,6 +18,9 @@ Examples:
       receiver --listen 0.0.0.0:57001 --playback take.wav --exit-after-stream
   From GStreamer, FFmpeg or another program that sends Opus:
       receiver --listen 5004 --rtpmap '97 opus/48000/2'
+  What an SDP file describes, or what PipeWire or AES67 gear announces:
+      receiver --sdp door.sdp
+      receiver --sap 'Living room'
   Into another program:
       receiver --playback - | aplay -f S16_LE -r 44100 -c 1
 
@@ -79,6 +82,14 @@ pub struct Settings {
     /// What a dynamic payload type means that the sender does not announce, as SDP says it: 97 opus/48000/2
     #[arg(long, value_name = "RTPMAP")]
     pub rtpmap: Option<String>,
+    /// Play what an SDP file describes: its port, its address, its format
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "rtpmap", "wire", "sap"])]
+    pub sdp: Option<PathBuf>,
+    /// Wait for a session of this name to be announced (SAP), and play it; without a name, say what is announced until
+    /// interrupted
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "",
+          conflicts_with_all = ["listen", "rtpmap", "wire"])]
+    pub sap: Option<String>,
     /// Follow the sender's clock by resampling, or leave every sample as it is [default: auto]
     #[arg(long)]
     pub drift: Option<DriftChoice>,
@@ -112,6 +123,8 @@ pub enum WireChoice {
     Rtp,
     /// Headerless signed 16-bit little-endian PCM
     Plain,
+    /// VBAN, 16 or 24 bits
+    Vban,
 }
 
 /// What to do about other speakers.

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod run;
 
 mod receive_loop;
+mod sap;
 mod status;
 
 use std::sync::Arc;
@@ -77,11 +78,12 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts the receive thread. It plays nothing until it has an output.
+    /// Starts the receive thread. It plays nothing until it has an output. The first socket is for media, and a second one for
+    /// reports, where those have a port of their own.
     ///
     /// # Errors
     /// One line: a thread or a wake-up was refused.
-    pub fn start(socket: Socket, config: Config) -> Result<Self, String> {
+    pub fn start(sockets: Vec<Socket>, config: Config) -> Result<Self, String> {
         let (feeds_in, feeds) = HeapRb::new(FEED_RING).split();
         let (retired, retired_out) = HeapRb::new(FEED_RING).split();
         let (events, events_out) = HeapRb::new(EVENT_RING).split();
@@ -92,7 +94,7 @@ impl Receiver {
         let receive = ReceiveLoop {
             latency: config.latency,
             pipeline: ReceivePipeline::new(config, counters.clone()),
-            sockets: [socket],
+            sockets,
             inbox: Inbox::default(),
             wakeup,
             feeds,

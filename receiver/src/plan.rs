@@ -1,24 +1,24 @@
 //! From what was written to what will be done: every number decided, nothing started.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use audio::depth::Preset;
 use audio::receive::{Adapt, Config};
 use audio::send::Wire;
 use control::key;
+use control::sdp::Description;
 use device::playback::Sink;
 use os::udp::Socket;
-use proto::announce::{Codec, Format};
+use proto::announce::Format;
 use proto::units;
 
 use crate::args::{BufferChoice, DriftChoice, Settings, SyncChoice, WireChoice};
 
 /// What the receiver will do.
 pub struct Plan {
-    /// The bound socket.
-    pub socket: Socket,
+    /// The bound socket for media, and the one for reports where those have a port of their own.
+    pub sockets: Vec<Socket>,
     /// What the pipeline is built for.
     pub pipeline: Config,
     /// What to tell the user of the key's file.
@@ -27,10 +27,6 @@ pub struct Plan {
     pub output: OutputPlan,
     /// End with the stream.
     pub exit_after_stream: bool,
-    /// JSON instead of text.
-    pub json: bool,
-    /// Time between status reports.
-    pub status_interval: Option<Duration>,
 }
 
 /// Where to play, whatever the stream turns out to be.
@@ -77,11 +73,11 @@ fn numbered(path: &std::path::Path, number: u32) -> PathBuf {
 }
 
 impl Plan {
-    /// Decides everything and binds the socket.
+    /// Decides everything and binds the sockets. Where the stream is described, that says where to listen, and what comes.
     ///
     /// # Errors
     /// One line that says what is wrong and what to do.
-    pub fn new(settings: &Settings) -> Result<Self, String> {
+    pub fn new(settings: &Settings, description: Option<&Description>) -> Result<Self, String> {
         let latency = settings.latency.map_or(DEFAULT_LATENCY, |span| span.nanos);
         if latency > MAX_LATENCY {
             return Err("--latency is at most 10s".into());
@@ -102,24 +98,28 @@ impl Plan {
         if let Sink::Wav(path) = &sink {
             check_folder(path)?;
         }
-        let wire = match settings.wire {
-            Some(WireChoice::Rtp) => Some(Wire::Rtp),
-            Some(WireChoice::Plain) => Some(Wire::Plain),
-            Some(WireChoice::Auto) | None => None,
+        let (wire, format) = match description {
+            Some(description) => (Some(Wire::Rtp), Some(description.format)),
+            None => (wire(settings), settings.rtpmap.as_deref().map(rtpmap).transpose()?),
         };
         let loaded = settings.key.as_deref().map(key::load).transpose()?;
-        if loaded.is_some() && wire == Some(Wire::Plain) {
-            return Err("--wire plain: headerless PCM cannot be encrypted; leave --key out".into());
+        if let Some(wire) = wire.filter(|wire| loaded.is_some() && *wire != Wire::Rtp) {
+            return Err(format!("--wire {}: only RTP can be encrypted; leave --key out", wire.name()));
         }
         let (key, warning) = loaded.map_or((None, None), |loaded| (Some(loaded.key), loaded.warning));
+        let apart = description.is_some_and(|description| description.rtcp.is_some());
         Ok(Self {
-            socket: bind(settings.listen.as_deref())?,
+            sockets: match description {
+                Some(description) => bind_described(description)?,
+                None => vec![bind(settings.listen.as_deref())?],
+            },
             pipeline: Config {
                 wire,
                 latency,
-                trim: trim(settings)?,
+                // Only senders of our own make tell the time, and those report on the media's port.
+                trim: trim(settings)?.filter(|_| !apart),
                 adapt: adapt(settings, latency)?,
-                format: settings.rtpmap.as_deref().map(rtpmap).transpose()?,
+                format,
                 plain_rate: rate,
                 plain_channels: settings.plain_channels.unwrap_or(1),
                 cname: format!("{:016x}@receiver", os::random::bits()),
@@ -136,10 +136,26 @@ impl Plan {
                 period: settings.period.unwrap_or_else(|| period(latency, rate)).clamp(16, 8192),
             },
             exit_after_stream: settings.exit_after_stream,
-            json: settings.json,
-            status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
         })
     }
+}
+
+fn wire(settings: &Settings) -> Option<Wire> {
+    match settings.wire {
+        Some(WireChoice::Rtp) => Some(Wire::Rtp),
+        Some(WireChoice::Plain) => Some(Wire::Plain),
+        Some(WireChoice::Vban) => Some(Wire::Vban),
+        Some(WireChoice::Auto) | None => None,
+    }
+}
+
+/// Reads what an SDP file describes.
+///
+/// # Errors
+/// One line: the file cannot be read, or nothing in it can be played.
+pub fn description(path: &Path) -> Result<Description, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("--sdp {}: {error}", path.display()))?;
+    control::sdp::parse(&text).map_err(|error| format!("--sdp {}: {error}", path.display()))
 }
 
 /// What is added to the group's delay; nothing to go by the arrivals.
@@ -183,20 +199,8 @@ fn adapt(settings: &Settings, latency: i64) -> Result<Option<Adapt>, String> {
 fn rtpmap(text: &str) -> Result<Format, String> {
     let read = || {
         let (payload_type, encoding) = text.trim().split_once(' ')?;
-        let mut parts = encoding.trim().split('/');
-        let codec = match parts.next()?.to_ascii_lowercase().as_str() {
-            "l16" => Codec::L16,
-            "l24" => Codec::L24,
-            "opus" | "multiopus" => Codec::Opus,
-            _ => return None,
-        };
-        let rate = parts.next()?.parse().ok().filter(|rate| proto::announce::RATES.contains(rate))?;
-        let channels = parts.next().map_or(Some(1), |channels| channels.parse().ok())?;
         let payload_type = payload_type.parse().ok().filter(|number| (96..128).contains(number))?;
-        let sane = (1..=proto::announce::MAX_CHANNELS).contains(&channels)
-            && parts.next().is_none()
-            && (codec != Codec::Opus || rate == 48_000);
-        sane.then_some(Format { payload_type, codec, channels, rate, frames: 0 })
+        control::sdp::encoded(payload_type, encoding)
     };
     read().ok_or_else(|| {
         format!("--rtpmap {text}: write a payload type from 96 to 127 and L16, L24 or opus with rate and channels, like \"97 opus/48000/2\"")
@@ -226,6 +230,10 @@ fn bind(listen: Option<&str>) -> Result<Socket, String> {
         None => SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
         Some(text) => parse_listen(text)?,
     };
+    bind_to(address)
+}
+
+fn bind_to(address: SocketAddr) -> Result<Socket, String> {
     Socket::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             let holder = os::port::owner(address).map_or(String::new(), |owner| format!(" by {owner}"));
@@ -236,6 +244,20 @@ fn bind(listen: Option<&str>) -> Result<Socket, String> {
         }
         _ => format!("--listen {address}: {error}"),
     })
+}
+
+/// The sockets for a stream that is described. One that goes to an address of this machine is listened for there, any other
+/// on all addresses: descriptions that are handed around often name none of ours.
+fn bind_described(description: &Description) -> Result<Vec<Socket>, String> {
+    let address = description.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    if address.is_multicast() {
+        return Err(format!("the stream goes to the group {address}, which cannot be joined yet"));
+    }
+    let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let ours = Socket::bind(SocketAddr::new(address, 0)).is_ok();
+    let here: IpAddr = if ours { address } else { any };
+    let ports = [Some(description.port), description.rtcp];
+    ports.iter().flatten().map(|port| bind_to(SocketAddr::new(here, *port))).collect()
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
@@ -251,6 +273,7 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proto::announce::Codec;
 
     #[test]
     fn addresses_and_bare_ports() {
@@ -301,7 +324,7 @@ mod tests {
             (Settings { playback: Some("/no/such/folder/a.wav".into()), ..fresh() }, "no folder"),
             (Settings { listen: Some("192.0.2.1:5000".into()), ..fresh() }, "no such address"),
         ] {
-            let error = Plan::new(&settings).err().expect(words);
+            let error = Plan::new(&settings, None).err().expect(words);
             assert!(error.contains(words), "{error}");
         }
     }
@@ -325,6 +348,28 @@ mod tests {
         ] {
             assert!(rtpmap(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn what_is_described_says_where_to_listen() {
+        let described = |lines: &str| {
+            control::sdp::parse(&format!("v=0\ns=x\nm=audio 0 x\n{lines}")).unwrap_or_else(|e| panic!("{e}"))
+        };
+        let ports = |lines: &str| {
+            let plan = Plan::new(&Settings::default(), Some(&described(lines)))?;
+            let format = plan.pipeline.format.map(|format| format.payload_type);
+            let addresses = plan.sockets.iter().map(|socket| socket.local_addr().unwrap().to_string());
+            Ok::<_, String>((format, addresses.collect::<Vec<_>>()))
+        };
+        let at = |address: &str, rest: &str| {
+            format!("m=audio 45872 RTP/AVP 99\nc=IN IP4 {address}\na=rtpmap:99 L24/48000/2\n{rest}")
+        };
+        assert_eq!(ports(&at("127.0.0.1", "a=rtcp-mux")), Ok((Some(99), vec!["127.0.0.1:45872".into()])));
+        assert_eq!(
+            ports(&at("198.51.100.1", "a=rtcp:45875")),
+            Ok((Some(99), vec!["0.0.0.0:45872".into(), "0.0.0.0:45875".into()]))
+        );
+        assert!(ports(&at("239.1.2.3/32", "")).unwrap_err().contains("group 239.1.2.3"));
     }
 
     #[test]

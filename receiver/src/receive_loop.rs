@@ -55,7 +55,8 @@ pub(crate) struct ReceiveLoop {
     pub(crate) pipeline: ReceivePipeline,
     /// The latency that was asked for, in nanoseconds.
     pub(crate) latency: i64,
-    pub(crate) sockets: [Socket; 1],
+    /// For media, and for reports where those have one of their own.
+    pub(crate) sockets: Vec<Socket>,
     pub(crate) inbox: Inbox,
     pub(crate) wakeup: Wakeup,
     pub(crate) feeds: HeapCons<Box<Feed>>,
@@ -88,8 +89,9 @@ impl ReceiveLoop {
         }
         if let Some(goodbye) = self.pipeline.goodbye()
             && let Recipients::One(address) = goodbye.to
+            && let Some(socket) = self.sockets.last()
         {
-            self.sockets[0].send(goodbye.bytes, address);
+            socket.send(goodbye.bytes, address);
         }
     }
 
@@ -103,8 +105,12 @@ impl ReceiveLoop {
     fn step(&mut self) {
         self.take_feed();
         let pipeline = &mut self.pipeline;
-        self.inbox
-            .receive(&self.sockets[0], |at, from, datagram| pipeline.handle_datagram(at, from, datagram));
+        for (n, socket) in self.sockets.iter().enumerate() {
+            self.inbox.receive(socket, |at, from, datagram| match n {
+                0 => pipeline.handle_datagram(at, from, datagram),
+                _ => pipeline.handle_report(at, from, datagram),
+            });
+        }
         let now = clock::now();
         self.pipeline.handle_timeout(now);
         match &mut self.feed {
@@ -117,9 +123,9 @@ impl ReceiveLoop {
         self.tell();
         // Questions about the sender's clock say when they were written: each gets the time anew.
         while let Some(transmit) = self.pipeline.poll_transmit(clock::now()) {
-            if let Recipients::One(address) = transmit.to {
+            if let (Recipients::One(address), Some(socket)) = (transmit.to, self.sockets.last()) {
                 // A report that does not go out is made up for by the next.
-                self.sockets[0].send(transmit.bytes, address);
+                socket.send(transmit.bytes, address);
             }
         }
     }

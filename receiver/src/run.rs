@@ -11,13 +11,14 @@ use control::cli::Outcome;
 use control::display::Display;
 use control::signals::Signals;
 use device::keeper::News;
-use device::playback::{Request, Sink};
+use device::playback::Request;
 use proto::announce::Codec;
 use serde_json::json;
 
 use crate::Receiver;
 use crate::args::Settings;
-use crate::plan::{OutputPlan, Plan};
+use crate::plan::{self, OutputPlan, Plan};
+use crate::sap;
 use crate::status::{self, stream_value};
 
 /// How often the control thread looks around.
@@ -30,14 +31,23 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(12);
 /// # Errors
 /// One line: it could not start as asked.
 pub fn run(settings: &Settings) -> Result<Outcome, String> {
-    let plan = Plan::new(settings)?;
     let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    let listen = plan.socket.local_addr().map_err(|error| format!("--listen: {error}"))?;
+    let stdout_is_sound = settings.playback.as_deref() == Some("-");
+    let interval = settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64));
+    let mut display = Display::new(settings.json, stdout_is_sound, interval);
+    let description = match (&settings.sdp, &settings.sap) {
+        (Some(path), _) => Some(plan::description(path)?),
+        (None, Some(name)) => match sap::wait_for(name, &signals, &mut display)? {
+            None => return Ok(Outcome::Done),
+            found => found,
+        },
+        (None, None) => None,
+    };
+    let plan = Plan::new(settings, description.as_ref())?;
+    let listen = plan.sockets[0].local_addr().map_err(|error| format!("--listen: {error}"))?;
     let latency = plan.pipeline.latency;
-    let stdout_is_sound = plan.output.sink == Sink::Stdout;
-    let mut display = Display::new(plan.json, stdout_is_sound, plan.status_interval);
     plan.warning.iter().for_each(|warning| display.warn(warning));
-    let mut receiver = Receiver::start(plan.socket, plan.pipeline)?;
+    let mut receiver = Receiver::start(plan.sockets, plan.pipeline)?;
     let mut session = Session {
         output: plan.output,
         exit_after_stream: plan.exit_after_stream,

@@ -47,7 +47,7 @@ pub struct Settings {
     /// `virtual[:ppm=N,jitter=MS,xrun=S]`
     #[arg(long, value_name = "SOURCE")]
     pub capture: Option<String>,
-    /// A client: NAME=ADDRESS:PORT/CHANNELS, the port 57001 where none is named; repeatable
+    /// A client: NAME=ADDRESS:PORT/CHANNELS, the port 57001 (VBAN: 6980) where none is named; repeatable
     #[arg(long, value_name = "CLIENT")]
     pub client: Vec<String>,
     /// A JSON list of clients; read again when it changes and on SIGHUP
@@ -116,6 +116,10 @@ pub struct Settings {
     /// Encrypt everything with the key in this file (`sender keygen FILE` makes one); receivers need the same
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// Announce each RTP stream (SAP), so that VLC, PipeWire and AES67 gear find it: every 5 minutes, or every TIME for
+    /// programs that forget sooner, like 30s; more rarely where there are many
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "300s")]
+    pub sap: Option<Span>,
     /// Local address to send from
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
@@ -212,6 +216,8 @@ pub enum WireName {
     Rtp,
     /// Headerless signed 16-bit little-endian PCM
     Plain,
+    /// VBAN, under the client's name
+    Vban,
 }
 
 /// A codec's name.

@@ -192,7 +192,11 @@ impl Book {
             (&old.client.name, &old.client.host, old.client.port) == (name, &client.host, client.port)
         };
         let former = self.active.iter().find(known).map(|old| old.address);
-        let address = client.resolve(reachable).or_else(|problem| former.ok_or(problem))?;
+        let spec = EncodingSpec { test, ..self.packets.spec(client)? };
+        if spec.wire == Wire::Vban && proto::vban::rate_index(self.rate).is_none() {
+            return Err(format!("client `{name}`: VBAN has no rate of {} Hz", self.rate));
+        }
+        let address = client.resolve(spec.wire, reachable).or_else(|problem| former.ok_or(problem))?;
         if let Some(twin) =
             admitted.iter().find(|other| other.address == address || other.client.name == *name)
         {
@@ -201,15 +205,15 @@ impl Book {
                 twin.client.name
             ));
         }
-        let spec = EncodingSpec { test, ..self.packets.spec(client)? };
         let delay = client.delay.map_or(Ok(0), |delay| delay.nanos(self.rate));
         let trim_ns = delay.map_err(|problem| format!("client `{name}`: {problem}"))?;
         let group = match spec.wire {
             Wire::Rtp => self.groups.of(client),
-            Wire::Plain if client.group.is_none() && client.delay.is_none() => None,
-            Wire::Plain => {
+            Wire::Plain | Wire::Vban if client.group.is_none() && client.delay.is_none() => None,
+            Wire::Plain | Wire::Vban => {
+                let wire = if spec.wire == Wire::Plain { "headerless PCM" } else { "VBAN" };
                 return Err(format!(
-                    "client `{name}`: headerless PCM has no time, so that no `group` or `delay` goes with it"
+                    "client `{name}`: {wire} has no time, so that no `group` or `delay` goes with it"
                 ));
             }
         };
@@ -239,7 +243,10 @@ impl Book {
         let mut moved: Vec<(EncodingId, EncodingSpec, EncodingId, u32)> = Vec::new();
         for (new, old) in active.iter_mut().zip(&known) {
             let Some(old) = old.as_ref().filter(|old| old.spec != new.spec) else { continue };
-            let together = moved.iter().find(|(from, spec, ..)| *from == old.encoding && *spec == new.spec);
+            let alike = |(from, spec): (&EncodingId, &EncodingSpec)| {
+                *from == old.encoding && *spec == new.spec && spec.is_shared()
+            };
+            let together = moved.iter().find(|(from, spec, ..)| alike((from, spec)));
             let goes_on = old.spec.continues_as(&new.spec);
             let (encoding, ssrc) = match together {
                 Some(&(_, _, encoding, ssrc)) => (encoding, ssrc),
@@ -255,8 +262,10 @@ impl Book {
         }
         for index in (0..active.len()).filter(|&index| known[index].is_none()) {
             let spec = &active[index].spec;
-            let settled =
-                |other: &&Active| other.encoding != NONE_YET && other.former.is_none() && other.spec == *spec;
+            let settled = |other: &&Active| {
+                let is_settled = other.encoding != NONE_YET && other.former.is_none();
+                is_settled && other.spec == *spec && spec.is_shared()
+            };
             let same = active.iter().find(settled).map(|other| (other.encoding, other.ssrc));
             let (encoding, ssrc) = same.unwrap_or_else(|| (self.new_id(), self.new_ssrc()));
             (active[index].encoding, active[index].ssrc) = (encoding, ssrc);
@@ -289,7 +298,8 @@ impl Book {
             .map(|active| {
                 let Active { client, address, counters, group, trim_ns, .. } = active;
                 let sent = send::Client::new(client.name.clone(), *address, counters.clone())
-                    .repaired(self.packets.repair(client));
+                    .repaired(self.packets.repair(client))
+                    .reporting(client.reports.unwrap_or_default());
                 match group {
                     Some(group) => sent.grouped(group.id(), *trim_ns),
                     None => sent,
@@ -376,6 +386,20 @@ mod tests {
         assert_eq!(names(&book), ["default"]);
         book.update(&listed);
         assert!(Arc::ptr_eq(&book.groups()[1].counters, &garden));
+    }
+
+    #[test]
+    fn streams_of_vban_have_a_name_each_and_a_port_of_their_own() {
+        let settings = Settings { wire: Some(crate::args::WireName::Vban), ..Settings::default() };
+        let packets = Packets::new(&settings).unwrap();
+        let mut book = Book::new(packets, (44_100, 4), "the test".into(), None);
+        book.update(&clients(&["a=127.0.0.1/0", "b=127.0.0.2:7/0"]));
+        let ports: Vec<_> = book.active().iter().map(|active| active.address.port()).collect();
+        assert_eq!(ports, [6980, 7]);
+        assert_ne!(book.active()[0].encoding, book.active()[1].encoding);
+        let mut odd = Book::new(packets, (44_000, 4), "the test".into(), None);
+        let (_, problems) = odd.update(&clients(&["a=127.0.0.1/0"]));
+        assert_eq!(problems, ["client `a`: VBAN has no rate of 44000 Hz"]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod tap;
 pub mod tools;
 
 mod align;
+mod sap;
 mod sdp;
 mod secrecy;
 mod send_loop;

@@ -4,7 +4,7 @@ use audio::opus;
 use audio::send::{Codec, EncodingSpec, Repair, Wire};
 use control::client::Client;
 use control::codec::{Frame, OpusOptions};
-use proto::srtp;
+use proto::{srtp, vban};
 
 use crate::args::{CodecName, Settings, WireName};
 
@@ -21,7 +21,7 @@ pub struct Packets {
     secured: bool,
 }
 
-const UNENCRYPTABLE: &str = "headerless PCM cannot be encrypted: leave --key out, or send rtp";
+const UNENCRYPTABLE: &str = "only RTP can be encrypted: leave --key out, or send rtp";
 const FRAMES: std::ops::RangeInclusive<u16> = 32..=1024;
 /// Most that fits plain Ethernet over IPv4, and the least that every IPv4 host takes.
 const MTU: std::ops::RangeInclusive<u16> = 576..=1472;
@@ -46,6 +46,7 @@ impl Packets {
         }
         let wire = match settings.wire {
             Some(WireName::Plain) => Wire::Plain,
+            Some(WireName::Vban) => Wire::Vban,
             Some(WireName::Rtp) | None => Wire::Rtp,
         };
         let codec = settings.codec.unwrap_or(CodecName::Pcm16);
@@ -54,9 +55,12 @@ impl Packets {
                 "--wire plain: headerless PCM has 16 bits, so that only --codec pcm16 goes with it".into()
             );
         }
+        if wire == Wire::Vban && codec == CodecName::Opus {
+            return Err("--wire vban: VBAN carries PCM: --codec pcm16 or pcm24 goes with it".into());
+        }
         let secured = settings.key.is_some();
-        if secured && wire == Wire::Plain {
-            return Err(format!("--wire plain: {UNENCRYPTABLE}"));
+        if secured && wire != Wire::Rtp {
+            return Err(format!("--wire {}: {UNENCRYPTABLE}", wire.name()));
         }
         let mtu = if secured { mtu - srtp::OVERHEAD as u16 } else { mtu };
         let repair = settings.repair.as_deref().unwrap_or("auto").parse();
@@ -82,23 +86,29 @@ impl Packets {
         client.repair.unwrap_or(self.repair)
     }
 
-    /// How a client is encoded. RTP packets of PCM shrink until they fit the MTU; headerless ones are sent as
+    /// How a client is encoded. Packets of PCM in RTP or VBAN shrink until they fit the MTU; headerless ones are sent as
     /// audioStreamUDP sends them, whole, as long as a datagram can hold them.
     ///
     /// # Errors
     /// One line that names the client, where its codec cannot be had as it was asked for.
     pub fn spec(&self, client: &Client) -> Result<EncodingSpec, String> {
         let wire = client.wire.unwrap_or(self.wire);
-        if self.secured && wire == Wire::Plain {
+        if self.secured && wire != Wire::Rtp {
             return Err(format!("client `{}`: {UNENCRYPTABLE}", client.name));
         }
         if wire == Wire::Plain && client.codec.is_some_and(|codec| codec != control::codec::Codec::Pcm16) {
             return Err(format!("client `{}`: headerless PCM has 16 bits: its codec is pcm16", client.name));
         }
+        if wire == Wire::Vban && matches!(client.codec, Some(control::codec::Codec::Opus(_))) {
+            return Err(format!("client `{}`: VBAN carries PCM: its codec is pcm16 or pcm24", client.name));
+        }
         let default = if wire == Wire::Plain { DEFAULT_PLAIN_FRAMES } else { DEFAULT_FRAMES };
         let mut spec = EncodingSpec {
             wire,
-            codec: if wire == Wire::Plain { Codec::Pcm16 } else { self.codec(client) },
+            codec: match (wire, self.codec(client)) {
+                (Wire::Plain, _) | (Wire::Vban, Codec::Opus(_)) => Codec::Pcm16,
+                (Wire::Rtp | Wire::Vban, codec) => codec,
+            },
             map: client.map.clone(),
             factor: client.trim.factor(),
             test: None,
@@ -109,7 +119,14 @@ impl Packets {
             check_opus(client, &settings, &spec)?;
             return Ok(spec);
         }
-        let limit = if wire == Wire::Plain { LARGEST_DATAGRAM } else { usize::from(self.mtu) };
+        if wire == Wire::Vban {
+            spec.frames = spec.frames.min(vban::MAX_FRAMES);
+        }
+        let limit = match wire {
+            Wire::Rtp => usize::from(self.mtu),
+            Wire::Plain => LARGEST_DATAGRAM,
+            Wire::Vban => usize::from(self.mtu).min(vban::HEADER_LENGTH + vban::MAX_PAYLOAD),
+        };
         while spec.packet_length() > limit && spec.frames > 1 {
             spec.frames = if spec.frames > 2 { spec.frames * 3 / 4 } else { 1 };
         }
@@ -226,15 +243,34 @@ mod tests {
     }
 
     #[test]
-    fn with_a_key_packets_leave_room_for_the_tag_and_headerless_pcm_is_refused() {
+    fn with_a_key_packets_leave_room_for_the_tag_and_all_but_rtp_is_refused() {
         let keyed = Settings { key: Some("sound.key".into()), ..Settings::default() };
         let eight = "a=h/0,1,2,3,4,5,6,7";
         assert!(spec(eight, &keyed).unwrap().packet_length() + 16 <= 1200);
-        let plain = r#"{"old": {"ip": "h", "channel": 0, "wire": "plain"}}"#;
         let packets = Packets::new(&keyed).unwrap();
-        let error = packets.spec(&control::list::parse(plain).unwrap()[0]).unwrap_err();
-        assert_eq!(error, format!("client `old`: {UNENCRYPTABLE}"));
-        assert!(Packets::new(&Settings { wire: Some(WireName::Plain), ..keyed }).is_err());
+        for (name, wire) in [("plain", WireName::Plain), ("vban", WireName::Vban)] {
+            let list = format!(r#"{{"old": {{"ip": "h", "channel": 0, "wire": "{name}"}}}}"#);
+            let error = packets.spec(&control::list::parse(&list).unwrap()[0]).unwrap_err();
+            assert_eq!(error, format!("client `old`: {UNENCRYPTABLE}"));
+            assert!(Packets::new(&Settings { wire: Some(wire), ..keyed.clone() }).is_err());
+        }
+    }
+
+    #[test]
+    fn vban_has_its_own_bounds_and_carries_pcm() {
+        let vban = Settings { wire: Some(WireName::Vban), frames: Some(1024), ..Settings::default() };
+        assert_eq!(frames("a=h/0", &vban), 256);
+        let wide = spec("a=h/0,1,2,3,4,5,6,7", &Settings { mtu: Some(1472), ..vban.clone() }).unwrap();
+        assert!(wide.packet_length() <= 1464 && wide.frames > 60, "{wide:?}");
+        let opus = Settings { codec: Some(CodecName::Opus), ..Settings::default() };
+        let list = |codec| format!(r#"{{"a": {{"ip": "h", "channel": 0, "wire": "vban"{codec}}}}}"#);
+        let entry = |codec| control::list::parse(&list(codec)).unwrap().remove(0);
+        let packets = Packets::new(&opus).unwrap();
+        assert_eq!(packets.spec(&entry("")).unwrap().codec(), Codec::Pcm16);
+        let error = packets.spec(&entry(r#", "codec": "opus""#)).unwrap_err();
+        assert!(error.contains("client `a`: VBAN carries PCM"), "{error}");
+        let error = Packets::new(&Settings { wire: Some(WireName::Vban), ..opus }).err().unwrap();
+        assert!(error.contains("--wire vban"), "{error}");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Plan {
     pub save: Option<PathBuf>,
     /// Where streams are described for programs that are not ours.
     pub sdp: Option<PathBuf>,
+    /// Time between two announcements of the streams, where they are announced.
+    pub sap: Option<Duration>,
     /// What the clients are sent.
     pub purpose: Purpose,
     /// How packets are made.
@@ -91,6 +93,7 @@ impl Plan {
             clients: settings.clients.clone(),
             save: settings.save.clone(),
             sdp: settings.sdp.clone(),
+            sap: settings.sap.map(|span| Duration::from_nanos(span.nanos as u64)),
             purpose: Purpose::Stream,
             packets,
             delay,

@@ -17,6 +17,7 @@ use crate::Sender;
 use crate::args::Settings;
 use crate::book::Book;
 use crate::plan::{self, Plan};
+use crate::sap::Announcer;
 use crate::sdp;
 use crate::secrecy::Secrecies;
 use crate::status::{self, Source, State};
@@ -50,6 +51,7 @@ pub(crate) fn stream(plan: Plan) -> Result<Outcome, String> {
         path: plan.clients,
         save: plan.save,
         sdp: plan.sdp,
+        announcer: plan.sap.map(Announcer::new),
         fixed: plan.fixed,
         listed: Vec::new(),
         seen: None,
@@ -73,6 +75,7 @@ pub(crate) fn stream(plan: Plan) -> Result<Outcome, String> {
         display.event(&text, "encrypted", json!({ "stream": stream }));
     }
     let outcome = attend(&signals, &source, &mut list, &mut book, &mut sender, &mut display);
+    list.announcer = None;
     sender.finish();
     conclude(&source, &book, &sender, &mut display);
     Ok(outcome)
@@ -103,6 +106,7 @@ fn attend(
             }
         }
         sender.collect();
+        list.announcer.iter_mut().for_each(Announcer::poll);
         while let Some(news) = sender.poll_capture() {
             heed(&news, source, display);
         }
@@ -209,6 +213,7 @@ struct List {
     path: Option<PathBuf>,
     save: Option<PathBuf>,
     sdp: Option<PathBuf>,
+    announcer: Option<Announcer>,
     fixed: Vec<Client>,
     listed: Vec<Client>,
     /// Time and length of the file when it was read last.
@@ -267,6 +272,9 @@ impl List {
             && let Err(error) = sdp::write(folder, book)
         {
             display.warn(&error);
+        }
+        if let Some(announcer) = &mut self.announcer {
+            announcer.update(book, sdp::version());
         }
         if self.save == self.path {
             // What was written just now is no change to be read.

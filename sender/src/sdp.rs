@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use audio::opus::{self, Layout, RateControl};
-use audio::send::{Codec, EncodingSpec, Wire};
+use audio::send::{Codec, EncodingSpec, Reports, Wire};
 use proto::announce::Format;
 use proto::payload_type;
 
@@ -21,14 +21,19 @@ use crate::book::{Active, Book};
 pub(crate) fn write(folder: &Path, book: &Book) -> Result<(), String> {
     let refuse = |path: &Path, error: std::io::Error| format!("--sdp: {}: {error}", path.display());
     std::fs::create_dir_all(folder).map_err(|error| refuse(folder, error))?;
-    let version = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let version = version();
     for active in book.active().iter().filter(|active| active.spec.wire == Wire::Rtp) {
         let path = folder.join(file_name(&active.client.name));
         let origin = origin(book.bind(), active);
-        let text = text(active, book, origin, version);
+        let text = text(active, book, origin, version, book.crypto());
         write_file(&path, &text, book.crypto().is_some()).map_err(|error| refuse(&path, error))?;
     }
     Ok(())
+}
+
+/// A number that grows from one description of a session to the next.
+pub(crate) fn version() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A file name for any client's name, different for different ones: what is no letter, digit, space, `-` or `_` is
@@ -47,7 +52,7 @@ fn file_name(client: &str) -> String {
 }
 
 /// The address that this machine sends from, as far as it is known.
-fn origin(bind: Option<IpAddr>, active: &Active) -> IpAddr {
+pub(crate) fn origin(bind: Option<IpAddr>, active: &Active) -> IpAddr {
     let unspecified: IpAddr = if active.address.is_ipv4() { [0u8; 4].into() } else { [0u16; 8].into() };
     // Connecting a socket for datagrams sends none, but chooses the way.
     let chosen = || {
@@ -70,7 +75,14 @@ fn write_file(path: &Path, text: &str, private: bool) -> std::io::Result<()> {
     }
 }
 
-fn text(active: &Active, book: &Book, origin: IpAddr, version: u64) -> String {
+/// `crypto` is the line that gives the key, for those who may have it.
+pub(crate) fn text(
+    active: &Active,
+    book: &Book,
+    origin: IpAddr,
+    version: u64,
+    crypto: Option<&str>,
+) -> String {
     let format = active.spec.format(book.rate());
     let plain = format.payload_type;
     let payload_type = book.crypto().and_then(|_| payload_type::encrypted(plain)).unwrap_or(plain);
@@ -88,8 +100,12 @@ fn text(active: &Active, book: &Book, origin: IpAddr, version: u64) -> String {
         lines.push(format!("a=fmtp:{payload_type} {}", opus_parameters(&settings, format.channels)));
     }
     lines.push(format!("a=ptime:{}", packet_time(&active.spec, &format)));
-    lines.extend(book.crypto().map(str::to_owned));
-    lines.extend(["a=rtcp-mux".into(), "a=recvonly".into()]);
+    lines.extend(crypto.map(str::to_owned));
+    lines.push(match active.client.reports {
+        Some(Reports::Next) => format!("a=rtcp:{}", active.address.port().saturating_add(1)),
+        _ => "a=rtcp-mux".into(),
+    });
+    lines.push("a=recvonly".into());
     lines.iter().map(|line| format!("{line}\r\n")).collect()
 }
 
@@ -159,7 +175,7 @@ mod tests {
             r#"{{"Door": {{"ip": "192.0.2.7", "port": 5004, "channels": {channels}, "codec": {codec}}}}}"#
         );
         let book = book(&list);
-        let text = text(&book.active()[0], &book, [192, 0, 2, 1].into(), 17);
+        let text = text(&book.active()[0], &book, [192, 0, 2, 1].into(), 17, book.crypto());
         let head = format!(
             "v=0\r\no=- {} 17 IN IP4 192.0.2.1\r\ns=Door\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 5004 RTP/AVP ",
             book.active()[0].ssrc

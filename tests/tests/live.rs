@@ -138,7 +138,7 @@ fn samples(payload: &[u8], spec: &EncodingSpec) -> Vec<f32> {
     let octets = if spec.codec() == Codec::Pcm24 { 3 } else { 2 };
     let mut samples = vec![0.0; payload.len() / octets];
     match spec.codec() {
-        Codec::Pcm24 => proto::pcm::decode_24(payload, &mut samples),
+        Codec::Pcm24 => proto::pcm::decode_24(payload, proto::pcm::ByteOrder::Big, &mut samples),
         _ => proto::pcm::decode(payload, proto::pcm::ByteOrder::Big, &mut samples),
     }
     samples

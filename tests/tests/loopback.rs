@@ -105,6 +105,31 @@ fn headerless_pcm_arrives_whole_where_it_is_expected() {
 }
 
 #[test]
+fn vban_of_both_widths_arrives_whole_under_the_name_of_its_client() {
+    let sound = Sound::ramp(2, 48_000, 70_000);
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("a.wav");
+    sound.write(&source);
+    for codec in ["pcm16", "pcm24"] {
+        let take = folder.path().join(format!("{codec}.wav"));
+        let (mut receiver, address) = recorder(&take);
+        let client = format!("Bad={address}/1,0");
+        let arguments = ["--capture", source.to_str().unwrap(), "--rate", "48000", "--client", &client];
+        let vban = ["--wire", "vban", "--codec", codec];
+        let mut sender = Program::start("sender", &[&arguments[..], &vban].concat());
+        let stream = receiver.wait_for("stream");
+        assert_eq!((&stream["wire"], &stream["name"]), (&"vban".into(), &"Bad".into()));
+        sender.wait_for("summary");
+        assert!(sender.wait(Duration::from_secs(20)).status.success());
+        // Nothing in this format says goodbye: two seconds of silence end the stream.
+        assert_clean(&receiver.wait(Duration::from_secs(20)));
+        let heard = Sound::read(&take);
+        assert_same(&heard.channel(0), &sound.channel(1), codec);
+        assert_same(&heard.channel(1), &sound.channel(0), codec);
+    }
+}
+
+#[test]
 fn standard_input_and_output_are_pipes_for_sound() {
     let sound = Sound::ramp(2, 44_100, 40_000);
     let octets: Vec<u8> = sound.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();

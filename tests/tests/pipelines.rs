@@ -572,3 +572,25 @@ fn headerless_pcm_plays_with_the_full_latency_again_after_it_ran_dry() {
     assert!(silent.abs_diff(pause_chunks) < 25, "{silent} silent chunks, {pause_chunks} expected");
     assert_eq!(listener.counters.realigned.get(), 2);
 }
+
+#[test]
+fn what_vban_loses_is_known_and_concealed_in_its_place() {
+    let mut world = World::new(vec![encoding(1, spec(Wire::Vban, "0,1", FRAMES), &[7])]);
+    let mut listener = Listener::file();
+    let mut sent = world.packets(60);
+    // Out of order within the latency, and two that never come.
+    sent.swap(20, 21);
+    let lost = sent.remove(41);
+    assert!(proto::vban::Packet::parse(&lost.0).is_ok());
+    sent.remove(40);
+    world.send.finish();
+    sent.extend(world.drain());
+    sent.iter().for_each(|datagram| listener.take(datagram));
+    listener.receive.handle_timeout(world.now().plus(5000 * MS));
+    listener.take(&(Vec::new(), sender_at(), world.now().plus(5000 * MS)));
+    let heard = listener.frames();
+    assert_eq!((listener.counters.lost.get(), listener.counters.late.get()), (2, 0));
+    assert_eq!(heard.len(), 60 * 128);
+    assert_same(&heard[..40 * 128], &ramp(0..40 * 128), "before the loss");
+    assert_same(&heard[42 * 128..], &ramp(42 * 128..60 * 128), "after the loss");
+}

@@ -1,11 +1,11 @@
-//! Tells RTP from headerless PCM, datagram by datagram.
+//! Tells RTP, VBAN and headerless PCM apart, datagram by datagram.
 //!
-//! A whole RTCP compound is taken at its word; so are two RTP packets of a known type that follow each other closely.
+//! A whole RTCP compound is taken at its word, and a packet of VBAN that is as long as it says; so are two RTP packets of a known type that follow each other closely.
 //! Headerless PCM has nothing that could be recognised, so three datagrams in a row that are not RTP and have the same
 //! even length must vouch for it. What came before is not played.
 
 use proto::units::Sequence;
-use proto::{payload_type, rtcp, rtp};
+use proto::{payload_type, rtcp, rtp, vban};
 
 use crate::send::Wire;
 
@@ -36,6 +36,9 @@ impl Detector {
     pub(crate) fn note(&mut self, datagram: &[u8]) -> Option<Wire> {
         if is_report(datagram) {
             return Some(Wire::Rtp);
+        }
+        if vban::Packet::parse(datagram).is_ok() {
+            return Some(Wire::Vban);
         }
         if let Some((ssrc, sequence)) = self.known_rtp(datagram) {
             let last = self.packet.replace((ssrc, sequence));
@@ -104,6 +107,15 @@ mod tests {
         let unknown_type = [0x80, 77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
         let mut detector = Detector::default();
         assert_eq!((detector.note(&unknown_type), detector.note(&unknown_type)), (None, None));
+    }
+
+    #[test]
+    fn one_whole_packet_of_vban_is_enough() {
+        let mut packet = [0; 128];
+        packet[..8].copy_from_slice(b"VBAN\x03\x18\x01\x01");
+        assert_eq!(Detector::default().note(&packet), Some(Wire::Vban));
+        packet[5] += 1;
+        assert_eq!(Detector::default().note(&packet), None);
     }
 
     #[test]

@@ -7,13 +7,15 @@ use proto::units::{Position, RtpTime};
 /// How a payload is coded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Coding {
-    /// Headerless 16-bit PCM, little-endian.
+    /// 16-bit PCM, little-endian: headerless, VBAN.
     #[default]
     Plain,
     /// 16-bit PCM, big-endian.
     L16,
     /// 24-bit PCM, big-endian.
     L24,
+    /// 24-bit PCM, little-endian: VBAN.
+    Little24,
     /// Opus.
     Opus,
 }

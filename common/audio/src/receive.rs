@@ -15,24 +15,24 @@ mod player;
 mod precision;
 mod reference;
 mod repair;
+mod reports;
 mod source;
 mod stream;
+mod vban;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use proto::announce::{self, Announcement, Codec, Format};
+use proto::announce::{Codec, Format};
 use proto::pcm;
-use proto::playout::Playout;
-use proto::timing::{self, Timing};
 use proto::units::{self, Mono, Position};
-use proto::{Reject, exchange, parity, payload_type, playout, retransmission, rtcp, rtp, srtp};
+use proto::{Reject, exchange, parity, payload_type, retransmission, rtcp, rtp, srtp};
 
 use crate::counters::ReceiveCounters;
 use crate::detect::is_report;
 use crate::jitter::{self, Coding, Entry, Inserted, JitterBuffer, Label};
-use crate::repair::advance::Media;
+use crate::repair::advance;
 use crate::secure::{Secrecy, Secret};
 use crate::send;
 use crate::send::{Transmit, Wire};
@@ -103,6 +103,16 @@ impl Config {
     }
 }
 
+/// What a packet of the stream brings.
+struct Media<'a> {
+    coding: Coding,
+    frames: u32,
+    payload: &'a [u8],
+}
+
+/// What takes a plain datagram: of the media's port, or of the one for reports alone.
+type Way = fn(&mut ReceivePipeline, Mono, SocketAddr, &[u8]);
+
 /// The receiver's pipeline. See the crate's documentation for how it is driven.
 pub struct ReceivePipeline {
     config: Config,
@@ -110,6 +120,7 @@ pub struct ReceivePipeline {
     sources: Sources,
     announced: Option<Format>,
     stream: Option<Stream>,
+    vban: Option<vban::Course>,
     info: Option<StreamInfo>,
     player: Player,
     repair: Repair,
@@ -143,6 +154,7 @@ impl ReceivePipeline {
             counters,
             announced: None,
             stream: None,
+            vban: None,
             info: None,
             events: VecDeque::with_capacity(MAX_EVENTS),
             next_report: Mono(i64::MIN),
@@ -192,23 +204,28 @@ impl ReceivePipeline {
 
     /// Takes one datagram with its arrival time and its sender.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
+        self.admit(at, from, datagram, Self::handle_plainly);
+    }
+
+    /// Hands on what may come in, opened where there is a key.
+    fn admit(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
         if !self.config.from.is_empty() && !self.config.from.contains(&from.ip().to_canonical()) {
             self.counters.unwelcome.add(1);
             return;
         }
         if self.guard.is_some() {
-            self.handle_sealed(at, from, datagram);
+            self.handle_sealed(at, from, datagram, hand_on);
         } else if self.sources.current().is_none() && self.is_sealed(at, from, datagram) {
             // One datagram like this takes nothing from a stream that plays.
             self.counters.reject(Reject::Unknown);
             self.tell_secrecy(from, Secrecy::OnlyThere);
         } else {
-            self.handle_plainly(at, from, datagram);
+            hand_on(self, at, from, datagram);
         }
     }
 
     /// Opens a datagram; nothing else looks at those that are refused.
-    fn handle_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
+    fn handle_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
         let Some(guard) = &mut self.guard else { return };
         // Taken out for the call, so that the rest may be borrowed.
         let mut opened = std::mem::take(&mut self.opened);
@@ -221,7 +238,7 @@ impl ReceivePipeline {
         };
         let secrecy = guard.secrecy();
         match admitted {
-            Ok(Admission::Packet(length)) => self.handle_plainly(at, from, &opened[..length]),
+            Ok(Admission::Packet(length)) => hand_on(self, at, from, &opened[..length]),
             Ok(Admission::Greeting) => {}
             Err(reason) => {
                 self.counters.reject(reason);
@@ -296,7 +313,7 @@ impl ReceivePipeline {
     fn next_question(&self) -> Option<Mono> {
         let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
         let stream = self.live_stream()?;
-        let repair = source.reports.then(|| self.repair.poll_timeout(stream)).flatten();
+        let repair = source.reports.and_then(|_| self.repair.poll_timeout(stream));
         let clock = self.player.plays_to_device().then(|| self.conductor.poll_timeout()).flatten();
         [repair, clock].into_iter().flatten().min()
     }
@@ -313,8 +330,8 @@ impl ReceivePipeline {
         if let Some((address, length)) = greeting {
             return Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(address) });
         }
-        let address = self.sources.current().filter(|source| source.wire == Wire::Rtp)?.address;
-        let length = self.write_next(now)?;
+        let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
+        let (address, length) = self.write_next(now, source)?;
         self.sealed(address, length)
     }
 
@@ -327,8 +344,7 @@ impl ReceivePipeline {
         Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(address) })
     }
 
-    fn write_next(&mut self, now: Mono) -> Option<usize> {
-        let source = self.sources.current()?;
+    fn write_next(&mut self, now: Mono, source: Source) -> Option<(SocketAddr, usize)> {
         let stream = self.stream.as_mut().filter(|stream| !stream.ended)?;
         let control = &mut self.control[..rtcp::MAX_COMPOUND];
         if self.player.plays_to_device()
@@ -338,59 +354,18 @@ impl ReceivePipeline {
             // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
             builder.receiver_report(self.config.ssrc, None);
             builder.application(self.config.ssrc, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
-            return builder.finish();
+            return Some((source.address, builder.finish()?));
         }
-        if !source.reports {
-            return None;
-        }
+        let reports = source.reports?;
         let length = self.repair.write_request(now, stream, &self.player, self.config.ssrc, control);
         if length > 0 {
-            return Some(length);
+            return Some((reports, length));
         }
         if now < self.next_report {
             return None;
         }
         self.next_report = now.plus(REPORT_INTERVAL);
-        self.write_report(now)
-    }
-
-    fn write_report(&mut self, now: Mono) -> Option<usize> {
-        let stream = self.stream.as_mut()?;
-        let counters = &self.counters;
-        let (error_ns, worst_error_ns) = self.player.precision().take();
-        let round_trip_us = self.conductor.round_trip_us();
-        counters.playout_error.set(error_ns.into());
-        counters.worst_playout_error.set(worst_error_ns.into());
-        counters.round_trip_us.set(round_trip_us.into());
-        let playout = Playout {
-            latency_us: self.player.latency_us() as u32,
-            depth_us: (units::frames_to_nanos(self.player.depth(), stream.format.rate) / 1000) as u32,
-            unrepaired: counters.lost.get() as u32,
-            error_ns,
-            worst_error_ns,
-            round_trip_us,
-            drift_ppb: (counters.drift_ppm() * 1e3) as i32,
-            concealed: counters.concealed_frames.get() as u32,
-            synced: self.player.is_together(),
-            late: self.player.is_late(),
-        };
-        let block = stream.reception.report(now);
-        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
-        builder.receiver_report(self.config.ssrc, Some(&block));
-        builder.description(self.config.ssrc, &self.config.cname);
-        builder.application(self.config.ssrc, playout::APP_NAME, 0, &playout.to_bytes());
-        builder.finish()
-    }
-
-    /// A last report that says goodbye to the sender.
-    pub fn goodbye(&mut self) -> Option<Transmit<'_>> {
-        let source = self.sources.current().filter(|source| source.reports)?;
-        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
-        builder.receiver_report(self.config.ssrc, None);
-        builder.description(self.config.ssrc, &self.config.cname);
-        builder.bye(self.config.ssrc);
-        let length = builder.finish()?;
-        self.sealed(source.address, length)
+        Some((reports, self.write_report(now)?))
     }
 
     /// For an output that follows the stream: writes what is older than the latency, or all once the stream has ended.
@@ -425,7 +400,8 @@ impl ReceivePipeline {
     fn handle_from_source(&mut self, at: Mono, source: Source, datagram: &[u8]) {
         let handled = match source.wire {
             Wire::Plain => self.handle_plain(at, source, datagram),
-            Wire::Rtp if rtp::is_rtcp(datagram) => self.handle_rtcp(at, source, datagram),
+            Wire::Vban => self.handle_vban(at, source, datagram),
+            Wire::Rtp if rtp::is_rtcp(datagram) => self.handle_rtcp(at, source, source.address, datagram),
             Wire::Rtp => rtp::Packet::parse(datagram).and_then(|packet| self.handle_rtp(at, source, &packet)),
         };
         match handled {
@@ -433,66 +409,6 @@ impl ReceivePipeline {
             Err(reason) => self.counters.reject(reason),
         }
         self.tell_change();
-    }
-
-    fn handle_rtcp(&mut self, at: Mono, source: Source, datagram: &[u8]) -> Result<(), Reject> {
-        let mut goodbye = false;
-        for packet in rtcp::packets(datagram) {
-            match packet? {
-                rtcp::Packet::Sender { ssrc, info, .. } => {
-                    self.sources.reports();
-                    if let Some(stream) = self.stream.as_mut().filter(|s| s.reception.ssrc() == ssrc) {
-                        stream.reception.note_sender_report(info.ntp, at);
-                    }
-                }
-                rtcp::Packet::Application { name: announce::APP_NAME, body, .. } => {
-                    self.handle_announcement(source, &Announcement::parse(body)?);
-                }
-                rtcp::Packet::Application { name: timing::APP_NAME, ssrc, body, .. } => {
-                    let stream = self.stream.as_ref().filter(|stream| !stream.ended);
-                    self.conductor.handle_timing(at, ssrc, Timing::parse(body)?, stream);
-                }
-                rtcp::Packet::Application {
-                    name: exchange::APP_NAME,
-                    subtype: exchange::REPLY,
-                    body,
-                    ..
-                } => {
-                    let was_set = self.conductor.handle_reply(at, &exchange::Reply::parse(body)?);
-                    if let Some(stream) = self.stream.as_mut().filter(|_| was_set) {
-                        stream.forget_arrivals();
-                    }
-                }
-                rtcp::Packet::Bye { ssrc } => {
-                    let ours = self.stream.as_ref().map(|stream| stream.reception.ssrc());
-                    goodbye |= ssrc.is_none() || ssrc == ours;
-                }
-                _ => {}
-            }
-        }
-        if goodbye {
-            self.end_stream(End::Bye);
-        }
-        Ok(())
-    }
-
-    fn handle_announcement(&mut self, source: Source, announcement: &Announcement<'_>) {
-        self.conductor.recognise();
-        self.announced = Some(announcement.format);
-        self.repair.announced(announcement);
-        let info = StreamInfo {
-            from: source.address,
-            wire: Wire::Rtp,
-            rate: announcement.format.rate,
-            channels: announcement.format.channels,
-            codec: announcement.format.codec,
-            name: Text::new(announcement.name),
-            map: Text::new(announcement.map),
-        };
-        if self.info != Some(info) {
-            self.info = Some(info);
-            self.tell(Event::Stream(info));
-        }
     }
 
     fn handle_rtp(&mut self, at: Mono, source: Source, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
@@ -506,19 +422,33 @@ impl ReceivePipeline {
         }
         let header = packet.header;
         let format = self.format_of(header.payload_type)?;
-        let frames = Coding::of(&format).frames(packet.payload, format.channels)?;
+        let coding = Coding::of(&format);
+        let frames = coding.frames(packet.payload, format.channels)?;
         self.continue_or_begin(at, source, &header, &format)?;
+        self.handle_media(at, &header, &format, &Media { coding, frames, payload: packet.payload })?;
+        self.rebuild()
+    }
+
+    /// Takes a packet of the stream at hand.
+    fn handle_media(
+        &mut self,
+        at: Mono,
+        header: &rtp::Header,
+        format: &Format,
+        media: &Media<'_>,
+    ) -> Result<(), Reject> {
+        let &Media { coding, frames, payload } = media;
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        let (place, late) = stream.note(at, &header, frames);
+        let (place, late) = stream.note(at, header, frames);
         self.repair.missing.arrived(place.sequence, at);
         self.repair.missing.note_lateness(late);
         self.player.note_lateness(at, late);
         self.counters.jitter_ns.set(stream.reception.jitter_ns());
-        let rtp::Header { marker, payload_type, timestamp, .. } = header;
+        let &rtp::Header { marker, payload_type, timestamp, .. } = header;
         let label = Label { marker, payload_type, timestamp };
-        let inserted = self.insert(&entry(place, frames, label, &format, packet.payload))?;
+        let inserted = self.insert(&Entry { coding, ..entry(place, frames, label, format, payload) })?;
         self.note_in_time(at, place.position, inserted);
-        self.rebuild()
+        Ok(())
     }
 
     fn format_of(&self, payload_type: u8) -> Result<Format, Reject> {
@@ -558,7 +488,7 @@ impl ReceivePipeline {
     fn rebuild(&mut self) -> Result<(), Reject> {
         let Some(stream) = &self.stream else { return Ok(()) };
         while let Some(found) = self.repair.collector.recover(self.player.buffer(), &mut self.repair.image) {
-            let Media { marker, payload_type, timestamp, payload } = found.media;
+            let advance::Media { marker, payload_type, timestamp, payload } = found.media;
             let format = &stream.format;
             if payload_type != format.payload_type {
                 continue;
@@ -614,12 +544,19 @@ impl ReceivePipeline {
                 self.conductor.follow(stream, true);
                 self.repair.restart(sequence);
             }
-            _ => self.begin_stream(at, source, *format, Some(header)),
+            _ => self.begin_stream(at, source, *format, Some(header), ""),
         }
         Ok(())
     }
 
-    fn begin_stream(&mut self, at: Mono, source: Source, format: Format, header: Option<&rtp::Header>) {
+    fn begin_stream(
+        &mut self,
+        at: Mono,
+        source: Source,
+        format: Format,
+        header: Option<&rtp::Header>,
+        name: &str,
+    ) {
         let same_rate = self.stream.as_ref().is_some_and(|stream| stream.format.rate == format.rate);
         self.player.begin(same_rate);
         let first = self.next_place();
@@ -633,7 +570,7 @@ impl ReceivePipeline {
                 == (source.address, source.wire, rate, channels, codec)
         });
         if known.is_none() {
-            let (name, map) = (Text::new(""), Text::new(""));
+            let (name, map) = (Text::new(name), Text::new(""));
             let info =
                 StreamInfo { from: source.address, wire: source.wire, rate, channels, codec, name, map };
             self.info = Some(info);
@@ -654,7 +591,7 @@ impl ReceivePipeline {
         pcm::frames(datagram, channels)?;
         if self.live_stream().is_none() {
             let format = Format { payload_type: 0, codec: Codec::L16, channels, rate, frames: 0 };
-            self.begin_stream(at, source, format, None);
+            self.begin_stream(at, source, format, None, "");
         }
         let start = self.next_place().position;
         let run_dry = self.player.cursor().is_some_and(|cursor| cursor > start);

@@ -39,7 +39,7 @@ use proto::{payload_type, rtcp, rtp, timing};
 use crate::repair::advance::Spec;
 use crate::secure::{Identity, Secret};
 
-pub use encoding::{Client, Codec, Encoding, EncodingId, EncodingSpec, Wire};
+pub use encoding::{Client, Codec, Encoding, EncodingId, EncodingSpec, Reports, Wire};
 pub use group::{Group, GroupId, Policy};
 pub use repair::{Advance, Repair};
 pub use routing::{Departure, Routing};
@@ -239,38 +239,51 @@ impl SendPipeline {
     /// Takes a datagram that a client sent back. Anything that is not a client's report is ignored.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         let arrival = self.ntp(at);
-        let Some(opened) = self.opened.get_mut(..datagram.len()).filter(|_| rtp::is_rtcp(datagram)) else {
+        let rate = self.shape.rate;
+        let client = self.client_at(from).filter(|_| rtp::is_rtcp(datagram));
+        let Some(((encoding, client), opened)) = client.zip(self.opened.get_mut(..datagram.len())) else {
             return;
         };
         opened.copy_from_slice(datagram);
-        let rate = self.shape.rate;
-        for encoding in &mut self.routing.encodings {
-            let packet_time = encoding.packet_time(rate);
-            let Some(client) = encoding.clients.iter_mut().find(|c| c.address == from) else { continue };
-            let length = match seal::open(self.secure.as_ref(), client, at, opened) {
-                Opened::Compound(length) => length,
-                Opened::Newcomer => {
-                    client.next_report = Mono(i64::MIN);
-                    self.reports_due = Mono(i64::MIN);
-                    return;
-                }
-                Opened::Nothing => return,
-            };
-            let mut news = false;
-            for packet in rtcp::packets(&opened[..length]).map_while(Result::ok).take(MAX_REPORTS) {
-                match report::question(&packet) {
-                    Some(request) => news |= client.ask(at, &request),
-                    None => report::note(client, encoding.ssrc, packet_time, arrival, at, &packet),
-                }
-            }
-            self.asked |= client.member.is_waiting();
-            if news {
+        let encoding = &mut self.routing.encodings[encoding];
+        let packet_time = encoding.packet_time(rate);
+        let client = &mut encoding.clients[client];
+        let opening = seal::open(self.secure.as_ref(), client, at, opened);
+        if client.address == from && opening != Opened::Nothing {
+            client.unanswered = None;
+        }
+        let length = match opening {
+            Opened::Compound(length) => length,
+            Opened::Newcomer => {
                 client.next_report = Mono(i64::MIN);
                 self.reports_due = Mono(i64::MIN);
-                self.decide();
+                return;
             }
-            return;
+            Opened::Nothing => return,
+        };
+        let mut news = false;
+        for packet in rtcp::packets(&opened[..length]).map_while(Result::ok).take(MAX_REPORTS) {
+            match report::question(&packet) {
+                Some(request) => news |= client.ask(at, &request),
+                None => report::note(client, encoding.ssrc, packet_time, arrival, at, &packet),
+            }
         }
+        self.asked |= client.member.is_waiting();
+        if news {
+            client.next_report = Mono(i64::MIN);
+            self.reports_due = Mono(i64::MIN);
+            self.decide();
+        }
+    }
+
+    /// The encoding and the client that reports from this address: the media's, or with the next port.
+    fn client_at(&self, from: SocketAddr) -> Option<(usize, usize)> {
+        let find = |fits: &dyn Fn(&Client) -> bool| {
+            let mut encodings = self.routing.encodings.iter().enumerate();
+            encodings.find_map(|(n, encoding)| Some((n, encoding.clients.iter().position(fits)?)))
+        };
+        let by_next = |client: &Client| client.reports != Reports::Mux && next_port(client.address) == from;
+        find(&|client| client.address == from).or_else(|| find(&by_next))
     }
 
     /// Takes note that the socket would not take a datagram for this address.
@@ -348,11 +361,15 @@ impl SendPipeline {
     }
 
     fn next_control(&mut self, encoding: usize, client: usize) -> Next {
-        let length = self.write_report(encoding, client);
-        Next::Control(self.routing.encodings[encoding].clients[client].address, length)
+        let next = self.routing.encodings[encoding].clients[client].reports_next();
+        let length = self.write_report(encoding, client, next);
+        let client = &mut self.routing.encodings[encoding].clients[client];
+        let address = if next { next_port(client.address) } else { client.address };
+        client.unanswered = client.unanswered.map(|count| count.saturating_add(1));
+        Next::Control(address, length)
     }
 
-    /// Where there is a key, a greeting goes before each report.
+    /// Where there is a key, a greeting goes before each report, to where a receiver of our own listens.
     fn next_greeting(&mut self, encoding: usize, client: usize) -> Next {
         let Some(me) = &mut self.secure else { return self.next_control(encoding, client) };
         if me.is_used_up() {
@@ -364,7 +381,7 @@ impl SendPipeline {
         match seal::greet(me, of, client, &mut self.control) {
             Some(length) => {
                 self.after_greeting = Some((encoding, client));
-                Next::Sealed(of.clients[client].address, length)
+                Next::Sealed(of.clients[client].report_address(), length)
             }
             None => self.next_control(encoding, client),
         }
@@ -486,7 +503,7 @@ impl SendPipeline {
         while let Some(encoding) = self.routing.encodings.get(index) {
             if encoding.is_rtp() && client < encoding.clients.len() {
                 self.goodbye_cursor = Some((index, client + 1));
-                return Some((encoding.clients[client].address, encoding.ssrc));
+                return Some((encoding.clients[client].report_address(), encoding.ssrc));
             }
             (index, client) = (index + 1, 0);
         }
@@ -556,7 +573,8 @@ impl SendPipeline {
         Some(Timing { anchor, delay, trim_ns: client.member.trim_ns })
     }
 
-    fn write_report(&mut self, encoding: usize, client: usize) -> usize {
+    /// Programs of other make get no more of it than they know.
+    fn write_report(&mut self, encoding: usize, client: usize, foreign: bool) -> usize {
         let encoding = &self.routing.encodings[encoding];
         let info = self.here().map(|position| rtcp::SenderInfo {
             ntp: self.ntp(self.now),
@@ -586,8 +604,10 @@ impl SendPipeline {
             None => builder.receiver_report(encoding.ssrc, None),
         }
         builder.description(encoding.ssrc, &self.cname);
-        builder.application(encoding.ssrc, announce::APP_NAME, 0, &body[..length]);
-        if let Some(timing) = timing {
+        if !foreign {
+            builder.application(encoding.ssrc, announce::APP_NAME, 0, &body[..length]);
+        }
+        if let Some(timing) = timing.filter(|_| !foreign) {
             builder.application(encoding.ssrc, timing::APP_NAME, 0, &timing.to_bytes());
         }
         builder.finish().unwrap_or(0)
@@ -606,6 +626,11 @@ impl SendPipeline {
         let unix = self.wall.1.saturating_add(at.since(self.wall.0));
         Ntp::from_unix_nanos(u64::try_from(unix).unwrap_or(0))
     }
+}
+
+/// Where RTCP is that has a port of its own (RFC 3550, 11); there is none after the last.
+fn next_port(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port().saturating_add(1))
 }
 
 /// Has a report due for the clients of some groups.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use audio::map::{ChannelMap, Trim};
-use audio::send::{Repair, Wire};
+use audio::send::{Repair, Reports, Wire};
 
 use crate::codec::Codec;
 use crate::delay::Delay;
@@ -14,6 +14,14 @@ use crate::signal::Signal;
 /// The port of the audioStreamUDP programs, where none is named.
 pub const DEFAULT_PORT: u16 = 57_001;
 
+/// The port of clients that name none.
+pub fn default_port(wire: Wire) -> u16 {
+    match wire {
+        Wire::Rtp | Wire::Plain => DEFAULT_PORT,
+        Wire::Vban => proto::vban::PORT,
+    }
+}
+
 /// A receiver's entry in the sender's list. What is `None` follows the sender's defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Client {
@@ -21,8 +29,8 @@ pub struct Client {
     pub name: String,
     /// Address or host name.
     pub host: String,
-    /// UDP port.
-    pub port: u16,
+    /// UDP port; the wire format's own where `None`.
+    pub port: Option<u16>,
     /// What it hears.
     pub map: ChannelMap,
     /// How loud.
@@ -33,6 +41,8 @@ pub struct Client {
     pub codec: Option<Codec>,
     /// How its losses are repaired.
     pub repair: Option<Repair>,
+    /// Where its reports go.
+    pub reports: Option<Reports>,
     /// What it plays in place of its sound.
     pub test: Option<Signal>,
     /// The clients it plays in time with: those that name the same group, or all that name none.
@@ -77,6 +87,7 @@ impl FromStr for Client {
             wire: None,
             codec: None,
             repair: None,
+            reports: None,
             test: None,
             group: None,
             delay: None,
@@ -84,7 +95,7 @@ impl FromStr for Client {
     }
 }
 
-fn split_address(text: &str) -> Result<(String, u16), &'static str> {
+fn split_address(text: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(v6) => {
             let (host, rest) = v6.split_once(']').ok_or("an IPv6 address ends with `]`")?;
@@ -107,20 +118,20 @@ fn split_address(text: &str) -> Result<(String, u16), &'static str> {
     }
     let port = match port {
         Some(port) => {
-            port.parse().ok().filter(|port| *port > 0).ok_or("a port is a number from 1 to 65535")?
+            Some(port.parse().ok().filter(|port| *port > 0).ok_or("a port is a number from 1 to 65535")?)
         }
-        None => DEFAULT_PORT,
+        None => None,
     };
     Ok((host.into(), port))
 }
 
 impl Client {
-    /// Looks up where it is, among the addresses that can be sent to.
+    /// Looks up where it is, among the addresses that can be sent to. `wire` is the format that it gets.
     ///
     /// # Errors
     /// One line that names the client, where its host has no such address.
-    pub fn resolve(&self, reachable: impl Fn(&SocketAddr) -> bool) -> Result<SocketAddr, String> {
-        let mut found = (self.host.as_str(), self.port)
+    pub fn resolve(&self, wire: Wire, reachable: impl Fn(&SocketAddr) -> bool) -> Result<SocketAddr, String> {
+        let mut found = (self.host.as_str(), self.port.unwrap_or(default_port(wire)))
             .to_socket_addrs()
             .map_err(|error| format!("client `{}`: `{}` has no address: {error}", self.name, self.host))?;
         found.find(reachable).ok_or_else(|| {
@@ -132,7 +143,11 @@ impl Client {
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        write!(f, "{}={open}{}{close}:{}/{}", self.name, self.host, self.port, self.map)
+        write!(f, "{}={open}{}{close}", self.name, self.host)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "/{}", self.map)
     }
 }
 
@@ -146,15 +161,16 @@ mod tests {
         let client: Client = "Node 1=192.168.2.249:57001/1".parse().unwrap();
         assert_eq!(
             (client.name.as_str(), client.host.as_str(), client.port),
-            ("Node 1", "192.168.2.249", 57_001)
+            ("Node 1", "192.168.2.249", Some(57_001))
         );
         assert_eq!(client.map.outputs(), [vec![1]]);
         assert_eq!(client.to_string(), "Node 1=192.168.2.249:57001/1");
         let client: Client = "a=[fe80::1]:5000/0,1+2".parse().unwrap();
-        assert_eq!((client.host.as_str(), client.port), ("fe80::1", 5000));
+        assert_eq!((client.host.as_str(), client.port), ("fe80::1", Some(5000)));
         assert_eq!(client.to_string(), "a=[fe80::1]:5000/0,1+2");
         let client: Client = "pi=kitchen.local/0".parse().unwrap();
-        assert_eq!((client.host.as_str(), client.port), ("kitchen.local", DEFAULT_PORT));
+        assert_eq!((client.host.as_str(), client.port), ("kitchen.local", None));
+        assert_eq!(client.to_string(), "pi=kitchen.local/0");
     }
 
     #[test]

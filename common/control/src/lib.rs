@@ -10,5 +10,6 @@ pub mod delay;
 pub mod display;
 pub mod key;
 pub mod list;
+pub mod sdp;
 pub mod signal;
 pub mod signals;

@@ -8,12 +8,12 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use audio::map::{ChannelMap, Trim};
-use audio::send::Wire;
+use audio::send::{Reports, Wire};
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::client::{Client, DEFAULT_PORT};
+use crate::client::Client;
 use crate::codec::Codec;
 use crate::delay::Delay;
 use crate::signal::Signal;
@@ -126,8 +126,8 @@ pub fn to_text(clients: &[Client]) -> String {
 #[serde(deny_unknown_fields)]
 struct Entry {
     ip: String,
-    #[serde(default = "default_port")]
-    port: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     channel: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,6 +138,8 @@ struct Entry {
     codec: Option<Codec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     repair: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rtcp: Option<RtcpName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     test: Option<Signal>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,10 +156,6 @@ struct Entry {
     mute: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     invert: bool,
-}
-
-fn default_port() -> u16 {
-    DEFAULT_PORT
 }
 
 fn is_zero(value: &f32) -> bool {
@@ -182,6 +180,16 @@ enum Sources {
 enum WireName {
     Rtp,
     Plain,
+    Vban,
+}
+
+/// Where reports go, in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum RtcpName {
+    Auto,
+    Mux,
+    Next,
 }
 
 impl Entry {
@@ -201,7 +209,7 @@ impl Entry {
         if name.chars().any(char::is_control) {
             return Err("its name holds control characters".into());
         }
-        if self.ip.is_empty() || self.port == 0 {
+        if self.ip.is_empty() || self.port == Some(0) {
             return Err("`ip` is empty or `port` is 0".into());
         }
         if !Trim::GAIN_DB.contains(&self.gain_db) {
@@ -211,6 +219,12 @@ impl Entry {
         let wire = self.wire.map(|wire| match wire {
             WireName::Rtp => Wire::Rtp,
             WireName::Plain => Wire::Plain,
+            WireName::Vban => Wire::Vban,
+        });
+        let reports = self.rtcp.map(|rtcp| match rtcp {
+            RtcpName::Auto => Reports::Auto,
+            RtcpName::Mux => Reports::Mux,
+            RtcpName::Next => Reports::Next,
         });
         let trim = Trim { gain_db: self.gain_db, mute: self.mute, invert: self.invert };
         let repair = self.repair.map(|text| text.parse()).transpose()?;
@@ -228,6 +242,7 @@ impl Entry {
             wire,
             codec: self.codec,
             repair,
+            reports,
             test: self.test,
             group: self.group,
             delay,
@@ -254,9 +269,15 @@ impl From<&Client> for Entry {
             wire: client.wire.map(|wire| match wire {
                 Wire::Rtp => WireName::Rtp,
                 Wire::Plain => WireName::Plain,
+                Wire::Vban => WireName::Vban,
             }),
             codec: client.codec,
             repair: client.repair.map(|repair| repair.to_string()),
+            rtcp: client.reports.map(|reports| match reports {
+                Reports::Auto => RtcpName::Auto,
+                Reports::Mux => RtcpName::Mux,
+                Reports::Next => RtcpName::Next,
+            }),
             test: client.test,
             group: client.group.clone(),
             delay_ms,
@@ -327,14 +348,14 @@ mod tests {
                   "gain_db": -3.5, "mute": true, "invert": true},
             "a": {"ip": "host.local", "port": 5, "channel": 7},
             "c": {"ip": "h", "channel": 1, "codec": {"opus": {"frame_ms": 10, "bitrate": 96000}}},
-            "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2"},
+            "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2", "rtcp": "next"},
             "e": {"ip": "h", "channel": 1, "group": "garden", "delay_ms": -2.5},
             "f": {"ip": "h", "channel": 1, "delay_samples": 441, "test": "identify"},
             "g": {"ip": "h", "channel": 1, "delay_m": 3.43}
         }"#;
         let clients = parse(text).unwrap();
         assert_eq!(clients[0].map.to_string(), "0,1+2,0");
-        assert_eq!((clients[0].port, clients[0].wire), (57_001, Some(Wire::Plain)));
+        assert_eq!((clients[0].port, clients[0].wire), (None, Some(Wire::Plain)));
         assert_eq!(clients[0].trim, Trim { gain_db: -3.5, mute: true, invert: true });
         assert_eq!(
             clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
@@ -346,6 +367,7 @@ mod tests {
             clients[3..].iter().map(|c| c.delay).collect::<Vec<_>>(),
             [None, Some(Delay::Millis(-2.5)), Some(Delay::Samples(441)), Some(Delay::Metres(3.43))]
         );
+        assert_eq!((clients[2].reports, clients[3].reports), (None, Some(Reports::Next)));
         assert_eq!((clients[1].codec, clients[3].codec), (None, Some(Codec::Pcm24)));
         assert_eq!(parse(&to_text(&clients)).unwrap(), clients);
     }

@@ -4,6 +4,7 @@
 //! anywhere, so that it never rots.
 
 pub mod clock;
+pub mod group;
 pub mod port;
 pub mod random;
 pub mod realtime;

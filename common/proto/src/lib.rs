@@ -1,4 +1,4 @@
-//! The bytes on the wire: RTP, RTCP, linear PCM payloads and the announcement our pair exchanges.
+//! The bytes on the wire: RTP, RTCP, VBAN, SAP, linear PCM payloads and the announcement our pair exchanges.
 //!
 //! Everything here is a checked view over a caller's slice or a writer into one. There is no heap, no clock,
 //! no socket and no `unsafe`. Any input is answered with a value or with a counted reason, never with a panic.
@@ -18,9 +18,11 @@ pub mod playout;
 pub mod retransmission;
 pub mod rtcp;
 pub mod rtp;
+pub mod sap;
 pub mod srtp;
 pub mod timing;
 pub mod units;
+pub mod vban;
 
 mod cursor;
 

@@ -1,5 +1,5 @@
-//! Linear PCM payloads: `L16` (RFC 3551, 4.5.11: big-endian), `L24` (RFC 3190, 4: big-endian) and headerless PCM
-//! (16-bit little-endian, as the audioStreamUDP programs send it). Samples are `f32` with full scale at ±1; values of 16
+//! Linear PCM payloads: `L16` (RFC 3551, 4.5.11: big-endian), `L24` (RFC 3190, 4: big-endian) headerless PCM
+//! (16-bit little-endian, as the audioStreamUDP programs send it) and VBAN (16 and 24 bits, little-endian). Samples are `f32` with full scale at ±1; values of 16
 //! and of 24 bits convert without loss.
 
 use crate::Reject;
@@ -15,7 +15,7 @@ pub const BYTES_PER_SAMPLE_24: usize = 3;
 pub enum ByteOrder {
     /// Network order, `L16`.
     Big,
-    /// Headerless PCM.
+    /// Headerless PCM, VBAN.
     Little,
 }
 
@@ -47,18 +47,23 @@ pub fn quantise_24(sample: f32) -> i32 {
     ((scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32).clamp(-8_388_608, 8_388_607)
 }
 
-/// Writes one sample as three octets in network order.
-pub fn write_sample_24(value: f32, out: &mut [u8; 3]) {
+/// Writes one sample as three octets.
+pub fn write_sample_24(value: f32, order: ByteOrder, out: &mut [u8; 3]) {
     let [_, high, middle, low] = quantise_24(value).to_be_bytes();
-    *out = [high, middle, low];
+    *out = match order {
+        ByteOrder::Big => [high, middle, low],
+        ByteOrder::Little => [low, middle, high],
+    };
 }
 
 /// Decodes 24-bit samples from `payload` into `out` until either ends.
-pub fn decode_24(payload: &[u8], out: &mut [f32]) {
+pub fn decode_24(payload: &[u8], order: ByteOrder, out: &mut [f32]) {
+    // The value in the upper 24 bits, so that its sign is the word's.
+    let value = |high, middle, low| i32::from_be_bytes([high, middle, low, 0]) as f32 / 2_147_483_648.0;
     let (triples, _) = payload.as_chunks::<3>();
-    for ([high, middle, low], sample) in triples.iter().zip(out) {
-        // The value in the upper 24 bits, so that its sign is the word's.
-        *sample = i32::from_be_bytes([*high, *middle, *low, 0]) as f32 / 2_147_483_648.0;
+    match order {
+        ByteOrder::Big => triples.iter().zip(out).for_each(|([h, m, l], s)| *s = value(*h, *m, *l)),
+        ByteOrder::Little => triples.iter().zip(out).for_each(|([l, m, h], s)| *s = value(*h, *m, *l)),
     }
 }
 
@@ -130,10 +135,16 @@ mod tests {
             (-8_388_608, [0x80, 0, 0]),
         ] {
             let mut out = [0; 3];
-            write_sample_24(value as f32 / 8_388_608.0, &mut out);
-            assert_eq!(out, octets);
             let mut samples = [0.0];
-            decode_24(&out, &mut samples);
+            write_sample_24(value as f32 / 8_388_608.0, ByteOrder::Big, &mut out);
+            assert_eq!(out, octets);
+            decode_24(&out, ByteOrder::Big, &mut samples);
+            assert_eq!(samples, [value as f32 / 8_388_608.0]);
+            write_sample_24(samples[0], ByteOrder::Little, &mut out);
+            out.reverse();
+            assert_eq!(out, octets);
+            out.reverse();
+            decode_24(&out, ByteOrder::Little, &mut samples);
             assert_eq!(samples, [value as f32 / 8_388_608.0]);
         }
         for (sample, value) in [(1.0, 8_388_607), (-7.0, -8_388_608), (f32::NAN, 0), (0.6 / 8_388_608.0, 1)] {

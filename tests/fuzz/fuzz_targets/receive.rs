@@ -25,7 +25,7 @@ use proto::{parity, rtp};
 
 #[derive(Arbitrary, Debug)]
 struct Script<'a> {
-    rtp: Option<bool>,
+    wire: Option<u8>,
     latency_ms: u8,
     adaptive: Option<u8>,
     trim_ms: Option<i8>,
@@ -269,7 +269,7 @@ impl Bench {
         // With no more than that, the buffer is as small as it gets.
         let milliseconds = |ms: u8| i64::from(ms % 128) * 1_000_000;
         let config = Config {
-            wire: script.rtp.map(|rtp| if rtp { Wire::Rtp } else { Wire::Plain }),
+            wire: script.wire.map(|wire| [Wire::Rtp, Wire::Plain, Wire::Vban][usize::from(wire) % 3]),
             latency: milliseconds(script.latency_ms),
             trim: script.trim_ms.map(|ms| i64::from(ms) * 1_000_000),
             adapt: script.adaptive.map(|most| Adapt {

@@ -21,7 +21,7 @@ use libfuzzer_sys::fuzz_target;
 use proto::pcm::{self, ByteOrder};
 use proto::timing::{Delay, Timing};
 use proto::units::{Mono, RtpTime, Sequence};
-use proto::{parity, payload_type, retransmission, rtp};
+use proto::{parity, payload_type, retransmission, rtp, vban};
 
 const MAX_STEPS: usize = 64;
 const ENCODINGS: usize = 4;
@@ -50,7 +50,7 @@ struct Script<'a> {
 
 #[derive(Arbitrary, Debug)]
 struct Spec {
-    plain: bool,
+    wire: u8,
     outputs: Vec<(u8, Option<u8>)>,
     factor: f32,
     frames: u16,
@@ -336,16 +336,24 @@ impl Spec {
     fn build(&self, opus: bool) -> EncodingSpec {
         EncodingSpec {
             codec: match self.codec() {
-                Codec::Opus(_) if !opus => Codec::Pcm24,
+                Codec::Opus(_) if !opus || self.wire() == Wire::Vban => Codec::Pcm24,
                 codec => codec,
             },
-            wire: if self.plain { Wire::Plain } else { Wire::Rtp },
+            wire: self.wire(),
             map: map(&self.outputs),
             factor: self.factor,
             // A bit that the frames have no use for, and the signal that is built soonest.
             test: (self.frames >= 1 << 15).then_some(Test::Click),
-            frames: self.frames % 1024 + 1,
+            frames: self.frames % if self.wire() == Wire::Vban { vban::MAX_FRAMES } else { 1024 } + 1,
             mtu: MTU,
+        }
+    }
+
+    fn wire(&self) -> Wire {
+        match self.wire % 4 {
+            1 => Wire::Plain,
+            3 => Wire::Vban,
+            _ => Wire::Rtp,
         }
     }
 
@@ -384,7 +392,7 @@ fn frame(spec: &EncodingSpec, captured: &[f32]) -> Vec<u8> {
         let sum: f32 = sources.iter().filter_map(|&source| captured.get(usize::from(source))).sum();
         let (mut two, mut three) = ([0; 2], [0; 3]);
         pcm::write_sample(sum * spec.factor, order, &mut two);
-        pcm::write_sample_24(sum * spec.factor, &mut three);
+        pcm::write_sample_24(sum * spec.factor, order, &mut three);
         if wide { three.to_vec() } else { two.to_vec() }
     };
     spec.map.outputs().iter().flat_map(octets).collect()
@@ -420,7 +428,11 @@ impl Expected {
             // The last packet of the stream before.
             return;
         }
-        let payload = if self.spec.wire == Wire::Rtp { self.check_header(octets) } else { octets };
+        let payload = match self.spec.wire {
+            Wire::Rtp => self.check_header(octets),
+            Wire::Plain => octets,
+            Wire::Vban => &octets[vban::HEADER_LENGTH..],
+        };
         if self.loose > 0 {
             self.loose = self.loose.saturating_sub(payload.len() / self.frame.len());
             return;

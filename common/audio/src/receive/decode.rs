@@ -28,7 +28,7 @@ impl Coding {
     pub(super) fn frames(self, payload: &[u8], channels: u16) -> Result<u32, Reject> {
         let octets = match self {
             Self::Plain | Self::L16 => pcm::BYTES_PER_SAMPLE,
-            Self::L24 => pcm::BYTES_PER_SAMPLE_24,
+            Self::L24 | Self::Little24 => pcm::BYTES_PER_SAMPLE_24,
             Self::Opus => return opus::frames(payload).map(|frames| frames as u32).ok_or(Reject::Length),
         };
         let frame = octets * usize::from(channels);
@@ -100,6 +100,7 @@ impl Decoder {
             (_, Coding::Plain) => render_pcm(slot, payload, skip, out, channels, &LITTLE_16),
             (_, Coding::L16) => render_pcm(slot, payload, skip, out, channels, &BIG_16),
             (_, Coding::L24) => render_pcm(slot, payload, skip, out, channels, &BIG_24),
+            (_, Coding::Little24) => render_pcm(slot, payload, skip, out, channels, &LITTLE_24),
             (Self::Pcm, Coding::Opus) => out.fill(0.0),
         }
     }
@@ -189,7 +190,14 @@ const BIG_16: Linear = Linear {
     octets: pcm::BYTES_PER_SAMPLE,
     decode: |payload, out| pcm::decode(payload, ByteOrder::Big, out),
 };
-const BIG_24: Linear = Linear { octets: pcm::BYTES_PER_SAMPLE_24, decode: pcm::decode_24 };
+const LITTLE_24: Linear = Linear {
+    octets: pcm::BYTES_PER_SAMPLE_24,
+    decode: |payload, out| pcm::decode_24(payload, ByteOrder::Little, out),
+};
+const BIG_24: Linear = Linear {
+    octets: pcm::BYTES_PER_SAMPLE_24,
+    decode: |payload, out| pcm::decode_24(payload, ByteOrder::Big, out),
+};
 
 fn render_pcm(slot: &Slot, payload: &[u8], skip: usize, out: &mut [f32], channels: usize, linear: &Linear) {
     let source = usize::from(slot.channels);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use proto::units::Mono;
+use proto::vban;
 
 use crate::detect::{Detector, is_report};
 use crate::send::Wire;
@@ -17,8 +18,8 @@ pub(super) struct Source {
     pub(super) address: SocketAddr,
     pub(super) wire: Wire,
     pub(super) heard: Mono,
-    /// It reports on this port too, so reports sent back reach it.
-    pub(super) reports: bool,
+    /// Where it reports from, so that reports sent back reach it.
+    pub(super) reports: Option<SocketAddr>,
 }
 
 /// What is to become of a datagram.
@@ -62,10 +63,10 @@ impl Sources {
         }
     }
 
-    /// The source reports on the media's port.
-    pub(super) fn reports(&mut self) {
+    /// The source reports from this address.
+    pub(super) fn reports(&mut self, from: SocketAddr) {
         if let Some(source) = &mut self.source {
-            source.reports = true;
+            source.reports = Some(from);
         }
     }
 
@@ -77,12 +78,12 @@ impl Sources {
     pub(super) fn judge(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> Verdict {
         match self.source {
             // The list may have changed the wire format of a client that is sent to already.
-            Some(source) if source.address == from && !(self.was_guessed(source) && is_report(datagram)) => {
+            Some(source) if source.address == from && !self.speaks_otherwise(source, datagram) => {
                 Verdict::Source(source)
             }
             _ if self.is_engaged(at, from) => Verdict::Conflict,
             _ => match self.identify(from, datagram) {
-                Some(wire) => Verdict::New(Source { address: from, wire, heard: at, reports: false }),
+                Some(wire) => Verdict::New(Source { address: from, wire, heard: at, reports: None }),
                 None => Verdict::Unknown,
             },
         }
@@ -103,8 +104,14 @@ impl Sources {
         self.source = Some(source);
     }
 
-    fn was_guessed(&self, source: Source) -> bool {
-        source.wire == Wire::Plain && self.wire.is_none()
+    /// Whether this is a datagram of another wire format than was found out, beyond doubt.
+    fn speaks_otherwise(&self, source: Source, datagram: &[u8]) -> bool {
+        let otherwise = match source.wire {
+            Wire::Rtp => false,
+            Wire::Plain => is_report(datagram) || vban::Packet::parse(datagram).is_ok(),
+            Wire::Vban => is_report(datagram),
+        };
+        otherwise && self.wire.is_none()
     }
 
     fn identify(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<Wire> {
@@ -119,7 +126,7 @@ impl Sources {
         let found = detector.note(datagram);
         match self.wire {
             Some(Wire::Plain) => Some(Wire::Plain),
-            Some(Wire::Rtp) => found.filter(|wire| *wire == Wire::Rtp),
+            Some(expected) => found.filter(|wire| *wire == expected),
             None => found,
         }
     }

@@ -1,6 +1,6 @@
 mod together;
 
-use proto::announce::Companion;
+use proto::announce::{self, Announcement, Companion};
 use proto::units::{Ntp, RtpTime, Sequence};
 
 use super::*;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proto::announce::{self, Format};
 use proto::exchange::Request;
 use proto::units::{self, Mono, Position, RtpTime, Sequence};
+use proto::vban::{self, Name};
 use proto::{payload_type, pcm, rtp, srtp};
 
 use super::Shape;
@@ -27,6 +28,8 @@ pub enum Wire {
     Rtp,
     /// Headerless signed 16-bit little-endian PCM.
     Plain,
+    /// VBAN: PCM of 16 or 24 bits with a name and a number.
+    Vban,
 }
 
 impl Wire {
@@ -35,14 +38,22 @@ impl Wire {
         match self {
             Self::Rtp => "rtp",
             Self::Plain => "plain",
+            Self::Vban => "vban",
         }
     }
 
     /// Octets before a payload.
     pub(super) fn header_length(self) -> usize {
-        if self == Self::Rtp { rtp::HEADER_LENGTH } else { 0 }
+        match self {
+            Self::Rtp => rtp::HEADER_LENGTH,
+            Self::Plain => 0,
+            Self::Vban => vban::HEADER_LENGTH,
+        }
     }
 }
+
+/// Octets of the longest header.
+const LONGEST_HEADER: usize = vban::HEADER_LENGTH;
 
 /// How samples become octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -77,7 +88,7 @@ impl Codec {
 pub struct EncodingSpec {
     /// The wire format.
     pub wire: Wire,
-    /// The codec. Headerless streams are [`Codec::Pcm16`], whatever stands here.
+    /// The codec. Headerless streams are [`Codec::Pcm16`], whatever stands here; VBAN carries PCM only.
     pub codec: Codec,
     /// Which source channels.
     pub map: ChannelMap,
@@ -128,6 +139,16 @@ impl EncodingSpec {
         Format { payload_type, codec, channels, rate, frames: self.packet_frames() }
     }
 
+    /// Whether clients that hear the same get the same packets. Those of VBAN have the client's name in them.
+    pub fn is_shared(&self) -> bool {
+        self.wire != Wire::Vban
+    }
+
+    /// How VBAN names the samples.
+    fn vban_sample(&self) -> vban::Sample {
+        if self.codec() == Codec::Pcm24 { vban::Sample::Bits24 } else { vban::Sample::Bits16 }
+    }
+
     /// Whether one stream can go on from this to another: its packets are of the same kind, whatever is heard in them.
     pub fn continues_as(&self, other: &Self) -> bool {
         let kind = |spec: &Self| (spec.wire, spec.codec(), spec.map.channels(), spec.frames, spec.mtu);
@@ -153,6 +174,22 @@ impl EncodingSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EncodingId(pub u64);
 
+/// Where a client's reports go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reports {
+    /// To the media's port (RFC 5761), and while nothing has ever come back from there, every second one to the next, where
+    /// programs of other make listen.
+    #[default]
+    Auto,
+    /// To the media's port.
+    Mux,
+    /// To the port after the media's (RFC 3550, 11).
+    Next,
+}
+
+/// Reports that a client leaves without an answer before it may be of other make.
+const UNANSWERED: u32 = 3;
+
 /// One receiver of an encoding.
 #[derive(Debug)]
 pub struct Client {
@@ -163,11 +200,14 @@ pub struct Client {
     /// What is known of it.
     pub counters: Arc<ClientCounters>,
     pub(super) repair: Repair,
-    /// Built with the encoding; headerless PCM has none.
+    /// Built with the encoding; only RTP has one.
     pub(super) mender: Option<Mender>,
     pub(super) next_report: Mono,
     pub(super) member: Member,
     pub(super) acquaintance: Acquaintance,
+    pub(super) reports: Reports,
+    /// Reports without an answer from the media's port; `None` once there was one.
+    pub(super) unanswered: Option<u32>,
 }
 
 impl Client {
@@ -182,12 +222,33 @@ impl Client {
             next_report: Mono(i64::MIN),
             member: Member::default(),
             acquaintance: Acquaintance::default(),
+            reports: Reports::Auto,
+            unanswered: Some(0),
         }
     }
 
     /// The same client with another kind of repair than the default.
     pub fn repaired(self, repair: Repair) -> Self {
         Self { repair, ..self }
+    }
+
+    /// The same client with its reports elsewhere.
+    pub fn reporting(self, reports: Reports) -> Self {
+        Self { reports, ..self }
+    }
+
+    /// Where it takes reports, unless it is of other make and does not say so.
+    pub(super) fn report_address(&self) -> SocketAddr {
+        if self.reports == Reports::Next { super::next_port(self.address) } else { self.address }
+    }
+
+    /// Whether the next report goes to the port after the media's.
+    pub(super) fn reports_next(&self) -> bool {
+        match self.reports {
+            Reports::Mux => false,
+            Reports::Next => true,
+            Reports::Auto => self.unanswered.is_some_and(|count| count >= UNANSWERED && count % 2 == 1),
+        }
     }
 
     /// The same client as a member of a group, with whose delay it plays, and `trim_ns` nanoseconds later than that (earlier
@@ -218,7 +279,7 @@ pub struct Encoding {
     pub(super) max_block: usize,
     pub(super) clients: Vec<Client>,
     pub(super) state: State,
-    /// Headerless PCM has none.
+    /// Only RTP has one.
     pub(super) keeper: Option<Keeper>,
 }
 
@@ -365,7 +426,8 @@ impl Encoding {
 
     fn complete_packet(&mut self, shape: &Shape) {
         let Some(time) = self.state.packer.complete(&mut self.state.ready) else { return };
-        let header = self.header(time, shape);
+        let payload = self.state.ready.len() - self.spec.wire.header_length();
+        let header = self.header(time, payload, shape);
         let state = &mut self.state;
         let (room, payload) = state.ready.split_at_mut(self.spec.wire.header_length());
         room.copy_from_slice(&header[..room.len()]);
@@ -392,8 +454,18 @@ impl Encoding {
         }
     }
 
-    /// Of the next packet, whose first frame has this time. Headerless PCM has none.
-    fn header(&self, time: Position, shape: &Shape) -> [u8; rtp::HEADER_LENGTH] {
+    /// Of the next packet, whose first frame has this time and whose payload has so many octets. Headerless PCM has none.
+    fn header(&self, time: Position, payload: usize, shape: &Shape) -> [u8; LONGEST_HEADER] {
+        let mut header = [0; LONGEST_HEADER];
+        if self.spec.wire == Wire::Vban {
+            let (sample, channels) = (self.spec.vban_sample(), self.spec.map.channels());
+            let frames = (payload / (usize::from(channels) * sample.octets())) as u16;
+            let name = Name::new(self.clients.first().map_or("", |client| &client.name));
+            let counter = self.state.packets;
+            let fields = vban::Header { rate: shape.rate, frames, channels, sample, name, counter };
+            // Nobody asks for what no header can say.
+            return fields.to_bytes().unwrap_or(header);
+        }
         let fields = rtp::Header {
             marker: !self.state.started,
             payload_type: self.format(shape.rate).payload_type,
@@ -401,7 +473,8 @@ impl Encoding {
             timestamp: RtpTime::at(shape.origin, time),
             ssrc: self.ssrc,
         };
-        fields.to_bytes()
+        header[..rtp::HEADER_LENGTH].copy_from_slice(&fields.to_bytes());
+        header
     }
 
     /// Takes over what the encoding of the same id was before.
@@ -450,6 +523,7 @@ impl Encoding {
             if same_map {
                 client.next_report = known.next_report;
             }
+            client.unanswered = known.unanswered;
             client.member.inherit(&mut known.member);
             if client.repair == known.repair {
                 std::mem::swap(&mut client.mender, &mut known.mender);
@@ -463,7 +537,8 @@ impl Encoding {
             return;
         }
         let Some(time) = self.state.packer.copy_rest(out) else { return };
-        let header = self.header(time, shape);
+        let payload = out.len() - self.spec.wire.header_length();
+        let header = self.header(time, payload, shape);
         let room = &mut out[..self.spec.wire.header_length()];
         room.copy_from_slice(&header[..room.len()]);
     }

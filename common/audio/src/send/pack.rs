@@ -40,7 +40,7 @@ pub(super) struct Pcm {
 #[derive(Clone, Copy, Debug)]
 enum Sample {
     Bits16(ByteOrder),
-    Bits24,
+    Bits24(ByteOrder),
 }
 
 #[derive(Debug)]
@@ -71,11 +71,11 @@ impl Packer {
     /// For sound that is captured at `rate` frames a second.
     pub(super) fn new(spec: &EncodingSpec, rate: u32) -> Self {
         let header = spec.wire.header_length();
+        let order = if spec.wire == Wire::Rtp { ByteOrder::Big } else { ByteOrder::Little };
         let sample = match spec.codec() {
             Codec::Opus(settings) => return Self::Opus(Box::new(Opus::new(spec, &settings, rate))),
-            Codec::Pcm24 => Sample::Bits24,
-            Codec::Pcm16 if spec.wire == Wire::Plain => Sample::Bits16(ByteOrder::Little),
-            Codec::Pcm16 => Sample::Bits16(ByteOrder::Big),
+            Codec::Pcm24 => Sample::Bits24(order),
+            Codec::Pcm16 => Sample::Bits16(order),
         };
         let mut filling = Vec::with_capacity(spec.packet_length() + srtp::OVERHEAD);
         filling.resize(header, 0);
@@ -184,10 +184,10 @@ impl Pcm {
                     }),
                 }
             }
-            Sample::Bits24 => {
+            Sample::Bits24(order) => {
                 self.filling.resize(start + samples * pcm::BYTES_PER_SAMPLE_24, 0);
                 let slots = self.filling[start..].as_chunks_mut().0;
-                mixer.render(position, captured, block, slots, pcm::write_sample_24)
+                mixer.render(position, captured, block, slots, |s, slot| pcm::write_sample_24(s, order, slot))
             }
         }
     }

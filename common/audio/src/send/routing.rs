@@ -9,7 +9,7 @@ use super::group::Group;
 /// A client that has left, to be told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
-    /// Where it listens.
+    /// Where it listens to reports.
     pub address: SocketAddr,
     /// The stream that ends for it.
     pub ssrc: u32,

@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 use std::sync::Arc;
 
 use proto::units::Sequence;
-use proto::{payload_type, pcm};
+use proto::{payload_type, pcm, vban};
 
 use super::*;
 use crate::opus::{self, Application, Decoder, FrameTime};
@@ -100,6 +100,73 @@ fn headerless_streams_have_16_bits_whatever_was_asked_for() {
         let mut send = pipeline(&plain, 44_100, 1);
         send.handle_block(Position(0), Mono(0), &[pcm::sample(258), pcm::sample(-2)]);
         assert_eq!(send.poll_transmit().unwrap().bytes, [2, 1, 0xfe, 0xff]);
+    }
+}
+
+/// To which port the reports of each second go, and whether they say what only ours understand.
+fn reports(send: &mut SendPipeline, seconds: std::ops::Range<i64>) -> Vec<(u16, bool)> {
+    let mut all = Vec::new();
+    for second in seconds {
+        send.handle_timeout(Mono(second * REPORT_INTERVAL));
+        while let Some(transmit) = send.poll_transmit() {
+            if let Recipients::One(address) = transmit.to {
+                let mut packets = rtcp::packets(transmit.bytes).map_while(Result::ok);
+                let ours = packets.any(|packet| matches!(packet, rtcp::Packet::Application { .. }));
+                all.push((address.port(), ours));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn reports_go_to_the_next_port_where_that_is_asked_for_and_in_turn_while_nobody_answers() {
+    let pipeline = |reports| {
+        let client = Client::new("c".into(), "192.0.2.2:7".parse().unwrap(), Arc::default());
+        let clients = vec![client.reporting(reports)];
+        let encoding = Encoding::new(EncodingId(1), spec(Codec::Pcm16, "0"), 44_100, 5, Sequence(0), clients);
+        let mut send = SendPipeline::new(44_100, 1, ORIGIN, "test".into());
+        send.replace(Box::new(Routing::new(vec![encoding], Vec::new())));
+        send
+    };
+    let (ours, theirs) = ((7, true), (8, false));
+    assert_eq!(reports(&mut pipeline(Reports::Mux), 1..6), [ours; 5]);
+    assert_eq!(reports(&mut pipeline(Reports::Next), 1..6), [theirs; 5]);
+    let mut send = pipeline(Reports::Auto);
+    assert_eq!(reports(&mut send, 1..8), [ours, ours, ours, theirs, ours, theirs, ours]);
+    let mut answer = [0; 64];
+    let mut builder = rtcp::Builder::new(&mut answer);
+    builder.receiver_report(9, None);
+    let length = builder.finish().unwrap();
+    for (port, expected) in [(8, [theirs, ours, theirs]), (7, [ours; 3])] {
+        let from = ([192, 0, 2, 2], port).into();
+        send.handle_datagram(Mono(8 * REPORT_INTERVAL), from, &answer[..length]);
+        let start = if port == 8 { 8 } else { 11 };
+        assert_eq!(reports(&mut send, start..start + 3), expected, "answered from port {port}");
+    }
+}
+
+#[test]
+fn vban_counts_packets_and_names_the_client() {
+    for (codec, octets) in
+        [(Codec::Pcm16, vec![2, 1, 0xfe, 0xff]), (Codec::Pcm24, vec![0, 2, 1, 0, 0xfe, 0xff])]
+    {
+        let vban = EncodingSpec { wire: Wire::Vban, frames: 2, ..spec(codec, "0") };
+        let mut send = pipeline(&vban, 44_100, 1);
+        for counter in 0..2 {
+            send.handle_block(Position(2 * counter), Mono(0), &[pcm::sample(258), pcm::sample(-2)]);
+            let transmit = send.poll_transmit().unwrap();
+            let packet = vban::Packet::parse(transmit.bytes).unwrap();
+            assert_eq!((packet.header.counter, packet.header.name.as_str()), (counter as u32, "c"));
+            assert_eq!((packet.header.rate, packet.header.channels, packet.header.frames), (44_100, 1, 2));
+            assert_eq!(packet.payload, octets);
+            assert!(send.poll_transmit().is_none(), "nothing but the packet");
+        }
+        send.handle_block(Position(4), Mono(0), &[0.0]);
+        send.finish();
+        let packet = vban::Packet::parse(send.poll_transmit().unwrap().bytes).unwrap().header;
+        assert_eq!((packet.counter, packet.frames), (2, 1), "a shorter last packet");
+        assert!(send.poll_transmit().is_none(), "and no goodbye");
     }
 }
 
@@ -211,7 +278,7 @@ fn a_test_takes_the_place_of_what_was_captured_and_fades_in_and_out() {
         let [(time, sequence, payload)] = &sent[..] else { panic!("{} packets", sent.len()) };
         assert_eq!((*time, *sequence), (n as i32 * 120, 65_530u16.wrapping_add(n as u16)));
         let mut samples = [0.0; 240];
-        pcm::decode_24(payload, &mut samples);
+        pcm::decode_24(payload, pcm::ByteOrder::Big, &mut samples);
         heard.extend(samples);
     }
     let tone: Vec<f32> = signal.samples(Position(0)).take(60 * 120).collect();

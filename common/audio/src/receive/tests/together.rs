@@ -1,7 +1,8 @@
 //! In time with others: a sender by script, a receiver with a device, and a clock of its own for each machine.
 
 use proto::exchange::{self, Reply, Request};
-use proto::timing::{Anchor, Delay};
+use proto::playout::{self, Playout};
+use proto::timing::{self, Anchor, Delay, Timing};
 use proto::units::{RtpTime, Sequence};
 use sim::agenda::Agenda;
 use sim::clock::{Clock, ClockSpec};

@@ -69,7 +69,7 @@ fn samples(packets: &[Vec<u8>], octets: usize) -> Vec<f32> {
         all.resize(start + packet.payload.len() / octets, 0.0);
         match octets {
             2 => pcm::decode(packet.payload, pcm::ByteOrder::Big, &mut all[start..]),
-            _ => pcm::decode_24(packet.payload, &mut all[start..]),
+            _ => pcm::decode_24(packet.payload, pcm::ByteOrder::Big, &mut all[start..]),
         }
     }
     all

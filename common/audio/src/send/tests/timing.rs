@@ -42,6 +42,7 @@ impl Desk {
             let n = n as u16;
             let client =
                 Client::new("c".into(), at(n), Arc::default()).grouped(GroupId(3), 1000 * i32::from(n));
+            let client = client.reporting(Reports::Mux);
             Encoding::new(EncodingId(n.into()), spec.clone(), RATE, n.into(), Sequence(0), vec![client])
         };
         let encodings = self.specs.iter().enumerate().map(encoding).collect();
@@ -258,7 +259,7 @@ fn heard(codec: Codec, first: u64, hertz: f64) -> (Vec<f32>, f64) {
             heard.resize(start + usize::from(spec.packet_frames()), 0.0);
             match codec {
                 Codec::Opus(_) => drop(decoder.decode(packet.payload, &mut heard[start..]).unwrap()),
-                _ => pcm::decode_24(packet.payload, &mut heard[start..]),
+                _ => pcm::decode_24(packet.payload, pcm::ByteOrder::Big, &mut heard[start..]),
             }
         }
     }
