@@ -390,7 +390,7 @@ fn ask(socket: &UdpSocket, wanted_us: u32, sender: &mut Option<SocketAddr>) -> (
     if let Some(sender) = sender {
         let mut builder = rtcp::Builder::new(&mut octets);
         builder.receiver_report(1, None);
-        let request = Request { written: Mono(1), wanted_us };
+        let request = Request { written: Mono(1), wanted_us, media: 0 };
         builder.application(1, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
         let length = builder.finish().expect("there is room");
         socket.send_to(&octets[..length], *sender).unwrap();

@@ -108,6 +108,8 @@ pub struct ClientCounters {
     pub late: Counter,
     /// The group delay that the receiver needs in microseconds; 0 until it says so.
     pub wanted_us: Counter,
+    /// Receivers that listen, where the client is a multicast group; the figures above are then those of the worst.
+    pub listeners: Counter,
 }
 
 /// What the send thread knows of one group of clients.

@@ -30,7 +30,8 @@ const DOUBTFUL: f64 = 20e-6;
 const UNANSWERED: u32 = 32;
 /// Time between two questions at first, in nanoseconds: jitter that one meets is over for the next.
 const QUICK: i64 = 25_000_000;
-/// Afterwards. Four a second are a hundredth of the stream's packets, and find the least delay in a few seconds.
+/// Afterwards, unless the peer has many to answer. Four a second are a hundredth of the stream's packets, and find the least
+/// delay in a few seconds.
 const CALM: i64 = 250_000_000;
 /// Where nobody answers.
 const PATIENT: i64 = 2_000_000_000;
@@ -61,6 +62,8 @@ pub struct PeerClock {
     unanswered: u32,
     /// Exchanges in a row that contradicted the line.
     contradictions: usize,
+    /// Time between two questions in the long run, in nanoseconds.
+    calm: i64,
     /// The state of a generator: peers that began together do not ask together.
     random: u32,
 }
@@ -78,6 +81,7 @@ impl PeerClock {
             next_question: Mono(i64::MIN),
             unanswered: 0,
             contradictions: 0,
+            calm: CALM,
             // Zero would stay zero.
             random: seed.max(1),
         }
@@ -86,6 +90,11 @@ impl PeerClock {
     /// Forgets everything: another peer answers from now on.
     pub fn restart(&mut self) {
         *self = Self::new(self.random);
+    }
+
+    /// Asks once in so many nanoseconds in the long run, as the peer wants it; `None` for four times a second.
+    pub fn pace(&mut self, calm: Option<i64>) {
+        self.calm = calm.map_or(CALM, |calm| calm.max(CALM));
     }
 
     /// When [`poll_request`](Self::poll_request) has something to ask.
@@ -98,21 +107,21 @@ impl PeerClock {
         self.next_question = Mono(i64::MIN);
     }
 
-    /// The next question, if it is due. It is to be sent at `now`. `wanted_us` is told with it.
-    pub fn poll_request(&mut self, now: Mono, wanted_us: u32) -> Option<Request> {
+    /// The next question, if it is due. It is to be sent at `now`. `wanted_us` is told with it, and the source that is played.
+    pub fn poll_request(&mut self, now: Mono, wanted_us: u32, media: u32) -> Option<Request> {
         if now < self.next_question {
             return None;
         }
         let pause = match self.contradictions {
-            0 if self.unanswered >= UNANSWERED => PATIENT,
-            0 => (self.covered() / 8).clamp(QUICK, CALM),
+            0 if self.unanswered >= UNANSWERED => PATIENT.max(self.calm),
+            0 => (self.covered() / 8).clamp(QUICK, self.calm),
             _ => QUICK,
         };
         self.next_question = now.plus(pause + self.spread(pause / 4));
         self.unanswered = self.unanswered.saturating_add(1);
         self.open[self.next_open] = Some(now);
         self.next_open = (self.next_open + 1) % OPEN;
-        Some(Request { written: now, wanted_us })
+        Some(Request { written: now, wanted_us, media })
     }
 
     /// Takes an answer that came at `at`. Returns whether it was awaited and makes sense.

@@ -16,6 +16,7 @@ mod reference;
 mod repair;
 mod source;
 mod stream;
+mod turn;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -44,11 +45,10 @@ use player::Player;
 use repair::Repair;
 use source::{Source, Sources, Verdict};
 use stream::{Fit, Place, Stream};
+use turn::Turn;
 
 /// A stream that has brought nothing for this long has ended, in nanoseconds.
 const STREAM_TIMEOUT: i64 = 2_000_000_000;
-/// Time between two reports, in nanoseconds.
-const REPORT_INTERVAL: i64 = 1_000_000_000;
 /// Frames that a device's resampler hands out at a time.
 pub const CHUNK: usize = 64;
 /// Octets of the largest payload that is kept: what fits plain Ethernet. Headerless PCM is kept in parts.
@@ -104,7 +104,7 @@ pub struct ReceivePipeline {
     conductor: Conductor,
     told: Sync,
     events: VecDeque<Event>,
-    next_report: Mono,
+    turn: Turn,
     control: Vec<u8>,
 }
 
@@ -118,13 +118,13 @@ impl ReceivePipeline {
             repair: Repair::new(counters.clone()),
             conductor: Conductor::new(config.trim, config.ssrc),
             told: Sync::Alone,
+            turn: Turn::new(config.ssrc),
             config,
             counters,
             announced: None,
             stream: None,
             info: None,
             events: VecDeque::with_capacity(MAX_EVENTS),
-            next_report: Mono(i64::MIN),
             control: vec![0; rtcp::MAX_COMPOUND],
         }
     }
@@ -212,7 +212,7 @@ impl ReceivePipeline {
         let stream = self.stream.as_mut().filter(|stream| !stream.ended)?;
         let to = send::Recipients::One(source.address);
         if self.player.plays_to_device()
-            && let Some(request) = self.conductor.poll_request(now)
+            && let Some(request) = self.conductor.poll_request(now, stream.reception.ssrc())
         {
             let mut builder = rtcp::Builder::new(&mut self.control);
             // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
@@ -229,10 +229,9 @@ impl ReceivePipeline {
         if length > 0 {
             return Some(Transmit { bytes: &self.control[..length], to });
         }
-        if now < self.next_report {
+        if !self.turn.is_due(now) {
             return None;
         }
-        self.next_report = now.plus(REPORT_INTERVAL);
         let length = self.write_report(now)?;
         Some(Transmit { bytes: &self.control[..length], to })
     }
@@ -350,7 +349,8 @@ impl ReceivePipeline {
     }
 
     fn handle_announcement(&mut self, source: Source, announcement: &Announcement<'_>) {
-        self.conductor.recognise();
+        self.conductor.recognise(announcement.pace);
+        self.turn.pace(announcement.pace);
         self.announced = Some(announcement.format);
         self.repair.announced(announcement);
         let info = StreamInfo {

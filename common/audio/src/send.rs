@@ -14,7 +14,12 @@
 //! second and all at the same time, since each of them draws the stream's line through what it was told last. Their
 //! questions about this machine's clock are answered before anything else. A client whose sender reports come without
 //! timing has none to expect.
+//!
+//! A client whose address is that of a multicast group stands for all who listen there: one stream for all of them. They
+//! speak to this sender by unicast, each by itself, and are known by the source that they speak of. What they lost is sent
+//! again to the whole group, once; reports go to the group, and answers about this machine's clock to each that asked.
 
+mod audience;
 mod encoding;
 mod group;
 mod line;
@@ -204,23 +209,22 @@ impl SendPipeline {
         }
         let arrival = self.ntp(at);
         let rate = self.shape.rate;
-        for encoding in &mut self.routing.encodings {
-            let packet_time = encoding.packet_time(rate);
-            let Some(client) = encoding.clients.iter_mut().find(|c| c.address == from) else { continue };
-            let mut news = false;
-            for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
-                match report::question(&packet) {
-                    Some(request) => news |= client.ask(at, &request),
-                    None => report::note(client, encoding.ssrc, packet_time, arrival, at, &packet),
-                }
+        let Some((encoding, client)) = self.routing.speaker(from, datagram) else { return };
+        let encoding = &mut self.routing.encodings[encoding];
+        let packet_time = encoding.packet_time(rate);
+        let client = &mut encoding.clients[client];
+        let mut due = None;
+        for packet in rtcp::packets(datagram).map_while(Result::ok).take(MAX_REPORTS) {
+            match report::question(&packet) {
+                Some(request) => due = client.ask(at, from, &request).or(due),
+                None => report::note(client, from, encoding.ssrc, packet_time, arrival, at, &packet),
             }
-            self.asked |= client.member.is_waiting();
-            if news {
-                client.next_report = Mono(i64::MIN);
-                self.reports_due = Mono(i64::MIN);
-                self.decide();
-            }
-            return;
+        }
+        self.asked |= client.is_waiting();
+        if let Some(due) = due {
+            client.next_report = client.next_report.min(due);
+            self.reports_due = self.reports_due.min(due);
+            self.decide();
         }
     }
 
@@ -280,9 +284,11 @@ impl SendPipeline {
             return None;
         }
         for encoding in &mut self.routing.encodings {
-            let Some(client) = encoding.clients.iter_mut().find(|c| c.member.is_waiting()) else { continue };
-            let length = client.member.answer(self.now, encoding.ssrc, &mut self.control)?;
-            return Some((client.address, length));
+            for client in &mut encoding.clients {
+                if let Some(answer) = client.answer(self.now, encoding.ssrc, &mut self.control) {
+                    return Some(answer);
+                }
+            }
         }
         self.asked = false;
         None
@@ -406,7 +412,7 @@ impl SendPipeline {
         for group in &mut *groups {
             let id = group.id;
             let clients = encodings.iter().flat_map(|encoding| &encoding.clients);
-            let members = clients.map(|client| &client.member).filter(|m| m.group == Some(id));
+            let members = clients.flat_map(Client::members).filter(|m| m.group == Some(id));
             if group.decide(now, here, rate, members) {
                 tell(encodings, |to| to == id);
                 self.reports_due = Mono(i64::MIN);
@@ -428,6 +434,7 @@ impl SendPipeline {
     }
 
     fn write_report(&mut self, encoding: usize, client: usize) -> usize {
+        let pace = self.routing.encodings[encoding].pace(self.now, self.shape.rate, client);
         let encoding = &self.routing.encodings[encoding];
         let info = self.here().map(|position| rtcp::SenderInfo {
             ntp: self.ntp(self.now),
@@ -447,6 +454,7 @@ impl SendPipeline {
             }),
             parity: mender
                 .map(|_| Companion { payload_type: payload_type::PARITY, ssrc: parity_ssrc(encoding.ssrc) }),
+            pace,
         };
         let mut body = [0; 384];
         let length = announcement.write(&mut body).unwrap_or(0);

@@ -4,6 +4,8 @@
 //! anywhere, so that it never rots.
 
 pub mod clock;
+pub mod interface;
+pub mod multicast;
 pub mod port;
 pub mod random;
 pub mod realtime;

@@ -283,7 +283,7 @@ impl Part<'_> {
                 let (retransmission, parity) = (companions.retransmission(), companions.parity());
                 let mut body = [0; 400];
                 let length =
-                    Announcement { format, name, map, retransmission, parity }.write(&mut body).unwrap_or(0);
+                    Announcement { format, name, map, retransmission, parity, pace: None }.write(&mut body).unwrap_or(0);
                 builder.application(0, announce::APP_NAME, 0, &body[..length]);
             }
             Self::Playout { latency_us, depth_us, unrepaired } => {
@@ -317,7 +317,7 @@ impl Part<'_> {
                 builder.application(ssrc.get(), timing::APP_NAME, 0, &timing.to_bytes());
             }
             Self::Question { written, wanted_us } => {
-                let request = Request { written: Mono(written), wanted_us };
+                let request = Request { written: Mono(written), wanted_us, media: 0 };
                 builder.application(0, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
             }
             Self::Nack { about, first, bits, count } => {

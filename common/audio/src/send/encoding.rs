@@ -9,6 +9,7 @@ use proto::units::{self, Mono, Position, RtpTime, Sequence};
 use proto::{payload_type, pcm, rtp};
 
 use super::Shape;
+use super::audience::Audience;
 use super::group::GroupId;
 use super::member::Member;
 use super::mix::Mix;
@@ -143,7 +144,10 @@ impl EncodingSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EncodingId(pub u64);
 
-/// One receiver of an encoding.
+/// Listeners that start together are told together, once for so many nanoseconds.
+const GATHER: i64 = 50_000_000;
+
+/// One receiver of an encoding, or a multicast group of them.
 #[derive(Debug)]
 pub struct Client {
     /// Its name in the list, announced to it.
@@ -157,13 +161,24 @@ pub struct Client {
     pub(super) mender: Option<Mender>,
     pub(super) next_report: Mono,
     pub(super) member: Member,
+    /// Those who listen, where the address is that of a multicast group.
+    pub(super) audience: Option<Audience>,
 }
 
 impl Client {
-    /// A client that is due for its first report at once.
+    /// A client that is due for its first report at once. Where the address is that of a multicast group, its listeners
+    /// make themselves known by what they say of the encoding: no other group may have the same one.
     pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
-        let (repair, member) = (Repair::default(), Member::default());
-        Self { name, address, counters, repair, mender: None, next_report: Mono(i64::MIN), member }
+        Self {
+            name,
+            address,
+            counters,
+            repair: Repair::default(),
+            mender: None,
+            next_report: Mono(i64::MIN),
+            member: Member::default(),
+            audience: address.ip().is_multicast().then(Audience::new),
+        }
     }
 
     /// The same client with another kind of repair than the default.
@@ -175,14 +190,41 @@ impl Client {
     /// where negative). Only RTP clients can be members.
     pub fn grouped(mut self, group: GroupId, trim_ns: i32) -> Self {
         (self.member.group, self.member.trim_ns) = (Some(group), trim_ns);
+        if let Some(audience) = &mut self.audience {
+            audience.belong(self.member.clone());
+        }
         self
     }
 
-    /// Takes a question. Whether the client is to be told everything at once.
-    pub(super) fn ask(&mut self, at: Mono, request: &Request) -> bool {
+    /// Takes a question. Whether a report is due, and not before when.
+    pub(super) fn ask(&mut self, at: Mono, from: SocketAddr, request: &Request) -> Option<Mono> {
+        if let Some(audience) = &mut self.audience {
+            let news = self.member.group.is_some() && audience.ask(at, from, request);
+            self.counters.wanted_us.set(audience.wanted(at).into());
+            return news.then(|| at.plus(GATHER));
+        }
         let news = self.member.group.is_some() && self.member.ask(at, request);
         self.counters.wanted_us.set(request.wanted_us.into());
-        news
+        news.then_some(Mono(i64::MIN))
+    }
+
+    /// Those who play what it is sent.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        let listeners = self.audience.iter().flat_map(Audience::members);
+        self.audience.is_none().then_some(&self.member).into_iter().chain(listeners)
+    }
+
+    /// Whether a question waits for its answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.audience.as_ref().map_or(self.member.is_waiting(), Audience::is_waiting)
+    }
+
+    /// Writes an answer, as long as one may be given. Returns whom to, and its length.
+    pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        match &mut self.audience {
+            Some(audience) => audience.answer(now, ssrc, out),
+            None => self.member.answer(now, ssrc, out).map(|length| (self.address, length)),
+        }
     }
 }
 
@@ -232,7 +274,9 @@ impl Encoding {
             Keeper::new(ssrc, sequence, spec.longest_packet(), packets, repairs)
         });
         for client in &mut clients {
-            client.mender = keeper.as_ref().map(|keeper| keeper.mender(client.repair, sequence));
+            client.mender = keeper
+                .as_ref()
+                .map(|keeper| keeper.mender(client.repair, sequence, client.audience.is_some()));
             client.member.group = client.member.group.filter(|_| spec.wire == Wire::Rtp);
         }
         let state = State {
@@ -265,6 +309,22 @@ impl Encoding {
     /// How long a packet lasts, in nanoseconds.
     pub(super) fn packet_time(&self, rate: u32) -> i64 {
         units::frames_to_nanos(self.spec.packet_frames().into(), self.spec.codec().clock_rate(rate))
+    }
+
+    /// How often those who listen to a client's group may speak; the client is told how many they are.
+    pub(super) fn pace(&mut self, now: Mono, rate: u32, client: usize) -> Option<announce::Pace> {
+        let octets = self.octets_a_second(rate);
+        let client = &mut self.clients[client];
+        let audience = client.audience.as_mut()?;
+        let pace = audience.pace(now, octets);
+        client.counters.listeners.set(audience.len() as u64);
+        Some(pace)
+    }
+
+    /// Octets a second on the network, with the headers of UDP and IP.
+    fn octets_a_second(&self, rate: u32) -> f64 {
+        const HEADERS: usize = 28;
+        (self.spec.packet_length() + HEADERS) as f64 * 1e9 / self.packet_time(rate).max(1) as f64
     }
 
     /// The RTP time of a captured frame.

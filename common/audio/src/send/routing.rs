@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::encoding::Encoding;
+use super::encoding::{Client, Encoding};
 use super::group::Group;
+use super::report;
 
 /// A client that has left, to be told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,21 @@ impl Routing {
         Self { groups, ..self }
     }
 
+    /// Who has sent a datagram: the encoding and its client. One who listens to a group says which source it speaks of, or
+    /// has said so before.
+    pub(super) fn speaker(&self, from: SocketAddr, datagram: &[u8]) -> Option<(usize, usize)> {
+        let find = |is: &dyn Fn(&Encoding, &Client) -> bool| {
+            self.encodings.iter().enumerate().find_map(|(index, encoding)| {
+                Some((index, encoding.clients.iter().position(|client| is(encoding, client))?))
+            })
+        };
+        let listens = |client: &Client| client.audience.as_ref().is_some_and(|audience| audience.knows(from));
+        find(&|_, client| client.address == from).or_else(|| match report::subject(datagram) {
+            Some(ssrc) => find(&|encoding, client| encoding.ssrc == ssrc && client.audience.is_some()),
+            None => find(&|_, client| listens(client)),
+        })
+    }
+
     /// The largest block that every encoding turns into at most one packet, in frames.
     pub(super) fn max_block(&self) -> usize {
         self.encodings.iter().map(|e| e.max_block).min().unwrap_or(usize::from(u16::MAX))
@@ -58,6 +74,9 @@ impl Routing {
                 if let Some(known) = same.clients.iter_mut().find(|c| c.address == client.address) {
                     client.next_report = known.next_report;
                     client.member.inherit(&mut known.member);
+                    if let (Some(audience), Some(former)) = (&mut client.audience, &mut known.audience) {
+                        audience.inherit(former);
+                    }
                     if client.repair == known.repair {
                         std::mem::swap(&mut client.mender, &mut known.mender);
                     }
