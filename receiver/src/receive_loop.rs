@@ -51,7 +51,8 @@ pub(crate) struct ReceiveLoop {
     pub(crate) pipeline: ReceivePipeline,
     /// The latency that was asked for, in nanoseconds.
     pub(crate) latency: i64,
-    pub(crate) sockets: [Socket; 1],
+    /// The last one is spoken with.
+    pub(crate) sockets: Vec<Socket>,
     pub(crate) inbox: Inbox,
     pub(crate) wakeup: Wakeup,
     pub(crate) feeds: HeapCons<Box<Feed>>,
@@ -79,15 +80,16 @@ impl ReceiveLoop {
         if let Some(goodbye) = self.pipeline.goodbye()
             && let Recipients::One(address) = goodbye.to
         {
-            self.sockets[0].send(goodbye.bytes, address);
+            self.sockets.last().map(|socket| socket.send(goodbye.bytes, address));
         }
     }
 
     fn step(&mut self) {
         self.take_feed();
         let pipeline = &mut self.pipeline;
-        self.inbox
-            .receive(&self.sockets[0], |at, from, datagram| pipeline.handle_datagram(at, from, datagram));
+        for socket in &self.sockets {
+            self.inbox.receive(socket, |at, from, datagram| pipeline.handle_datagram(at, from, datagram));
+        }
         let now = clock::now();
         self.pipeline.handle_timeout(now);
         match &mut self.feed {
@@ -102,7 +104,7 @@ impl ReceiveLoop {
         while let Some(transmit) = self.pipeline.poll_transmit(clock::now()) {
             if let Recipients::One(address) = transmit.to {
                 // A report that does not go out is made up for by the next.
-                self.sockets[0].send(transmit.bytes, address);
+                self.sockets.last().map(|socket| socket.send(transmit.bytes, address));
             }
         }
     }

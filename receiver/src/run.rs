@@ -10,16 +10,20 @@ use control::display::Display;
 use control::signals::Signals;
 use device::keeper::News;
 use device::playback::{Request, Sink};
+use os::multicast::{Change, Membership};
+use os::udp::Socket;
 use proto::announce::Codec;
 use serde_json::json;
 
-use crate::Receiver;
 use crate::args::Settings;
 use crate::plan::{OutputPlan, Plan};
 use crate::status::{self, stream_value};
+use crate::{Played, Receiver};
 
 /// How often the control thread looks around.
 const TICK: Duration = Duration::from_millis(10);
+/// How often links are looked at where a group is listened to.
+const LINKS: Duration = Duration::from_millis(500);
 /// Longest that the rest of a stream may take to be played.
 const LONGEST_DRAIN: Duration = Duration::from_secs(12);
 
@@ -30,12 +34,17 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(12);
 pub fn run(settings: &Settings) -> Result<Outcome, String> {
     let plan = Plan::new(settings)?;
     let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    let listen = plan.socket.local_addr().map_err(|error| format!("--listen: {error}"))?;
+    let listen = plan.ears.address;
     let latency = plan.pipeline.latency;
     let stdout_is_sound = plan.output.sink == Sink::Stdout;
     let mut display = Display::new(plan.json, stdout_is_sound, plan.status_interval);
-    let mut receiver = Receiver::start(plan.socket, plan.pipeline)?;
+    if let Some(octets) = plan.ears.sockets.iter().filter_map(Socket::short_buffer).min() {
+        display.warn(&os::udp::remedy(octets));
+    }
+    let mut receiver = Receiver::start(plan.ears.sockets, plan.pipeline)?;
     let mut session = Session {
+        played: Played { steered: plan.output.steered, map: plan.output.map.clone() },
+        membership: plan.ears.membership.map(|membership| Watch { membership, look: None, told: None }),
         output: plan.output,
         exit_after_stream: plan.exit_after_stream,
         ordered: None,
@@ -50,7 +59,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     // A device's faults show at once, not when the first stream comes.
     if session.output.sink.has_clock() {
         let (request, incoming) = session.request(None);
-        let opened = receiver.play_to(&request, incoming, session.output.steered);
+        let opened = receiver.play_to(&request, incoming, &session.played);
         let description = opened.map_err(|error| format!("--playback: {error}"))?;
         session.tell_opened(description, &mut display);
     }
@@ -68,6 +77,8 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
 /// What the control thread keeps in mind.
 struct Session {
     output: OutputPlan,
+    played: Played,
+    membership: Option<Watch>,
     exit_after_stream: bool,
     /// The output that was ordered last.
     ordered: Option<(Request, Option<Incoming>)>,
@@ -142,6 +153,12 @@ impl Session {
             stream.rate
         );
         display.event(&text, "stream", stream_value(&stream));
+        if let Some(map) = self.played.map.as_ref().filter(|map| map.highest() >= stream.channels) {
+            let (channel, channels) = (map.highest(), stream.channels);
+            display.warn(&format!(
+                "--map: channel {channel} is silent, since the stream has {channels}, from 0 on"
+            ));
+        }
         if !self.fits(&stream) {
             self.open(receiver, &stream, display);
         }
@@ -164,9 +181,9 @@ impl Session {
     fn open(&mut self, receiver: &mut Receiver, stream: &StreamInfo, display: &mut Display) {
         let (request, incoming) = self.request(Some(stream));
         if request.sink.is_device() {
-            return receiver.order(&request, incoming, self.output.steered);
+            return receiver.order(&request, incoming, &self.played);
         }
-        match receiver.play_to(&request, incoming, self.output.steered) {
+        match receiver.play_to(&request, incoming, &self.played) {
             Ok(description) => self.tell_opened(description, display),
             Err(error) => {
                 self.ordered = None;
@@ -231,6 +248,9 @@ impl Session {
 
     /// Tells of what happens beside the stream, once each time it changes.
     fn watch(&mut self, receiver: &Receiver, display: &mut Display) {
+        if let Some(watch) = &mut self.membership {
+            watch.look(display);
+        }
         let thread = &receiver.thread_counters;
         if !self.told_priority && thread.running.load(Ordering::Acquire) {
             self.told_priority = true;
@@ -272,6 +292,40 @@ impl Session {
             counters.concealed_frames.get(),
         );
         display.event(&text, "summary", value);
+    }
+}
+
+/// Looks after the membership in a group.
+struct Watch {
+    membership: Membership,
+    look: Option<Instant>,
+    /// What was said last of a group that cannot be joined.
+    told: Option<String>,
+}
+
+impl Watch {
+    fn look(&mut self, display: &mut Display) {
+        if self.look.is_some_and(|last| last.elapsed() < LINKS) {
+            return;
+        }
+        self.look = Some(Instant::now());
+        let changes = match self.membership.refresh() {
+            Ok(changes) => changes,
+            Err(reason) if self.told.as_ref() == Some(&reason) => return,
+            Err(reason) => {
+                display.warn(&format!("the group is joined nowhere: {reason}; it is tried until it is"));
+                self.told = Some(reason);
+                return;
+            }
+        };
+        for change in changes {
+            self.told = None;
+            let (text, kind, interface) = match change {
+                Change::Joined(name) => (format!("joined the group on {name}"), "joined", name),
+                Change::Lost(name) => (format!("{name} is gone, and the group with it"), "link_lost", name),
+            };
+            display.event(&text, kind, json!({ "interface": interface }));
+        }
     }
 }
 

@@ -39,6 +39,7 @@ pub struct Book {
     channels: u16,
     source: String,
     bind: Option<IpAddr>,
+    ttl: u8,
     active: Vec<Active>,
     next_id: u64,
 }
@@ -47,12 +48,22 @@ impl Book {
     /// An empty book for a source of this rate and so many channels, sent from `bind` or from any address.
     pub fn new(packets: Packets, (rate, channels): (u32, u16), source: String, bind: Option<IpAddr>) -> Self {
         let groups = Groups::default();
-        Self { packets, groups, rate, channels, source, bind, active: Vec::new(), next_id: 0 }
+        Self { packets, groups, rate, channels, source, bind, ttl: 1, active: Vec::new(), next_id: 0 }
     }
 
     /// The same with groups that choose their delays by this policy.
     pub fn grouped(self, policy: Option<Policy>) -> Self {
         Self { groups: Groups::new(policy), ..self }
+    }
+
+    /// The same where what is sent to multicast groups may cross so many networks.
+    pub fn within(self, ttl: u8) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// Networks that what is sent to multicast groups may cross.
+    pub fn ttl(&self) -> u8 {
+        self.ttl
     }
 
     /// How groups choose their delays; `None` where there are none.
@@ -148,7 +159,12 @@ impl Book {
         };
         let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
-        let same = self.active.iter().chain(admitted).find(|other| other.spec == spec);
+        // Those who listen to a multicast group are known by what they listen to: each group has an encoding of its own.
+        let shared = |other: &&Active| {
+            other.spec == spec && other.address == address
+                || other.spec == spec && !address.ip().is_multicast() && !other.address.ip().is_multicast()
+        };
+        let same = self.active.iter().chain(admitted).find(shared);
         let (encoding, ssrc) = same.map_or_else(
             || {
                 self.next_id += 1;
@@ -209,6 +225,19 @@ mod tests {
         book.update(&clients(&["b=127.0.0.1:2/0", "d=127.0.0.1:4/0+1"]));
         assert_eq!((book.active()[0].encoding, book.active()[0].ssrc), (ids[0], ssrc));
         assert!(Arc::ptr_eq(&book.active()[0].counters, &counters));
+    }
+
+    #[test]
+    fn a_multicast_group_has_an_encoding_of_its_own_and_keeps_it() {
+        let mut book = book();
+        let list = clients(&["a=239.1.2.3:1/0", "b=127.0.0.1:2/0", "c=[ff15::1]:3/0", "d=127.0.0.1:4/0"]);
+        let ids = |book: &Book| book.active().iter().map(|active| active.encoding.0).collect::<Vec<_>>();
+        book.update(&list);
+        let first = ids(&book);
+        assert!(first[1] == first[3] && first[0] != first[1] && first[2] != first[1], "{first:?}");
+        assert_ne!(first[0], first[2]);
+        book.update(&list);
+        assert_eq!(ids(&book), first);
     }
 
     #[test]

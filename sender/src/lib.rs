@@ -23,6 +23,7 @@
 pub mod args;
 pub mod book;
 pub mod groups;
+pub mod network;
 pub mod packets;
 pub mod plan;
 pub mod run;
@@ -32,7 +33,6 @@ mod sdp;
 mod send_loop;
 mod status;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -47,6 +47,7 @@ use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use course::Course;
+use network::Network;
 pub use send_loop::SendCounters;
 use send_loop::{Feed, Post, SendLoop};
 
@@ -69,6 +70,8 @@ pub struct Sender {
     pub capture: Arc<CaptureCounters>,
     /// What the send thread counts.
     pub counters: Arc<SendCounters>,
+    /// Octets of the smallest of its sockets' buffers, where the system gave less than is good.
+    pub short_buffer: Option<usize>,
     routings: HeapProd<Box<Routing>>,
     retired: HeapCons<Box<Routing>>,
     feeds: HeapProd<Box<Feed>>,
@@ -85,7 +88,7 @@ impl Sender {
     ///
     /// # Errors
     /// One line: a socket, a thread or the device was refused.
-    pub fn start(capture: Capture, routing: Box<Routing>, bind: Option<IpAddr>) -> Result<Self, String> {
+    pub fn start(capture: Capture, routing: Box<Routing>, network: &Network) -> Result<Self, String> {
         let (rate, channels) = (capture.rate, capture.channels);
         let (feeds_in, feeds) = HeapRb::new(FEED_RING).split();
         let (retired_feeds, retired_feeds_out) = HeapRb::new(FEED_RING).split();
@@ -95,7 +98,8 @@ impl Sender {
         let capture_counters = Arc::new(CaptureCounters::default());
         let counters = Arc::new(SendCounters::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let sockets = bind_sockets(bind)?;
+        let sockets = network.sockets()?;
+        let short_buffer = sockets.iter().filter_map(Socket::short_buffer).min();
         // The ring is empty, so there is room.
         let _ = routings_in.try_push(routing);
         let origin = RtpTime(os::random::bits() as u32);
@@ -126,6 +130,7 @@ impl Sender {
         let mut sender = Self {
             capture: capture_counters,
             counters,
+            short_buffer,
             routings: routings_in,
             retired: retired_out,
             feeds: feeds_in,
@@ -234,23 +239,6 @@ fn opener(capture: Capture, counters: Arc<CaptureCounters>, waker: Waker) -> Ope
         let feed = Box::new(Feed { samples, stamps });
         Ok(Started { stream: capture.start(feeder)?, feed, description })
     })
-}
-
-/// One socket for each address family that the machine has, or the one that was asked for.
-fn bind_sockets(bind: Option<IpAddr>) -> Result<Vec<Socket>, String> {
-    let addresses = match bind {
-        Some(address) => vec![address],
-        None => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-    };
-    let mut refused = String::new();
-    let sockets: Vec<_> = addresses
-        .into_iter()
-        .filter_map(|address| {
-            let bound = Socket::bind(SocketAddr::new(address, 0));
-            bound.map_err(|error| refused = format!("cannot send from {address}: {error}")).ok()
-        })
-        .collect();
-    if sockets.is_empty() { Err(refused) } else { Ok(sockets) }
 }
 
 /// A canonical name that differs from sender to sender (RFC 7022, 4.2).

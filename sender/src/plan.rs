@@ -1,6 +1,5 @@
 //! From what was written to what will be done: every number decided, nothing started.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use device::capture::{self, Capture, Source};
 
 use crate::args::Settings;
 use crate::groups;
+use crate::network::Network;
 use crate::packets::Packets;
 
 /// What the sender will do.
@@ -28,8 +28,8 @@ pub struct Plan {
     pub packets: Packets,
     /// How groups of clients choose their delay, where they have one.
     pub delay: Option<Policy>,
-    /// Local address to send from.
-    pub bind: Option<IpAddr>,
+    /// How datagrams leave.
+    pub network: Network,
     /// JSON on standard output.
     pub json: bool,
     /// Time between status reports.
@@ -44,6 +44,7 @@ impl Plan {
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let packets = Packets::new(settings)?;
         let delay = groups::policy(settings)?;
+        let network = Network::new(settings)?;
         let fixed = settings.client.iter().map(|text| text.parse::<Client>());
         let fixed: Vec<_> = fixed.collect::<Result<_, _>>().map_err(|error| format!("--client {error}"))?;
         if let Some(twin) =
@@ -85,7 +86,7 @@ impl Plan {
             sdp: settings.sdp.clone(),
             packets,
             delay,
-            bind: settings.bind,
+            network,
             json: settings.json,
             status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
         })
@@ -108,6 +109,7 @@ mod tests {
             (Settings { client: client.clone(), frames: Some(31), ..tone.clone() }, "--frames 31"),
             (Settings { client: client.clone(), delay: Some("x".into()), ..tone.clone() }, "--delay is"),
             (Settings { client: client.clone(), mtu: Some(100), ..tone.clone() }, "--mtu 100"),
+            (Settings { client: client.clone(), dscp: Some("x".into()), ..tone.clone() }, "--dscp x"),
             (Settings { client: client.clone(), rate: Some(1), ..tone.clone() }, "--rate 1"),
             (Settings { client: client.clone(), channels: Some(0), ..tone.clone() }, "--channels"),
             (Settings { client, capture: Some("none.wav".into()), ..tone }, "none.wav"),

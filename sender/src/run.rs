@@ -49,12 +49,17 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     list.listed = list.load()?;
     let mut display = Display::new(plan.json, false, plan.status_interval);
     let shape = (source.rate, source.channels);
-    let mut book = Book::new(plan.packets, shape, source.description.clone(), plan.bind).grouped(plan.delay);
+    let mut book = Book::new(plan.packets, shape, source.description.clone(), plan.network.bind)
+        .grouped(plan.delay)
+        .within(plan.network.ttl);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());
     }
-    let mut sender = Sender::start(plan.capture, routing, plan.bind)?;
+    let mut sender = Sender::start(plan.capture, routing, &plan.network)?;
+    if let Some(octets) = sender.short_buffer {
+        display.warn(&os::udp::remedy(octets));
+    }
     introduce(&source, &book, &mut display);
     let outcome = attend(&signals, &source, &mut list, &mut book, &mut sender, &mut display);
     sender.finish();

@@ -23,8 +23,7 @@ pub(crate) fn write(folder: &Path, book: &Book) -> Result<(), String> {
     for active in book.active().iter().filter(|active| active.spec.wire == Wire::Rtp) {
         let path = folder.join(file_name(&active.client.name));
         let origin = origin(book.bind(), active);
-        std::fs::write(&path, text(active, book.rate(), origin, version))
-            .map_err(|error| refuse(&path, error))?;
+        std::fs::write(&path, text(active, book, origin, version)).map_err(|error| refuse(&path, error))?;
     }
     Ok(())
 }
@@ -56,14 +55,14 @@ fn origin(bind: Option<IpAddr>, active: &Active) -> IpAddr {
     bind.or_else(chosen).unwrap_or(unspecified)
 }
 
-fn text(active: &Active, rate: u32, origin: IpAddr, version: u64) -> String {
-    let format = active.spec.format(rate);
+fn text(active: &Active, book: &Book, origin: IpAddr, version: u64) -> String {
+    let format = active.spec.format(book.rate());
     let payload_type = format.payload_type;
     let mut lines = vec![
         "v=0".into(),
         format!("o=- {} {version} IN {}", active.ssrc, address(origin)),
         format!("s={}", active.client.name),
-        format!("c=IN {}", address(active.address.ip())),
+        format!("c=IN {}{}", address(active.address.ip()), scope(active.address.ip(), book.ttl())),
         "t=0 0".into(),
         format!("m=audio {} RTP/AVP {payload_type}", active.address.port()),
         format!("a=rtpmap:{payload_type} {}", encoding(&active.spec, &format)),
@@ -74,6 +73,11 @@ fn text(active: &Active, rate: u32, origin: IpAddr, version: u64) -> String {
     lines.push(format!("a=ptime:{}", packet_time(&active.spec, &format)));
     lines.extend(["a=rtcp-mux".into(), "a=recvonly".into()]);
     lines.iter().map(|line| format!("{line}\r\n")).collect()
+}
+
+/// A group of IPv4 says how far it reaches (RFC 8866, 5.7).
+fn scope(address: IpAddr, ttl: u8) -> String {
+    if address.is_ipv4() && address.is_multicast() { format!("/{ttl}") } else { String::new() }
 }
 
 fn address(address: IpAddr) -> String {
@@ -142,7 +146,7 @@ mod tests {
             r#"{{"Door": {{"ip": "192.0.2.7", "port": 5004, "channels": {channels}, "codec": {codec}}}}}"#
         );
         let book = book(&list);
-        let text = text(&book.active()[0], 44_100, [192, 0, 2, 1].into(), 17);
+        let text = text(&book.active()[0], &book, [192, 0, 2, 1].into(), 17);
         let head = format!(
             "v=0\r\no=- {} 17 IN IP4 192.0.2.1\r\ns=Door\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 5004 RTP/AVP ",
             book.active()[0].ssrc
@@ -173,6 +177,15 @@ mod tests {
             media("[0, 1, 2]", r#"{"opus": {"bitrate": 300000}}"#),
             "98|a=rtpmap:98 multiopus/48000/3|a=fmtp:98 num_streams=2;coupled_streams=1;channel_mapping=0,1,2;maxaveragebitrate=300000;cbr=0;useinbandfec=0|a=ptime:5|"
         );
+    }
+
+    #[test]
+    fn a_group_says_how_far_it_reaches() {
+        let book = book(r#"{"a": {"ip": "239.1.2.3", "channel": 0}, "b": {"ip": "ff15::1", "channel": 0}}"#)
+            .within(7);
+        let text = |n: usize| text(&book.active()[n], &book, [192, 0, 2, 1].into(), 17);
+        assert!(text(0).contains("c=IN IP4 239.1.2.3/7\r\n"), "{}", text(0));
+        assert!(text(1).contains("c=IN IP6 ff15::1\r\n"), "{}", text(1));
     }
 
     #[test]

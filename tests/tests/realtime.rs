@@ -21,10 +21,11 @@ use os::udp::Socket;
 use proto::exchange::{self, Request};
 use proto::units::Mono;
 use proto::{rtcp, timing};
-use receiver::Receiver;
+use receiver::{Played, Receiver};
 use sender::Sender;
 use sender::args::Settings;
 use sender::book::Book;
+use sender::network::Network;
 use sender::packets::Packets;
 use sim::card::CardSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
@@ -90,7 +91,7 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
         cname: "receiver".into(),
         ssrc: 1,
     };
-    let mut receiver = Receiver::start(socket, config).unwrap();
+    let mut receiver = Receiver::start(vec![socket], config).unwrap();
     play(&mut receiver, sink, steered);
     (receiver, address)
 }
@@ -98,7 +99,7 @@ fn start_receiver(sink: &str, steered: bool) -> (Receiver, SocketAddr) {
 fn play(receiver: &mut Receiver, sink: &str, steered: bool) {
     let sink: Sink = sink.parse().unwrap();
     let request = playback::Request { sink, rate: 44_100, channels: 2, period: 128 };
-    receiver.play_to(&request, None, steered).unwrap();
+    receiver.play_to(&request, None, &Played { steered, map: None }).unwrap();
 }
 
 struct Streaming {
@@ -115,7 +116,7 @@ fn start_sender(clients: &[Client]) -> Streaming {
     let mut book = Book::new(packets, (44_100, 4), "test".into(), None).grouped(Some(Policy::Auto(200_000)));
     let (routing, problems) = book.update(clients);
     assert!(problems.is_empty(), "{problems:?}");
-    Streaming { sender: Sender::start(capture, routing, None).unwrap(), book }
+    Streaming { sender: Sender::start(capture, routing, &Network::default()).unwrap(), book }
 }
 
 fn client(text: String) -> Client {
