@@ -158,6 +158,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        PROGRAM.command::<Settings>().debug_assert();
+        PROGRAM.command::<Settings, std::convert::Infallible>().debug_assert();
     }
 }

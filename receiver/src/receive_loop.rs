@@ -16,6 +16,10 @@ use ringbuf::{HeapCons, HeapProd};
 
 /// Longest sleep: how soon the thread sees a new output or a request to stop while nothing comes.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// The share of the latency for which packets may lie in the socket, and the least such time that is worth it, in nanoseconds. The
+/// system keeps their arrival times, so that the thread need not wake for each of them beside each callback.
+const NAP_SHARE: i64 = 8;
+const LEAST_NAP: i64 = 5_000_000;
 /// What a latency that was raised gets on top of what the device needs, in nanoseconds.
 const SPARE: i64 = 500_000;
 
@@ -74,14 +78,27 @@ impl ReceiveLoop {
                 let _section = os::realtime::section();
                 self.step();
             }
-            let due = self.pipeline.poll_timeout().map_or(LONGEST_WAIT, |due| due.left_from(clock::now()));
-            self.wakeup.wait(&self.sockets, due.min(LONGEST_WAIT));
+            match self.nap() {
+                Some(nap) => self.wakeup.wait(&[], nap),
+                None => {
+                    let due = self.pipeline.poll_timeout();
+                    let due = due.map_or(LONGEST_WAIT, |due| due.left_from(clock::now()));
+                    self.wakeup.wait(&self.sockets, due.min(LONGEST_WAIT))
+                }
+            };
         }
         if let Some(goodbye) = self.pipeline.goodbye()
             && let Recipients::One(address) = goodbye.to
         {
             self.sockets.last().map(|socket| socket.send(goodbye.bytes, address));
         }
+    }
+
+    /// How long to leave the socket alone, where a device plays that calls back and the latency leaves time for it.
+    fn nap(&self) -> Option<Duration> {
+        self.feed.as_ref().filter(|feed| feed.has_clock && !self.pipeline.waits())?;
+        let nap = self.pipeline.latency() / NAP_SHARE;
+        (nap >= LEAST_NAP).then(|| Duration::from_nanos(nap as u64).min(LONGEST_WAIT))
     }
 
     fn step(&mut self) {
@@ -157,7 +174,7 @@ fn feed_device(
     counters: &LoopCounters,
 ) {
     while let Some(stamp) = feed.stamps.try_pop() {
-        if feed.pace.note(stamp) {
+        if feed.pace.note(stamp, now) {
             pipeline.realign();
         }
     }
@@ -170,7 +187,9 @@ fn feed_device(
             pipeline.set_latency(needed + SPARE);
             counters.raised_to_us.set(((needed + SPARE) / 1000) as u64);
         }
-        pipeline.pull_device(now, due, chunk);
+        if !pipeline.pull_device(now, due, chunk) {
+            return;
+        }
         feed.samples.push_slice(chunk);
         feed.pace.pushed(CHUNK);
     }

@@ -21,7 +21,7 @@ use crate::status::{self, stream_value};
 use crate::{Played, Receiver};
 
 /// How often the control thread looks around.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(40);
 /// How often links are looked at where a group is listened to.
 const LINKS: Duration = Duration::from_millis(500);
 /// Longest that the rest of a stream may take to be played.

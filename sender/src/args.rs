@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use control::cli::Program;
 use control::codec::{Application, BitRate, RateControl};
 use control::config::Span;
+use control::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 const EXAMPLES: &str = "\
@@ -21,9 +22,15 @@ Examples:
       sender --capture BlackHole --interface en0 --client 'All=239.1.2.3:5004/0,1,2,3,4,5,6,7'
   From another program:
       sox talk.flac -t raw -e signed -b 16 -r 44100 -c 2 - | sender --capture - --channels 2 --client a=10.0.0.2:57001/0,1
+  Which speaker is which, and are they connected rightly:
+      sender identify Door --clients clients.json
+      sender test polarity Door --clients clients.json
+  How much later each is heard at a microphone, and a list in which all are heard together:
+      sender align --microphone hw:1 --clients clients.json --save aligned.json
 
 Channels count from 0; `,` separates output channels, `+` sums channels into one.
-Exit status: 0 the stream ended as asked, 1 a file or pipe failed while running, 2 it could not start as asked.
+Exit status: 0 the stream ended as asked, 1 a file or pipe failed while running or a speaker was not heard, \
+2 it could not start as asked.
 A sound card that goes away while running is tried until it is back.";
 
 /// The program, for its command line.
@@ -132,6 +139,83 @@ pub struct Settings {
     pub status_interval: Option<Span>,
 }
 
+/// What is done with speakers rather than with a stream.
+#[derive(Debug, Subcommand)]
+pub enum Tool {
+    /// Have one speaker beep, as many times as its place in the list says, until interrupted
+    Identify {
+        /// Its name
+        name: String,
+        /// Where it is found.
+        #[command(flatten)]
+        speakers: Speakers,
+    },
+    /// Play a test signal on one speaker alone, with its gain and polarity, until interrupted; a sender that runs plays it
+    /// where the list says "test": "KIND"
+    Test {
+        /// Which signal
+        kind: Signal,
+        /// The speaker's name
+        name: String,
+        /// Where it is found.
+        #[command(flatten)]
+        speakers: Speakers,
+    },
+    /// Measure when a microphone on this machine hears each speaker: a chirp of a second on one after another
+    #[command(after_help = ALIGN_HELP)]
+    Align(Align),
+}
+
+const ALIGN_HELP: &str = "\
+Put the microphone where people will be, and end other senders. The chirp rises from 500 Hz to 8 kHz; a subwoofer is not \
+heard. What arrives within a second is found. Groups, delays and mutes of the list are left aside. Receivers that do not \
+follow the sender's clock need the same latency, since what one adds counts as distance. 1 ms is 0.343 m of air.
+
+Examples:
+  The table, as seen from the microphone:
+      sender align --microphone hw:1 --clients clients.json
+  A list in which all speakers are heard at once, with distances from one of them:
+      sender align --microphone hw:1 --clients clients.json --to Door --save aligned.json
+
+Exit status: 0 all were heard, 1 one was not, or the microphone failed, 2 it could not start as asked.";
+
+/// What `align` is told.
+#[derive(Args, Debug)]
+pub struct Align {
+    /// The microphone: a sound card; all its channels are summed
+    #[arg(long, value_name = "DEVICE")]
+    pub microphone: String,
+    /// Tell distances from this speaker [default: the one that is heard first]
+    #[arg(long, value_name = "NAME")]
+    pub to: Option<String>,
+    /// Frames a second of the microphone and the streams [default: 44100]
+    #[arg(long, value_name = "HZ")]
+    pub rate: Option<u32>,
+    /// Write the list here, with the `delay_ms` at which all that were heard are heard together
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// The speakers.
+    #[command(flatten)]
+    pub speakers: Speakers,
+}
+
+/// Which speakers there are. What else the sender's configuration says of packets holds too.
+#[derive(Args, Debug)]
+pub struct Speakers {
+    /// A client: NAME=ADDRESS:PORT/CHANNELS; repeatable
+    #[arg(long, value_name = "CLIENT")]
+    pub client: Vec<String>,
+    /// A JSON list of clients
+    #[arg(long, value_name = "FILE")]
+    pub clients: Option<PathBuf>,
+    /// The sender's settings, as it reads them
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One JSON object a line on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A wire format's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -160,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        PROGRAM.command::<Settings>().debug_assert();
+        PROGRAM.command::<Settings, Tool>().debug_assert();
     }
 
     #[test]

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use audio::counters::ClientCounters;
 use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Policy, Routing, Wire};
+use audio::signal::Test;
 use control::client::Client;
 use proto::units::Sequence;
 
 use crate::groups::{Group, Groups};
 use crate::packets::Packets;
+
+/// Those in use count from 1.
+const NONE_YET: EncodingId = EncodingId(0);
 
 /// A client that is being sent to.
 #[derive(Clone, Debug)]
@@ -27,8 +31,29 @@ pub struct Active {
     /// How much later than they it plays, in nanoseconds.
     trim_ns: i32,
     encoding: EncodingId,
+    /// What it heard before the last change of the list, where that was of another encoding.
+    former: Option<(EncodingId, EncodingSpec)>,
     /// Synchronisation source of its packets.
     pub ssrc: u32,
+}
+
+impl Active {
+    /// What it hears, for people: its channels, or the name of a test.
+    pub(crate) fn sound(&self) -> String {
+        self.client.test.map_or_else(|| self.client.map.to_string(), |test| test.name().into())
+    }
+}
+
+/// What the clients of a list are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// What is captured, or the test that the list asks for.
+    #[default]
+    Stream,
+    /// The same, and only the client of this name.
+    Only(String),
+    /// The chirp of [`audio::align`], each client in its turn.
+    Align,
 }
 
 /// Every client being sent to, and the identities of their encodings.
@@ -40,6 +65,7 @@ pub struct Book {
     source: String,
     bind: Option<IpAddr>,
     ttl: u8,
+    purpose: Purpose,
     active: Vec<Active>,
     next_id: u64,
 }
@@ -47,8 +73,19 @@ pub struct Book {
 impl Book {
     /// An empty book for a source of this rate and so many channels, sent from `bind` or from any address.
     pub fn new(packets: Packets, (rate, channels): (u32, u16), source: String, bind: Option<IpAddr>) -> Self {
-        let groups = Groups::default();
-        Self { packets, groups, rate, channels, source, bind, ttl: 1, active: Vec::new(), next_id: 0 }
+        let (groups, purpose) = (Groups::default(), Purpose::Stream);
+        Self {
+            packets,
+            groups,
+            rate,
+            channels,
+            source,
+            bind,
+            ttl: 1,
+            purpose,
+            active: Vec::new(),
+            next_id: 0,
+        }
     }
 
     /// The same with groups that choose their delays by this policy.
@@ -82,6 +119,11 @@ impl Book {
         groups
     }
 
+    /// The same book for another purpose than to stream.
+    pub fn meant_to(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
+    }
+
     /// Frames a second of what is captured.
     pub fn rate(&self) -> u32 {
         self.rate
@@ -101,12 +143,19 @@ impl Book {
     pub fn update(&mut self, clients: &[Client]) -> (Box<Routing>, Vec<String>) {
         let mut problems = Vec::new();
         let mut active: Vec<Active> = Vec::new();
-        for client in clients {
-            match self.admit(client, &active) {
+        for (place, client) in clients.iter().enumerate() {
+            let test = match &self.purpose {
+                Purpose::Only(name) if *name != client.name => continue,
+                Purpose::Stream | Purpose::Only(_) => client.test.map(|signal| signal.test(place)),
+                Purpose::Align => Some(Test::Chirp { turn: place as u16, turns: clients.len() as u16 }),
+            };
+            match self.admit(client, test, &active) {
                 Ok(admitted) => active.push(admitted),
                 Err(problem) => problems.push(problem),
             }
         }
+        let known = self.next_id;
+        self.assign(&mut active);
         let gone = |old: &&Active| {
             old.spec.wire == Wire::Rtp
                 && !active.iter().any(|new| new.address == old.address && new.spec.wire == Wire::Rtp)
@@ -116,13 +165,13 @@ impl Book {
         self.active = active;
         let build = |policy| self.groups().into_iter().map(|group| group.build(policy)).collect();
         let groups = self.policy().map(build).unwrap_or_default();
-        (Box::new(Routing::new(self.encodings(), departures).grouped(groups)), problems)
+        (Box::new(Routing::new(self.encodings(known), departures).grouped(groups)), problems)
     }
 
-    fn admit(&mut self, client: &Client, admitted: &[Active]) -> Result<Active, String> {
+    fn admit(&mut self, client: &Client, test: Option<Test>, admitted: &[Active]) -> Result<Active, String> {
         let name = &client.name;
         let highest = client.map.highest();
-        if highest >= self.channels {
+        if test.is_none() && highest >= self.channels {
             let last = self.channels - 1;
             return Err(format!(
                 "client `{name}`: there is no channel {highest}: {} has {} (0 to {last})",
@@ -145,7 +194,7 @@ impl Book {
                 twin.client.name
             ));
         }
-        let spec = self.packets.spec(client)?;
+        let spec = EncodingSpec { test, ..self.packets.spec(client)? };
         let delay = client.delay.map_or(Ok(0), |delay| delay.nanos(self.rate));
         let trim_ns = delay.map_err(|problem| format!("client `{name}`: {problem}"))?;
         let group = match spec.wire {
@@ -159,32 +208,77 @@ impl Book {
         };
         let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
-        // Those who listen to a multicast group are known by what they listen to: each group has an encoding of its own.
-        let shared = |other: &&Active| {
-            other.spec == spec && other.address == address
-                || other.spec == spec && !address.ip().is_multicast() && !other.address.ip().is_multicast()
-        };
-        let same = self.active.iter().chain(admitted).find(shared);
-        let (encoding, ssrc) = same.map_or_else(
-            || {
-                self.next_id += 1;
-                (EncodingId(self.next_id), os::random::bits() as u32)
-            },
-            |other| (other.encoding, other.ssrc),
-        );
-        Ok(Active { client: client.clone(), address, spec, counters, group, trim_ns, encoding, ssrc })
+        let client = client.clone();
+        let (encoding, former, ssrc) = (NONE_YET, None, 0);
+        Ok(Active { client, address, spec, counters, group, trim_ns, encoding, former, ssrc })
     }
 
-    fn encodings(&self) -> Vec<Encoding> {
+    /// Says who shares which encoding. Those that hear the same as before keep theirs. Those that are to hear something else
+    /// go on in their own, if nobody stays in it, or branch off together with those that go the same way. A client that has
+    /// changed does not join one that hears the same already: their packets do not begin at the same frame.
+    fn assign(&mut self, active: &mut [Active]) {
+        let known: Vec<_> = active
+            .iter()
+            .map(|new| self.active.iter().find(|old| old.address == new.address).cloned())
+            .collect();
+        let mut taken = Vec::new();
+        for (new, old) in active.iter_mut().zip(&known) {
+            if let Some(old) = old.as_ref().filter(|old| old.spec == new.spec) {
+                (new.encoding, new.ssrc) = (old.encoding, old.ssrc);
+                taken.push(old.encoding);
+            }
+        }
+        // Where each came from, what it is to hear, and its new encoding.
+        let mut moved: Vec<(EncodingId, EncodingSpec, EncodingId, u32)> = Vec::new();
+        for (new, old) in active.iter_mut().zip(&known) {
+            let Some(old) = old.as_ref().filter(|old| old.spec != new.spec) else { continue };
+            let together = moved.iter().find(|(from, spec, ..)| *from == old.encoding && *spec == new.spec);
+            let goes_on = old.spec.continues_as(&new.spec);
+            let (encoding, ssrc) = match together {
+                Some(&(_, _, encoding, ssrc)) => (encoding, ssrc),
+                None if goes_on && !taken.contains(&old.encoding) => (old.encoding, old.ssrc),
+                None if goes_on => (self.new_id(), old.ssrc),
+                None => (self.new_id(), os::random::bits() as u32),
+            };
+            taken.push(encoding);
+            moved.push((old.encoding, new.spec.clone(), encoding, ssrc));
+            (new.encoding, new.ssrc) = (encoding, ssrc);
+            new.former = (encoding != old.encoding).then(|| (old.encoding, old.spec.clone()));
+        }
+        for index in (0..active.len()).filter(|&index| known[index].is_none()) {
+            // Those who listen to a multicast group are known by what they listen to: each group has an encoding of its own.
+            let alone = |active: &Active| active.address.ip().is_multicast();
+            let (spec, own) = (&active[index].spec, alone(&active[index]));
+            let settled = |other: &&Active| {
+                other.encoding != NONE_YET
+                    && other.former.is_none()
+                    && other.spec == *spec
+                    && !own
+                    && !alone(other)
+            };
+            let same = active.iter().find(settled).map(|other| (other.encoding, other.ssrc));
+            let (encoding, ssrc) = same.unwrap_or_else(|| (self.new_id(), os::random::bits() as u32));
+            (active[index].encoding, active[index].ssrc) = (encoding, ssrc);
+        }
+    }
+
+    fn new_id(&mut self) -> EncodingId {
+        self.next_id += 1;
+        EncodingId(self.next_id)
+    }
+
+    /// All encodings, of which those up to the id `known` were in the last routing.
+    fn encodings(&self, known: u64) -> Vec<Encoding> {
         let mut ids: Vec<_> = self.active.iter().map(|active| active.encoding).collect();
         ids.sort_unstable();
         ids.dedup();
-        ids.into_iter().filter_map(|id| self.encoding(id)).collect()
+        ids.into_iter().filter_map(|id| self.encoding(id, id.0 <= known)).collect()
     }
 
-    fn encoding(&self, id: EncodingId) -> Option<Encoding> {
+    fn encoding(&self, id: EncodingId, known: bool) -> Option<Encoding> {
         let mut members = self.active.iter().filter(|active| active.encoding == id).peekable();
-        let (spec, ssrc) = members.peek().map(|first| (first.spec.clone(), first.ssrc))?;
+        let (spec, ssrc, former) =
+            members.peek().map(|first| (first.spec.clone(), first.ssrc, first.former.clone()))?;
         let clients = members
             .map(|active| {
                 let Active { client, address, counters, group, trim_ns, .. } = active;
@@ -196,7 +290,13 @@ impl Book {
                 }
             })
             .collect();
-        Some(Encoding::new(id, spec, self.rate, ssrc, Sequence(os::random::bits() as u16), clients))
+        let sequence = Sequence(os::random::bits() as u16);
+        let build = if known { Encoding::resuming } else { Encoding::new };
+        let encoding = build(id, spec, self.rate, ssrc, sequence, clients);
+        Some(match former {
+            Some((former, spec)) => encoding.after(former, &spec),
+            None => encoding,
+        })
     }
 }
 
@@ -204,6 +304,7 @@ impl Book {
 mod tests {
     use super::*;
     use crate::args::Settings;
+    use control::signal::Signal;
 
     fn book() -> Book {
         Book::new(Packets::new(&Settings::default()).unwrap(), (44_100, 4), "the test".into(), None)
@@ -241,6 +342,23 @@ mod tests {
     }
 
     #[test]
+    fn a_test_takes_the_place_of_the_sound_and_needs_no_channel() {
+        let mut list = clients(&["a=127.0.0.1:1/0", "b=127.0.0.1:2/9,0", "c=127.0.0.1:3/0"]);
+        (list[1].test, list[2].test) = (Some(Signal::Identify), Some(Signal::Noise));
+        let tests = |book: &Book| book.active().iter().map(|active| active.spec.test).collect::<Vec<_>>();
+        let mut all = book();
+        assert_eq!(all.update(&list).1, Vec::<String>::new());
+        assert_eq!(tests(&all), [None, Some(Test::Beeps(2)), Some(Test::Noise)]);
+        let mut one = book().meant_to(Purpose::Only("b".into()));
+        one.update(&list);
+        assert_eq!(tests(&one), [Some(Test::Beeps(2))]);
+        let mut align = book().meant_to(Purpose::Align);
+        align.update(&list);
+        let turns = [0, 1, 2].map(|turn| Some(Test::Chirp { turn, turns: 3 }));
+        assert_eq!(tests(&align), turns);
+    }
+
+    #[test]
     fn clients_that_name_no_group_play_together() {
         let mut book = book().grouped(Some(Policy::Fixed(40_000)));
         let list = r#"{
@@ -265,6 +383,31 @@ mod tests {
         assert_eq!(names(&book), ["default"]);
         book.update(&listed);
         assert!(Arc::ptr_eq(&book.groups()[1].counters, &garden));
+    }
+
+    #[test]
+    fn who_changes_leaves_those_who_stay_and_goes_with_those_who_change_alike() {
+        let mut book = book();
+        let mut update = |texts: &[&str]| {
+            book.update(&clients(texts));
+            let ids = book.active().iter().map(|active| (active.encoding.0, active.ssrc));
+            let (ids, ssrcs): (Vec<_>, Vec<_>) = ids.unzip();
+            let formers = book.active().iter().map(|active| active.former.as_ref().map(|(id, _)| id.0));
+            (ids, ssrcs, formers.collect::<Vec<_>>())
+        };
+        let (ids, ssrcs, _) = update(&["a=127.0.0.1:1/0", "b=127.0.0.1:2/0", "c=127.0.0.1:3/0"]);
+        assert_eq!(ids, [1, 1, 1]);
+        // One stream goes on, number by number, as two.
+        let apart = update(&["a=127.0.0.1:1/0", "b=127.0.0.1:2/1", "c=127.0.0.1:3/1", "d=127.0.0.1:4/1"]);
+        assert_eq!((&apart.0, &apart.2), (&vec![1, 2, 2, 3], &vec![None, Some(1), Some(1), None]));
+        assert_eq!(apart.1[..3], ssrcs);
+        // All of an encoding change alike, and one has to hear what others hear already.
+        let again = update(&["a=127.0.0.1:1/2", "b=127.0.0.1:2/0", "c=127.0.0.1:3/0", "d=127.0.0.1:4/0"]);
+        assert_eq!((again.0, again.1, again.2), (apart.0, apart.1, vec![None; 4]));
+        // More channels are another stream, which begins where the last one ends.
+        let (ids, other, formers) = update(&["a=127.0.0.1:1/2,3", "e=127.0.0.1:5/2,3"]);
+        assert_eq!((ids, formers), (vec![4, 5], vec![Some(1), None]));
+        assert_ne!(other[0], ssrcs[0]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ const KNOWN: u32 = 2;
 /// goes on as time does, so that what receivers have made of it holds. The times are those of the device's own clock,
 /// without its system's jitter: they say at which rate it really runs.
 #[derive(Debug)]
-pub(crate) struct Course {
+pub struct Course {
     rate: u32,
     tracker: Tracker,
     /// The first frame of the last block, on its stream's own count.
@@ -28,13 +28,13 @@ pub(crate) struct Course {
 
 impl Course {
     /// A course of `rate` frames a second.
-    pub(crate) fn new(rate: u32) -> Self {
+    pub fn new(rate: u32) -> Self {
         let tracker = Tracker::new(rate);
         Self { rate, tracker, last: None, offset: 0, next: None, joined: false, tracked: 0, slow: 0.0 }
     }
 
     /// What comes from now on is of another stream.
-    pub(crate) fn renew(&mut self) {
+    pub fn renew(&mut self) {
         self.joined = false;
         self.tracker = Tracker::new(self.rate);
         self.last = None;
@@ -42,12 +42,12 @@ impl Course {
     }
 
     /// By which share the device runs slow: 1e-6 is one part per million. 0 until that is known.
-    pub(crate) fn slow(&self) -> f64 {
+    pub fn slow(&self) -> f64 {
         self.slow
     }
 
     /// The stamp with its position on the course, and the time at which its device's clock had it.
-    pub(crate) fn place(&mut self, stamp: CaptureStamp) -> CaptureStamp {
+    pub fn place(&mut self, stamp: CaptureStamp) -> CaptureStamp {
         let since_last = self.last.map_or(0, |last| stamp.position.since(last));
         self.last = Some(stamp.position);
         if let Some(jump) = self.tracker.note(since_last as u32, stamp.at) {

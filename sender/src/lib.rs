@@ -17,18 +17,23 @@
 //! | send | real-time | map, encode, send, read reports |
 //! | device | ordinary | opens, watches and closes the source; opens a sound card again that went away |
 //! | control (the caller's) | ordinary | lists, files, display; allocates and frees for the others |
+//!
+//! `sender align` hears what is captured itself: the send thread puts a copy into a [tap](tap).
 
 #![forbid(unsafe_code)]
 
 pub mod args;
 pub mod book;
+pub mod course;
 pub mod groups;
 pub mod network;
 pub mod packets;
 pub mod plan;
 pub mod run;
+pub mod tap;
+pub mod tools;
 
-mod course;
+mod align;
 mod sdp;
 mod send_loop;
 mod status;
@@ -50,6 +55,7 @@ use course::Course;
 use network::Network;
 pub use send_loop::SendCounters;
 use send_loop::{Feed, Post, SendLoop};
+use tap::Tap;
 
 /// Samples between capture and send thread: half a second, so that a stall of the machine loses nothing.
 fn sample_ring(rate: u32, channels: u16) -> usize {
@@ -89,6 +95,19 @@ impl Sender {
     /// # Errors
     /// One line: a socket, a thread or the device was refused.
     pub fn start(capture: Capture, routing: Box<Routing>, network: &Network) -> Result<Self, String> {
+        Self::start_tapped(capture, routing, network, None)
+    }
+
+    /// The same, and copies what is captured into `tap`.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_tapped(
+        capture: Capture,
+        routing: Box<Routing>,
+        network: &Network,
+        tap: Option<Tap>,
+    ) -> Result<Self, String> {
         let (rate, channels) = (capture.rate, capture.channels);
         let (feeds_in, feeds) = HeapRb::new(FEED_RING).split();
         let (retired_feeds, retired_feeds_out) = HeapRb::new(FEED_RING).split();
@@ -108,6 +127,7 @@ impl Sender {
             feeds,
             retired_feeds,
             feed: None,
+            tap,
             course: Course::new(rate),
             routings,
             retired,

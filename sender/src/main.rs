@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sender::args::PROGRAM.main(device::system::table, sender::run::run)
+    sender::args::PROGRAM.main(device::system::table, sender::run::run, sender::tools::run)
 }

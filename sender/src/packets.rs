@@ -76,6 +76,7 @@ impl Packets {
             codec: if wire == Wire::Plain { Codec::Pcm16 } else { self.codec(client) },
             map: client.map.clone(),
             factor: client.trim.factor(),
+            test: None,
             frames: self.frames.unwrap_or(default),
             mtu: self.mtu,
         };

@@ -8,6 +8,7 @@ use control::client::Client;
 use device::capture::{self, Capture, Source};
 
 use crate::args::Settings;
+use crate::book::Purpose;
 use crate::groups;
 use crate::network::Network;
 use crate::packets::Packets;
@@ -24,6 +25,8 @@ pub struct Plan {
     pub save: Option<PathBuf>,
     /// Where streams are described for programs that are not ours.
     pub sdp: Option<PathBuf>,
+    /// What the clients are sent.
+    pub purpose: Purpose,
     /// How packets are made.
     pub packets: Packets,
     /// How groups of clients choose their delay, where they have one.
@@ -42,24 +45,21 @@ impl Plan {
     /// # Errors
     /// One line that says what is wrong and what to do.
     pub fn new(settings: &Settings) -> Result<Self, String> {
+        let (fixed, listed) = (fixed(settings)?, listed(settings)?);
+        let highest = |client: &Client| client.map.highest().saturating_add(1);
+        let wanted = fixed.iter().chain(&listed).map(highest).max();
+        let wanted = wanted.ok_or("there are no clients: name one with --client NAME=ADDRESS:PORT/CHANNELS, or a list with --clients FILE.json")?;
+        Self::with(settings, fixed, wanted)
+    }
+
+    /// The same with these clients and those of the list, if any, from a source that should have so many channels.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with(settings: &Settings, fixed: Vec<Client>, wanted: u16) -> Result<Self, String> {
         let packets = Packets::new(settings)?;
         let delay = groups::policy(settings)?;
         let network = Network::new(settings)?;
-        let fixed = settings.client.iter().map(|text| text.parse::<Client>());
-        let fixed: Vec<_> = fixed.collect::<Result<_, _>>().map_err(|error| format!("--client {error}"))?;
-        if let Some(twin) =
-            (1..fixed.len()).find(|&n| fixed[..n].iter().any(|other| other.name == fixed[n].name))
-        {
-            return Err(format!("--client: `{}` stands twice", fixed[twin].name));
-        }
-        let listed = match &settings.clients {
-            Some(path) => control::list::load(path).map_err(|error| error.to_string())?,
-            None => Vec::new(),
-        };
-        let all = || fixed.iter().chain(&listed);
-        if all().next().is_none() {
-            return Err("there are no clients: name one with --client NAME=ADDRESS:PORT/CHANNELS, or a list with --clients FILE.json".into());
-        }
         let rate = settings.rate.unwrap_or(44_100);
         if !proto::announce::RATES.contains(&rate) {
             return Err(format!("--rate {rate}: it goes from 8000 to 192000"));
@@ -71,7 +71,7 @@ impl Plan {
             source: source.parse::<Source>().map_err(|error| format!("--capture {error}"))?,
             rate,
             channels: settings.channels,
-            wanted: all().map(|client| client.map.highest().saturating_add(1)).max().unwrap_or(1).min(255),
+            wanted: wanted.min(255),
             period: settings.period.unwrap_or(128).clamp(16, 8192),
             repeat: settings.repeat,
         };
@@ -84,6 +84,7 @@ impl Plan {
             clients: settings.clients.clone(),
             save: settings.save.clone(),
             sdp: settings.sdp.clone(),
+            purpose: Purpose::Stream,
             packets,
             delay,
             network,
@@ -91,6 +92,28 @@ impl Plan {
             status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
         })
     }
+}
+
+/// The clients of the command line.
+pub(crate) fn fixed(settings: &Settings) -> Result<Vec<Client>, String> {
+    let fixed = settings.client.iter().map(|text| text.parse::<Client>());
+    let fixed: Vec<_> = fixed.collect::<Result<_, _>>().map_err(|error| format!("--client {error}"))?;
+    match (1..fixed.len()).find(|&n| fixed[..n].iter().any(|other| other.name == fixed[n].name)) {
+        Some(twin) => Err(format!("--client: `{}` stands twice", fixed[twin].name)),
+        None => Ok(fixed),
+    }
+}
+
+/// The clients of the list, if there is one.
+pub(crate) fn listed(settings: &Settings) -> Result<Vec<Client>, String> {
+    let load = |path: &PathBuf| control::list::load(path).map_err(|error| error.to_string());
+    settings.clients.as_ref().map_or(Ok(Vec::new()), load)
+}
+
+/// Everybody. The command line's clients stand before those of the same name in the list.
+pub(crate) fn merged(fixed: &[Client], listed: &[Client]) -> Vec<Client> {
+    let others = listed.iter().filter(|client| !fixed.iter().any(|f| f.name == client.name));
+    fixed.iter().chain(others).cloned().collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The control thread: starts the sender, keeps the list current, shows the state, stops cleanly.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,21 +16,28 @@ use serde_json::json;
 use crate::Sender;
 use crate::args::Settings;
 use crate::book::Book;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::sdp;
 use crate::status::{self, Source, State};
 
-/// How often the control thread looks around.
-const TICK: Duration = Duration::from_millis(20);
-/// How often the list's file is looked at.
-const WATCH: Duration = Duration::from_millis(500);
+/// How often the control thread looks around, the list's file included: a change of it is to be heard soon.
+const TICK: Duration = Duration::from_millis(10);
+/// For this long a list that has changed and cannot be read is taken for one that is still being written.
+const WRITING: Duration = Duration::from_millis(200);
 
 /// Streams until the source ends or a signal stops it.
 ///
 /// # Errors
 /// One line: it could not start as asked.
 pub fn run(settings: &Settings) -> Result<Outcome, String> {
-    let plan = Plan::new(settings)?;
+    stream(Plan::new(settings)?)
+}
+
+/// Streams as it is planned.
+///
+/// # Errors
+/// One line: it could not start as asked.
+pub(crate) fn stream(plan: Plan) -> Result<Outcome, String> {
     let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let source = Source {
         description: plan.capture.description.clone(),
@@ -44,14 +52,13 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
         fixed: plan.fixed,
         listed: Vec::new(),
         seen: None,
-        look: Instant::now(),
+        unread: None,
     };
     list.listed = list.load()?;
     let mut display = Display::new(plan.json, false, plan.status_interval);
     let shape = (source.rate, source.channels);
-    let mut book = Book::new(plan.packets, shape, source.description.clone(), plan.network.bind)
-        .grouped(plan.delay)
-        .within(plan.network.ttl);
+    let book = Book::new(plan.packets, shape, source.description.clone(), plan.network.bind);
+    let mut book = book.grouped(plan.delay).within(plan.network.ttl).meant_to(plan.purpose);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());
@@ -75,15 +82,20 @@ fn attend(
     sender: &mut Sender,
     display: &mut Display,
 ) -> Outcome {
-    let mut waiting: Option<Box<Routing>> = None;
+    // Each goes on from the one before, so that none may be left out.
+    let mut waiting: VecDeque<Box<Routing>> = VecDeque::new();
     let mut told = false;
     let mut slow = Vec::new();
     while !signals.stop() && !sender.ended() {
-        if list.changed() || signals.take_reload() {
-            waiting = list.reload(book, display).or(waiting);
+        let asked = signals.take_reload();
+        if asked || list.changed() {
+            waiting.extend(list.reload(asked, book, display));
         }
-        if let Some(routing) = waiting.take() {
-            waiting = sender.route(routing).err();
+        while let Some(routing) = waiting.pop_front() {
+            if let Err(refused) = sender.route(routing) {
+                waiting.push_front(refused);
+                break;
+            }
         }
         sender.collect();
         while let Some(news) = sender.poll_capture() {
@@ -160,16 +172,18 @@ fn introduce(source: &Source, book: &Book, display: &mut Display) {
         let format = spec.format(source.rate);
         let span = f64::from(format.frames) * 1e3 / f64::from(format.rate);
         let text = format!(
-            "  {} -> {} channels {} as {} {}, {} frames a packet ({span:.1} ms)",
+            "  {} -> {} {} {} as {} {}, {} frames a packet ({span:.1} ms)",
             active.client.name,
             active.address,
-            spec.map,
+            if active.client.test.is_some() { "test signal" } else { "channels" },
+            active.sound(),
             spec.wire.name(),
             spec.codec().name(),
             format.frames,
         );
         let details = json!({ "name": active.client.name, "address": active.address.to_string(),
-            "channels": spec.map.to_string(), "wire": spec.wire.name(), "codec": spec.codec().name(), "frames": format.frames });
+            "channels": spec.map.to_string(),
+            "test": active.client.test, "wire": spec.wire.name(), "codec": spec.codec().name(), "frames": format.frames });
         display.event(&text, "client", details);
     }
 }
@@ -193,7 +207,8 @@ struct List {
     listed: Vec<Client>,
     /// Time and length of the file when it was read last.
     seen: Option<(SystemTime, u64)>,
-    look: Instant,
+    /// Since when it has changed and cannot be read.
+    unread: Option<Instant>,
 }
 
 impl List {
@@ -209,23 +224,24 @@ impl List {
     }
 
     /// Whether the file has changed since it was read. A file that is gone is not a change: editors replace files.
-    fn changed(&mut self) -> bool {
-        if self.path.is_none() || self.look.elapsed() < WATCH {
-            return false;
-        }
-        self.look = Instant::now();
-        self.fingerprint().is_some_and(|now| self.seen != Some(now))
+    fn changed(&self) -> bool {
+        self.unread.is_some() || self.fingerprint().is_some_and(|now| self.seen != Some(now))
     }
 
-    /// Reads the file again. A list that cannot be read changes nothing.
-    fn reload(&mut self, book: &mut Book, display: &mut Display) -> Option<Box<Routing>> {
+    /// Reads the file again. A list that cannot be read changes nothing; one that nobody `asked` for may not be complete yet.
+    fn reload(&mut self, asked: bool, book: &mut Book, display: &mut Display) -> Option<Box<Routing>> {
         match self.load() {
             Ok(listed) => self.listed = listed,
+            Err(_) if !asked && self.unread.get_or_insert_with(Instant::now).elapsed() < WRITING => {
+                return None;
+            }
             Err(error) => {
+                self.unread = None;
                 display.warn(&format!("the list stays as it was: {error}"));
                 return None;
             }
         }
+        self.unread = None;
         let routing = self.enter(book, display);
         let text = format!("the list was read again: {} clients", book.active().len());
         display.event(&text, "reloaded", json!({ "clients": book.active().len() }));
@@ -233,9 +249,7 @@ impl List {
     }
 
     fn enter(&mut self, book: &mut Book, display: &mut Display) -> Box<Routing> {
-        // The command line's clients stand before those of the same name in the list.
-        let listed = self.listed.iter().filter(|client| !self.fixed.iter().any(|f| f.name == client.name));
-        let all: Vec<_> = self.fixed.iter().chain(listed).cloned().collect();
+        let all = plan::merged(&self.fixed, &self.listed);
         let (routing, problems) = book.update(&all);
         problems.iter().for_each(|problem| display.warn(problem));
         if let Some(path) = &self.save

@@ -16,6 +16,7 @@ use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 
 use crate::course::Course;
+use crate::tap::Tap;
 
 /// Longest sleep: how soon the thread sees a new routing or a request to stop while no sound comes.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
@@ -50,6 +51,7 @@ pub(crate) struct SendLoop {
     pub(crate) feeds: HeapCons<Box<Feed>>,
     pub(crate) retired_feeds: HeapProd<Box<Feed>>,
     pub(crate) feed: Option<Box<Feed>>,
+    pub(crate) tap: Option<Tap>,
     pub(crate) course: Course,
     pub(crate) routings: HeapCons<Box<Routing>>,
     pub(crate) retired: HeapProd<Box<Routing>>,
@@ -190,8 +192,8 @@ impl SendLoop {
         // Without room for the old one the new one waits.
         while !self.retired.is_full() {
             let Some(routing) = self.routings.try_pop() else { return };
-            self.transmit();
             let old = self.pipeline.replace(routing);
+            self.transmit();
             // There was room.
             let _ = self.retired.try_push(old);
         }
@@ -240,6 +242,9 @@ impl SendLoop {
             let frames = frames.min((stamp.frames - done) as usize);
             let block = &mut self.block[..frames * self.channels];
             samples.pop_slice(block);
+            if let Some(tap) = &mut self.tap {
+                tap.put(stamp.position.advanced(u64::from(done)), block);
+            }
             let at = stamp.at.plus(frames_to_nanos(i64::from(done), self.rate));
             self.pipeline.handle_block(stamp.position.advanced(u64::from(done)), at, block);
             self.transmit();

@@ -61,6 +61,7 @@ impl Send {
             codec,
             map: ChannelMap::new(vec![vec![channel as u16]]).unwrap(),
             factor: 1.0,
+            test: None,
             frames: FRAMES,
             mtu: 1200,
         };

@@ -392,13 +392,13 @@ fn fresh_status(program: &mut Program) -> Value {
     }
 }
 
-/// What the receiver shows goes from the earliest arrival of a packet to the DAC. The probe sits on JACK's ports, so the
-/// device's share is not part of what it sees; nor is JACK's capture latency, the period that passes until a block of
-/// samples is there. A packet holds just that block and leaves in the cycle that brings it, so that the sender adds
-/// nothing but the time its threads take. From ADC to DAC it would be one period more than the receiver shows.
+/// What the receiver shows goes from the ADC to the DAC. The probe sits on JACK's ports, so that the devices' shares are
+/// not part of what it sees: JACK's capture latency is the period that passes until a block of samples is there.
 fn port_to_port(status: &Value) -> f64 {
     let milliseconds = |value: &Value| value.as_f64().expect("it is a number");
-    milliseconds(&status["latency_ms"]) - milliseconds(&status["playback"]["device_latency_ms"])
+    assert_eq!(status["state"], "in sync");
+    let capture = f64::from(JACK_PERIOD) * 1e3 / f64::from(RATE);
+    milliseconds(&status["latency_ms"]) - milliseconds(&status["playback"]["device_latency_ms"]) - capture
 }
 
 /// `jack_iodelay`, which sends a mixture of tones and tells by their phases when they come back.

@@ -26,7 +26,15 @@ fn client_at(port: u16) -> SocketAddr {
 }
 
 fn spec(wire: Wire, map: &str, frames: u16) -> EncodingSpec {
-    EncodingSpec { wire, codec: Codec::Pcm16, map: map.parse().unwrap(), factor: 1.0, frames, mtu: 1200 }
+    EncodingSpec {
+        wire,
+        codec: Codec::Pcm16,
+        map: map.parse().unwrap(),
+        factor: 1.0,
+        test: None,
+        frames,
+        mtu: 1200,
+    }
 }
 
 fn encoding(id: u64, spec: EncodingSpec, ports: &[u16]) -> Encoding {

@@ -15,6 +15,7 @@ use audio::resample::Chunked;
 use audio::send::{Codec, Policy, Repair};
 use control::client::Client;
 use control::codec::{self, OpusOptions};
+use control::signal::Signal;
 use device::capture::{self, Source};
 use device::playback::{self, Sink};
 use os::udp::Socket;
@@ -27,9 +28,10 @@ use sender::args::Settings;
 use sender::book::Book;
 use sender::network::Network;
 use sender::packets::Packets;
+use sender::tap::{self, Outlet};
 use sim::card::CardSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
-use tests::world::{Ear, Outcome, RATE, Scenario, Sound, run};
+use tests::world::{Ear, Outcome, RATE, Receiver as Listener, Scenario, Sound, run};
 
 /// The system's allocator, counting what real-time sections ask of it.
 struct Counting;
@@ -105,6 +107,7 @@ fn play(receiver: &mut Receiver, sink: &str, steered: bool) {
 struct Streaming {
     sender: Sender,
     book: Book,
+    outlet: Outlet,
 }
 
 fn start_sender(clients: &[Client]) -> Streaming {
@@ -116,7 +119,9 @@ fn start_sender(clients: &[Client]) -> Streaming {
     let mut book = Book::new(packets, (44_100, 4), "test".into(), None).grouped(Some(Policy::Auto(200_000)));
     let (routing, problems) = book.update(clients);
     assert!(problems.is_empty(), "{problems:?}");
-    Streaming { sender: Sender::start(capture, routing, &Network::default()).unwrap(), book }
+    let (tap, outlet) = tap::pair(44_100, 4);
+    let sender = Sender::start_tapped(capture, routing, &Network::default(), Some(tap)).unwrap();
+    Streaming { sender, book, outlet }
 }
 
 fn client(text: String) -> Client {
@@ -217,16 +222,19 @@ fn cases() -> Vec<Case> {
     const SOME: Loss = Loss::Random(0.05);
     const BURSTS: Loss = Loss::Gilbert { share: 0.1, burst: 4.0 };
     let ear = Ear::Card(CardSpec { ppm: 100.0, jitter: 100_000, ..CardSpec::default() }, 128);
-    let base = Scenario { seconds: 20.0, ear, latency: 40 * MS, ..Scenario::default() };
-    let over = |link: LinkSpec, repair: &str| Scenario {
-        forward: vec![(0.0, link)],
-        back: link,
+    let card = Listener { ear, latency: 40 * MS, ..Listener::default() };
+    let base = Scenario { seconds: 20.0, ..Scenario::default() };
+    let heard_by = |receiver: Listener, repair: &str| Scenario {
         repair: repair.parse().expect("a kind of repair"),
-        ..base.clone()
+        ..base.heard_by(receiver)
     };
-    let opus =
-        |spec| Scenario { codec: Codec::Opus(spec), sound: Sound::Tone(300.0), ..over(near(BURSTS), "off") };
-    let rate = |card_rate| Scenario { card_rate, sound: Sound::Tone(997.0), ..over(near(SOME), "auto") };
+    let over = |link: LinkSpec, repair: &str| heard_by(card.over(link), repair);
+    let opus = |spec| Listener { codec: Codec::Opus(spec), ..card.over(near(BURSTS)) };
+    let tone = |receiver: Listener, repair: &str| Scenario {
+        sound: Sound::Tone(300.0),
+        ..heard_by(receiver, repair)
+    };
+    let rate = |card_rate| tone(Listener { card_rate, ..card.over(near(SOME)) }, "auto");
     let stall = LinkSpec { delay: 60 * MS, in_order: true, ..near(Loss::None) };
     let calm = LinkSpec { in_order: true, ..near(Loss::None) };
     let (auto, more) = (Repair::default(), "8+3x2".parse().expect("a kind of repair"));
@@ -235,36 +243,48 @@ fn cases() -> Vec<Case> {
             o.counters.retransmitted.get() > 100 && o.client.resent.get() > 100
         }),
         ("too many requests", over(near(Loss::Random(0.6)), "request"), |o| o.client.refused.get() > 0),
-        ("parity as it is needed", Scenario { latency: 100 * MS, ..over(far(BURSTS), "auto") }, |o| {
-            o.client.parity.get() > 100 && o.counters.rebuilt.get() > 20
-        }),
+        (
+            "parity as it is needed",
+            heard_by(Listener { latency: 100 * MS, ..card.over(far(BURSTS)) }, "auto"),
+            |o| o.client.parity.get() > 100 && o.counters.rebuilt.get() > 20,
+        ),
         ("duplicates", over(far(SOME), "duplicate"), |o| o.counters.rebuilt.get() > 100),
         ("rows of parity", over(far(BURSTS), "8+3x2"), |o| o.counters.rebuilt.get() > 100),
-        ("rows of parity to a file", Scenario { ear: Ear::File, ..over(far(BURSTS), "8+3x2") }, |o| {
-            o.counters.rebuilt.get() > 100
-        }),
+        (
+            "rows of parity to a file",
+            heard_by(Listener { ear: Ear::File, ..card.over(far(BURSTS)) }, "8+3x2"),
+            |o| o.counters.rebuilt.get() > 100,
+        ),
         ("concealment", over(near(BURSTS), "off"), |o| o.counters.concealed_frames.get() > 10_000),
         (
             "an adaptive buffer",
             Scenario {
                 seconds: 60.0,
-                forward: vec![(0.0, calm), (10.0, stall), (10.003, calm), (12.0, near(SOME)), (20.0, calm)],
-                blackouts: vec![(30.0, 30.08)],
-                latency: 10 * MS,
-                adapt: Some(Adapt { preset: Preset::Live, least: 0, most: 250 * MS }),
-                ..base.clone()
+                ..base.heard_by(Listener {
+                    forward: vec![
+                        (0.0, calm),
+                        (10.0, stall),
+                        (10.003, calm),
+                        (12.0, near(SOME)),
+                        (20.0, calm),
+                    ],
+                    blackouts: vec![(30.0, 30.08)],
+                    latency: 10 * MS,
+                    adapt: Some(Adapt { preset: Preset::Live, least: 0, most: 250 * MS }),
+                    ..card.clone()
+                })
             },
             |o| [Reason::RanDry, Reason::Calm].iter().all(|r| o.changes.iter().any(|(_, l)| l.reason == *r)),
         ),
-        ("24 bits", Scenario { codec: Codec::Pcm24, ..over(near(SOME), "8+3x2") }, |o| {
+        ("24 bits", heard_by(Listener { codec: Codec::Pcm24, ..card.over(near(SOME)) }, "8+3x2"), |o| {
             o.counters.rebuilt.get() + o.counters.retransmitted.get() > 100
         }),
-        ("Opus and its own concealment", opus(SPECS[0]), |o| o.counters.lost.get() > 100),
-        ("Opus with in-band FEC", opus(SPECS[1]), |o| o.counters.lost.get() > 20),
-        ("Opus to a file", Scenario { ear: Ear::File, ..opus(SPECS[0]) }, |o| o.counters.lost.get() > 100),
-        ("Opus, repaired", Scenario { repair: auto, ..opus(SPECS[0]) }, |o| {
-            o.counters.retransmitted.get() > 100
+        ("Opus and its own concealment", tone(opus(SPECS[0]), "off"), |o| o.counters.lost.get() > 100),
+        ("Opus with in-band FEC", tone(opus(SPECS[1]), "off"), |o| o.counters.lost.get() > 20),
+        ("Opus to a file", tone(Listener { ear: Ear::File, ..opus(SPECS[0]) }, "off"), |o| {
+            o.counters.lost.get() > 100
         }),
+        ("Opus, repaired", tone(opus(SPECS[0]), "auto"), |o| o.counters.retransmitted.get() > 100),
         ("a card of 48 kHz", rate(48_000), |o| o.counters.retransmitted.get() > 100),
         ("a card of 96 kHz", rate(96_000), |o| o.counters.retransmitted.get() > 100),
         ("a card of 22 kHz", rate(22_050), |o| o.counters.retransmitted.get() > 100),
@@ -351,6 +371,17 @@ fn changes_loss_and_strangers_allocate_nothing() {
     let mut routings = Vec::new();
     for round in 0..10 {
         let mut clients = vec![client(format!("a={address}/{}", round % 3))];
+        clients[0].test = [None, Some(Signal::Noise), Some(Signal::Identify)][round % 3];
+        // Nobody listens there. The second of each codec shares with the first, leaves it, and goes on changing; the last
+        // changes its codec too.
+        let opus = codec::Codec::Opus(OpusOptions::default());
+        let last = if round % 3 == 2 { codec::Codec::Pcm24 } else { opus };
+        let (pcm16, pcm24) = (codec::Codec::Pcm16, codec::Codec::Pcm24);
+        for (n, codec) in [pcm16, pcm16, pcm24, pcm24, opus, opus, last].into_iter().enumerate() {
+            let channel = if n % 2 == 0 { 0 } else { round / 2 % 3 };
+            let other = client(format!("other {n}=127.0.0.1:{}/{channel}", 20 + n));
+            clients.push(Client { codec: Some(codec), ..other });
+        }
         if round % 2 == 0 {
             clients.push(client(format!("b={other_at}/0+1,2")));
         }
@@ -371,6 +402,7 @@ fn changes_loss_and_strangers_allocate_nothing() {
     assert_eq!(found, 0);
     assert!(receiver.counters.conflicts.get() >= 900 && receiver.counters.realigned.get() >= 2);
     assert!(other.counters.packets.get() > 100);
+    assert!(streaming.outlet.take().is_some());
 }
 
 /// Asks what a receiver asks, and counts the answers and the timings that came since the last question.

@@ -10,7 +10,7 @@ use audio::depth::Preset;
 use audio::receive::Adapt;
 use audio::send::Repair;
 use sim::link::{Jitter, LinkSpec, Loss, Stalls};
-use tests::world::{Ear, Outcome, Scenario, card, run, wired};
+use tests::world::{Ear, Outcome, Receiver, Scenario, card, run, wired};
 
 const MS: i64 = 1_000_000;
 const SEEDS: std::ops::Range<u64> = 1..6;
@@ -71,7 +71,7 @@ fn complain(complaints: &[(bool, String)]) -> String {
 
 /// Added latency beyond both devices' own buffers, which hold a period each, in milliseconds.
 fn added(scenario: &Scenario, latency: f64) -> f64 {
-    let Ear::Card(_, period) = scenario.ear else { return f64::NAN };
+    let Ear::Card(_, period) = scenario.receivers[0].ear else { return f64::NAN };
     latency - f64::from(scenario.capture.1 + period) / 44.1
 }
 
@@ -140,16 +140,20 @@ fn depth_fits(scenario: &Scenario, outcome: &Outcome, at: f64, scale: i64) -> (b
 }
 
 fn rows() -> Vec<Row> {
-    let base = Scenario { forward: vec![(0.0, wired())], back: wired(), settle: 10.0, ..Scenario::default() };
-    let live64 =
-        Scenario { frames: 64, capture: (card(0.0), 64), ear: Ear::Card(card(50.0), 64), ..base.clone() };
-    let over = |forward: LinkSpec| Scenario { forward: vec![(0.0, forward)], back: forward, ..base.clone() };
-    let drifting = |ppm: f64| Scenario { ear: Ear::Card(card(ppm), 128), settle: 20.0, ..base.clone() };
-    let adaptive = |preset, forward| Scenario {
+    let near = Receiver::default().over(wired());
+    let base = Scenario { settle: 10.0, ..Scenario::default() };
+    let live64 = Scenario { frames: 64, capture: (card(0.0), 64), ..base.clone() };
+    let near64 = Receiver { ear: Ear::Card(card(50.0), 64), ..near.clone() };
+    let over = |path: LinkSpec, latency| base.heard_by(Receiver { latency, ..near.over(path) });
+    let drifting = |ppm: f64| Scenario {
+        settle: 20.0,
+        ..base.heard_by(Receiver { ear: Ear::Card(card(ppm), 128), ..near.clone() })
+    };
+    let adaptive = |preset, forward| Receiver {
         forward,
         ear: Ear::Card(card(20.0), 64),
         adapt: adapt(preset),
-        ..base.clone()
+        ..near.clone()
     };
     let burst = Loss::Gilbert { share: 0.1, burst: 4.0 };
     vec![
@@ -157,50 +161,50 @@ fn rows() -> Vec<Row> {
             name: "wired, 64 frames, 50 ppm",
             target: "T4: added latency p99 <= 4 ms, constant within 0.1 ms",
             seconds: (HOUR, 30.0),
-            scenario: Scenario { latency: 5_340_000, ..live64.clone() },
+            scenario: live64.heard_by(Receiver { latency: 5_340_000, ..near64.clone() }),
             judge: wired_latency,
         },
         Row {
             name: "the same with 1 % loss",
             target: "T5: added latency <= 10 ms while it is healed",
             seconds: (600.0, 30.0),
-            scenario: Scenario {
+            scenario: live64.heard_by(Receiver {
                 forward: vec![(0.0, LinkSpec { loss: Loss::Random(0.01), ..wired() })],
                 latency: 11 * MS,
-                ..live64
-            },
+                ..near64
+            }),
             judge: healed_latency,
         },
         Row {
             name: "5 % loss, 20 ms",
             target: "T7: residual <= 1e-5; T9: extra traffic <= 60 %",
             seconds: (HOUR, 60.0),
-            scenario: Scenario { latency: 20 * MS, ..over(path(Loss::Random(0.05))) },
+            scenario: over(path(Loss::Random(0.05)), 20 * MS),
             judge: |_, outcome| residual_within(1e-5, 0.6, outcome),
         },
         Row {
             name: "10 % loss, 40 ms",
             target: "T7: residual <= 1e-6; T9: extra traffic <= 60 %",
             seconds: (HOUR, 60.0),
-            scenario: Scenario { latency: 40 * MS, ..over(path(Loss::Random(0.1))) },
+            scenario: over(path(Loss::Random(0.1)), 40 * MS),
             judge: |_, outcome| residual_within(1e-6, 0.6, outcome),
         },
         Row {
             name: "10 % in bursts of 4, 60 ms",
             target: "T8: residual <= 1e-4; T9: extra traffic <= 60 %",
             seconds: (HOUR, 120.0),
-            scenario: Scenario { latency: 60 * MS, ..over(path(burst)) },
+            scenario: over(path(burst), 60 * MS),
             judge: |_, outcome| residual_within(1e-4, 0.6, outcome),
         },
         Row {
             name: "30 ms blackout, 60 ms",
             target: "T8: healed whole",
             seconds: (60.0, 30.0),
-            scenario: Scenario {
+            scenario: base.heard_by(Receiver {
                 latency: 60 * MS,
                 blackouts: vec![(15.0, 15.03), (22.0, 22.03)],
-                ..over(path(Loss::None))
-            },
+                ..near.over(path(Loss::None))
+            }),
             judge: |_, outcome| {
                 residual_within(0.0, 0.15, outcome) + if outcome.wrong > 0 { "not whole" } else { "" }
             },
@@ -209,14 +213,18 @@ fn rows() -> Vec<Row> {
             name: "no loss, 20 ms",
             target: "T9: extra traffic <= 15 % on a clean line",
             seconds: (600.0, 30.0),
-            scenario: Scenario { latency: 20 * MS, ..over(path(Loss::None)) },
+            scenario: over(path(Loss::None), 20 * MS),
             judge: |_, outcome| residual_within(0.0, 0.15, outcome),
         },
         Row {
             name: "no repair, 1 % loss",
             target: "one lost packet costs no more than itself",
             seconds: (60.0, 30.0),
-            scenario: Scenario { repair: Repair::OFF, settle: 0.0, ..over(path(Loss::Random(0.01))) },
+            scenario: Scenario {
+                repair: Repair::OFF,
+                settle: 0.0,
+                ..over(path(Loss::Random(0.01)), 30 * MS)
+            },
             judge: |scenario, outcome| {
                 let cost =
                     outcome.wrong as f64 / (outcome.counters.lost.get() * u64::from(scenario.frames)) as f64;
@@ -248,7 +256,7 @@ fn rows() -> Vec<Row> {
             name: "adaptive, Lomax 0.8 ms",
             target: "T13: within max(2 ms, 15 %) of the oracle, <= 1 change a minute",
             seconds: (600.0, 60.0),
-            scenario: adaptive(Preset::Live, vec![(0.0, tail(800_000))]),
+            scenario: base.heard_by(adaptive(Preset::Live, vec![(0.0, tail(800_000))])),
             judge: |scenario, outcome| {
                 let minutes = outcome.heard.last().map_or(1.0, |heard| (heard.at - 10.0) / 60.0);
                 let changes = outcome.changes.iter().filter(|(at, _)| *at > 10.0).count() as f64;
@@ -262,10 +270,10 @@ fn rows() -> Vec<Row> {
             name: "adaptive, steps 0.8, 3, 0.8 ms",
             target: "T13: within max(2 ms, 15 %) of the oracle 10 s after a step",
             seconds: (120.0, 120.0),
-            scenario: adaptive(
+            scenario: base.heard_by(adaptive(
                 Preset::Live,
                 vec![(0.0, tail(800_000)), (40.0, tail(3 * MS)), (80.0, tail(800_000))],
-            ),
+            )),
             judge: |scenario, outcome| {
                 complain(&[
                     depth_fits(scenario, outcome, 50.0, 3 * MS),
@@ -277,13 +285,13 @@ fn rows() -> Vec<Row> {
             name: "adaptive, one stall of 60 ms",
             target: "back within 1 ms in 30 s",
             seconds: (120.0, 120.0),
-            scenario: adaptive(Preset::Normal, {
+            scenario: base.heard_by(adaptive(Preset::Normal, {
                 let stalled = LinkSpec {
                     stalls: Some(Stalls { every: 1, shortest: 60 * MS, longest: 60 * MS }),
                     ..wired()
                 };
                 vec![(0.0, wired()), (60.0, stalled), (60.01, wired())]
-            }),
+            })),
             judge: |_, outcome| {
                 let latency = |range: std::ops::Range<f64>| {
                     let within = outcome.heard.iter().filter(|heard| range.contains(&heard.at));
@@ -303,10 +311,12 @@ fn rows() -> Vec<Row> {
             target: "< 100 bad ms a minute once adapted",
             seconds: (300.0, 90.0),
             scenario: Scenario {
-                back: wifi(),
-                ear: Ear::Card(card(20.0), 128),
                 settle: 30.0,
-                ..adaptive(Preset::Normal, vec![(0.0, wifi())])
+                ..base.heard_by(Receiver {
+                    back: wifi(),
+                    ear: Ear::Card(card(20.0), 128),
+                    ..adaptive(Preset::Normal, vec![(0.0, wifi())])
+                })
             },
             judge: |_, outcome| {
                 let bad = 60e3 * outcome.wrong as f64 / outcome.judged as f64;
@@ -387,12 +397,9 @@ fn every_scenario_meets_its_target() {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let scenario = Scenario {
-        seconds: 20.0,
-        ear: Ear::Card(card(100.0), 128),
-        forward: vec![(0.0, wifi())],
-        ..Scenario::default()
-    };
+    let receiver =
+        Receiver { ear: Ear::Card(card(100.0), 128), forward: vec![(0.0, wifi())], ..Receiver::default() };
+    let scenario = Scenario { seconds: 20.0, ..Scenario::default().heard_by(receiver) };
     let once = |seed| {
         let outcome = run(&scenario, seed);
         (outcome.latencies(), outcome.octets.forward, outcome.counters.concealed_frames.get())

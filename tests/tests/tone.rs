@@ -9,7 +9,7 @@ use audio::resample::Steered;
 use audio::send::Codec;
 use sim::link::LinkSpec;
 use sim::random::Random;
-use tests::world::{AMPLITUDE, Ear, Outcome, RATE, Scenario, Sound, card, run, wired};
+use tests::world::{AMPLITUDE, Ear, Outcome, RATE, Receiver, Scenario, Sound, card, run, wired};
 
 const HERTZ: f64 = 997.0;
 /// Radians a frame.
@@ -113,15 +113,12 @@ fn resampled(ppm: f64, wander: f64, word: fn(f32) -> f32) -> Vec<f32> {
 
 /// Three seconds from a card that runs off by so much, at the end of the whole path.
 fn played(ppm: f64, codec: Codec) -> Vec<f32> {
+    let receiver = Receiver { codec, ear: Ear::Card(card(ppm), 128), ..Receiver::default().over(wired()) };
     let scenario = Scenario {
         seconds: 28.0,
         sound: Sound::Tone(HERTZ),
-        codec,
-        ear: Ear::Card(card(ppm), 128),
-        forward: vec![(0.0, wired())],
-        back: wired(),
         settle: 25.0,
-        ..Scenario::default()
+        ..Scenario::default().heard_by(receiver)
     };
     run(&scenario, 1).played
 }
@@ -173,20 +170,21 @@ const SHORT: usize = RATE as usize / 100;
 fn stalled() -> Outcome {
     // What is sent in these 3 ms takes 60 ms, and nothing overtakes it.
     let stalled = LinkSpec { delay: 60 * MS, ..wired() };
-    run(
-        &Scenario {
-            seconds: STALL + 31.0,
-            sound: Sound::Tone(HERTZ),
-            ear: Ear::Card(card(20.0), 128),
-            forward: vec![(0.0, wired()), (STALL, stalled), (STALL + 0.003, wired())],
-            back: wired(),
-            latency: 10 * MS,
-            adapt: Some(Adapt { preset: Preset::Normal, least: 0, most: 250 * MS }),
-            settle: STALL + 1.0,
-            ..Scenario::default()
-        },
-        1,
-    )
+    let receiver = Receiver {
+        ear: Ear::Card(card(20.0), 128),
+        forward: vec![(0.0, wired()), (STALL, stalled), (STALL + 0.003, wired())],
+        back: wired(),
+        latency: 10 * MS,
+        adapt: Some(Adapt { preset: Preset::Normal, least: 0, most: 250 * MS }),
+        ..Receiver::default()
+    };
+    let scenario = Scenario {
+        seconds: STALL + 31.0,
+        sound: Sound::Tone(HERTZ),
+        settle: STALL + 1.0,
+        ..Scenario::default().heard_by(receiver)
+    };
+    run(&scenario, 1)
 }
 
 /// How unsteady a tone is, from each 10 ms to the next.

@@ -19,7 +19,7 @@ const POINTS: usize = 64;
 /// Exchanges from which on the clock is believed.
 const ENOUGH: usize = 4;
 /// What is known of two clocks' rates before their exchanges say better.
-const ANY: Assumed = Assumed { gain: 0.0, deviation: 100e-6 };
+const ANY: Assumed = Assumed { gain: 0.0, deviation: 60e-6 };
 /// Exchanges over this time, in nanoseconds, tell the gain...
 const LONG: i64 = 12_000_000_000;
 /// ...about so well.
@@ -60,8 +60,11 @@ pub struct PeerClock {
     next_question: Mono,
     /// Questions since the last answer.
     unanswered: u32,
-    /// Exchanges in a row that contradicted the line.
+    /// Exchanges in a row that contradicted the line, and when the last was asked for that agreed.
     contradictions: usize,
+    agreed: Option<Mono>,
+    /// How often the line was given up.
+    breaks: u32,
     /// Time between two questions in the long run, in nanoseconds.
     calm: i64,
     /// The state of a generator: peers that began together do not ask together.
@@ -81,6 +84,8 @@ impl PeerClock {
             next_question: Mono(i64::MIN),
             unanswered: 0,
             contradictions: 0,
+            agreed: None,
+            breaks: 0,
             calm: CALM,
             // Zero would stay zero.
             random: seed.max(1),
@@ -114,7 +119,7 @@ impl PeerClock {
         }
         let pause = match self.contradictions {
             0 if self.unanswered >= UNANSWERED => PATIENT.max(self.calm),
-            0 => (self.covered() / 8).clamp(QUICK, self.calm),
+            0 => (self.covered() / 16).clamp(QUICK, self.calm),
             _ => QUICK,
         };
         self.next_question = now.plus(pause + self.spread(pause / 4));
@@ -154,6 +159,7 @@ impl PeerClock {
             return true;
         }
         self.contradictions = 0;
+        self.agreed = Some(reply.asked);
         self.count += 1;
         self.line = Some(line);
         if self.assumed.deviation == STEADY {
@@ -175,6 +181,7 @@ impl PeerClock {
         self.contradictions += 1;
         if self.contradictions == CONTRADICTIONS {
             self.contradictions = 0;
+            self.breaks = self.breaks.wrapping_add(1);
             self.points[0] = point;
             self.count = 1;
             self.assumed.deviation = self.assumed.deviation.max(DOUBTFUL);
@@ -204,6 +211,16 @@ impl PeerClock {
     /// The least round trip of late, in nanoseconds, without the time that the peer took for its answer.
     pub fn round_trip(&self) -> Option<i64> {
         self.points[..self.count].iter().map(Point::round_trip).min()
+    }
+
+    /// Whether both clocks are known to have gone on evenly until `since`, on the local one, or to have begun anew.
+    pub fn holds(&self, since: Mono) -> bool {
+        self.contradictions == 0 && self.agreed.is_some_and(|asked| asked >= since)
+    }
+
+    /// How often one of the clocks was found to have been set.
+    pub fn breaks(&self) -> u32 {
+        self.breaks
     }
 
     /// Enough is known to place playback by it.

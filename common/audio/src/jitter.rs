@@ -146,6 +146,21 @@ impl JitterBuffer {
         (self.head..self.tail).find_map(|sequence| self.get(sequence)).map(|slot| slot.position)
     }
 
+    /// Whether every frame of so many from `cursor` on is there.
+    pub(crate) fn covers(&self, cursor: Position, frames: u64) -> bool {
+        let (mut reach, end) = (cursor, cursor.advanced(frames));
+        for slot in (self.head..self.tail).filter_map(|sequence| self.get(sequence)) {
+            if slot.position > reach {
+                return false;
+            }
+            reach = reach.max(slot.end());
+            if reach >= end {
+                return true;
+            }
+        }
+        reach >= end
+    }
+
     /// Packets that were due and not there, since the last call.
     pub(crate) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
@@ -286,6 +301,17 @@ mod tests {
             Span::Audio { slot, skip, .. } => Some((slot.sequence, skip)),
             _ => None,
         }
+    }
+
+    #[test]
+    fn what_is_whole_is_known() {
+        let mut buffer = JitterBuffer::new(8, 16);
+        for sequence in [1, 2, 4] {
+            buffer.insert(&entry(sequence, &[0; 2]));
+        }
+        let covers = |cursor, frames| buffer.covers(Position(cursor), frames);
+        assert!(covers(10, 20) && covers(15, 15) && covers(40, 10));
+        assert!(!covers(9, 1) && !covers(10, 21) && !covers(25, 20) && !covers(45, 6));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod align;
 pub mod conceal;
 pub mod counters;
 pub mod depth;
@@ -21,6 +22,7 @@ pub mod receive;
 pub mod repair;
 pub mod resample;
 pub mod send;
+pub mod signal;
 pub mod tracker;
 
 mod detect;

@@ -186,6 +186,12 @@ impl Encoder {
         self.inner.encode_float(pcm, out).ok()
     }
 
+    /// Whether packets are to be understood by a decoder that knows of what came before from another encoder. They cost more.
+    pub fn set_independent(&mut self, independent: bool) {
+        let set = self.inner.set_prediction_disabled(independent);
+        debug_assert!(set.is_ok(), "libopus knows this request");
+    }
+
     /// Forgets what came before, as if newly built.
     pub fn reset(&mut self) {
         let reset = self.inner.reset_state();

@@ -83,9 +83,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Packets the jitter buffer holds: the latency and a fifth of a second, at 16 frames and 48 kHz.
+    /// Packets the jitter buffer holds: the latency and a fifth of a second, at 16 frames and 48 kHz. A group's delay may be
+    /// longer, up to ten seconds at the usual 128 frames.
     fn slots(&self) -> usize {
-        let most = self.adapt.map_or(self.latency, |adapt| adapt.most.max(self.latency));
+        let alone = self.adapt.map_or(self.latency, |adapt| adapt.most.max(self.latency));
+        let most = if self.trim.is_some() { alone.max(1_000_000_000) } else { alone };
         let nanos = most.clamp(0, 10_000_000_000) + 200_000_000;
         (units::nanos_to_frames(nanos, 48_000) / 16) as usize
     }
@@ -105,6 +107,8 @@ pub struct ReceivePipeline {
     told: Sync,
     events: VecDeque<Event>,
     turn: Turn,
+    /// Until when the next chunk waits for a packet.
+    waits: Option<Mono>,
     control: Vec<u8>,
 }
 
@@ -125,6 +129,7 @@ impl ReceivePipeline {
             stream: None,
             info: None,
             events: VecDeque::with_capacity(MAX_EVENTS),
+            waits: None,
             control: vec![0; rtcp::MAX_COMPOUND],
         }
     }
@@ -197,13 +202,21 @@ impl ReceivePipeline {
         }
     }
 
-    /// When [`poll_transmit`](Self::poll_transmit) has something to ask the sender, unless a packet comes before.
+    /// When the device's next chunk waits no longer, or [`poll_transmit`](Self::poll_transmit) has something to ask the
+    /// sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
-        let stream = self.live_stream()?;
-        let repair = source.reports.then(|| self.repair.poll_timeout(stream)).flatten();
-        let clock = self.player.plays_to_device().then(|| self.conductor.poll_timeout()).flatten();
-        [repair, clock].into_iter().flatten().min()
+        let asks = self.sources.current().filter(|source| source.wire == Wire::Rtp).zip(self.live_stream());
+        let ask = asks.and_then(|(source, stream)| {
+            let repair = source.reports.then(|| self.repair.poll_timeout(stream)).flatten();
+            let clock = self.player.plays_to_device().then(|| self.conductor.poll_timeout()).flatten();
+            [repair, clock].into_iter().flatten().min()
+        });
+        self.waits.into_iter().chain(ask).min()
+    }
+
+    /// Whether the device's next chunk waits for a packet.
+    pub fn waits(&self) -> bool {
+        self.waits.is_some()
     }
 
     /// The next question, request or report to the sender. A question is out of date soon: `now` is to be read just before.
@@ -282,8 +295,14 @@ impl ReceivePipeline {
     }
 
     /// For a device: fills `out`, [`CHUNK`] frames long, with what leaves the DAC when it is due. `now` and `due` are on
-    /// this machine's clock.
-    pub fn pull_device(&mut self, now: Mono, due: Due, out: &mut [f32]) {
+    /// this machine's clock. `false` where a packet has not come, and there is time: to be asked again after the next
+    /// datagram, or when [`poll_timeout`](Self::poll_timeout) says.
+    pub fn pull_device(&mut self, now: Mono, due: Due, out: &mut [f32]) -> bool {
+        let lacks = self.stream.as_ref().is_some_and(|stream| now < due.by && self.player.lacks(stream));
+        self.waits = lacks.then_some(due.by);
+        if lacks {
+            return false;
+        }
         out.fill(0.0);
         if let Some(stream) = &self.stream {
             let reference = self.conductor.reference(now, stream, self.player.target());
@@ -291,6 +310,7 @@ impl ReceivePipeline {
         }
         self.tell_change();
         self.tell_sync();
+        true
     }
 
     fn live_stream(&self) -> Option<&Stream> {
@@ -333,7 +353,10 @@ impl ReceivePipeline {
                     body,
                     ..
                 } => {
-                    self.conductor.handle_reply(at, &exchange::Reply::parse(body)?);
+                    let was_set = self.conductor.handle_reply(at, &exchange::Reply::parse(body)?);
+                    if let Some(stream) = self.stream.as_mut().filter(|_| was_set) {
+                        stream.forget_arrivals();
+                    }
                 }
                 rtcp::Packet::Bye { ssrc } => {
                     let ours = self.stream.as_ref().map(|stream| stream.reception.ssrc());
@@ -465,6 +488,7 @@ impl ReceivePipeline {
         let dry = self.player.buffer().is_empty();
         let Some(stream) = &mut self.stream else { return };
         if stream.note_in_time(at, position, inserted == Inserted::Late, dry) {
+            self.conductor.verify(at);
             self.player.realign();
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! Clients that hear the same thing share one [`Encoding`]: their packets are built once and sent to each. The
 //! control thread builds a new [`Routing`] when the list changes; the send thread swaps it in between two blocks, and
-//! encodings that stay keep their sequence numbers and half-filled packets.
+//! encodings that stay keep their sequence numbers and half-filled packets. What a client hears is crossfaded over 5 ms
+//! where it changes. One that is to hear something else than those it shared with branches off: it gets an encoding of
+//! its own, which begins with all that theirs holds, so that nobody's numbers, times and packets show the change.
 //!
 //! RTP times count frames of the encoding's own clock from one random origin: the captured rate for PCM, 48 kHz for
 //! Opus. They say when what a packet decodes to was captured. For Opus this takes into account both how long the
@@ -104,6 +106,8 @@ pub struct SendPipeline {
     now: Mono,
     reports_due: Mono,
     encoding_cursor: usize,
+    /// Packets of streams that a new routing has ended may be left: they go before what is said of the streams that follow.
+    ending: bool,
     /// A packet of parity in `spare`: its encoding, kind, length, and the client that is next to get it.
     parity: Option<(usize, Spec, usize, usize)>,
     spare: Vec<u8>,
@@ -131,6 +135,7 @@ impl SendPipeline {
             now: Mono(0),
             reports_due: Mono(i64::MIN),
             encoding_cursor: 0,
+            ending: false,
             parity: None,
             spare: vec![0; LARGEST_REPAIR],
             goodbye_cursor: None,
@@ -141,9 +146,11 @@ impl SendPipeline {
     /// Puts a new routing in force and returns the old one, to be freed by a thread that may. Poll until empty
     /// before and after.
     pub fn replace(&mut self, mut routing: Box<Routing>) -> Box<Routing> {
-        routing.inherit(&mut self.routing);
+        routing.inherit(&mut self.routing, &self.shape);
         self.reports_due = Mono(i64::MIN);
         self.tick_due = Mono(if routing.groups.is_empty() { i64::MAX } else { i64::MIN });
+        self.encoding_cursor = 0;
+        self.ending = routing.encodings.iter().any(|encoding| !encoding.state.ready.is_empty());
         std::mem::replace(&mut self.routing, routing)
     }
 
@@ -249,8 +256,8 @@ impl SendPipeline {
         self.goodbye_cursor = Some((0, 0));
     }
 
-    /// The next datagram: answers, goodbyes to clients that left, reports that are due, media, and at the end the last
-    /// goodbyes.
+    /// The next datagram: answers, goodbyes to clients that left, last packets of streams that end with a new routing, reports
+    /// that are due, media, and at the end the last goodbyes.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
         if let Some((address, length)) = self.next_answer() {
             return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) });
@@ -258,6 +265,12 @@ impl SendPipeline {
         if let Some(gone) = self.routing.departures.pop() {
             let length = self.write_goodbye(gone.ssrc);
             return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(gone.address) });
+        }
+        if self.ending {
+            if let Some(index) = self.next_media() {
+                return Some(self.media(index));
+            }
+            self.ending = false;
         }
         if self.now >= self.reports_due {
             if let Some((encoding, client)) = self.next_report() {
@@ -268,8 +281,7 @@ impl SendPipeline {
             self.reports_due = self.earliest_report();
         }
         if let Some(index) = self.next_media() {
-            let encoding = &self.routing.encodings[index];
-            return Some(Transmit { bytes: &encoding.state.ready, to: Recipients::All(&encoding.clients) });
+            return Some(self.media(index));
         }
         if let Some((address, length)) = self.next_repair() {
             return Some(Transmit { bytes: &self.spare[..length], to: Recipients::One(address) });
@@ -292,6 +304,11 @@ impl SendPipeline {
         }
         self.asked = false;
         None
+    }
+
+    fn media(&self, encoding: usize) -> Transmit<'_> {
+        let encoding = &self.routing.encodings[encoding];
+        Transmit { bytes: &encoding.state.ready, to: Recipients::All(&encoding.clients) }
     }
 
     /// Moves on to an encoding with a packet that was not polled yet.

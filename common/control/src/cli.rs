@@ -1,6 +1,7 @@
-//! The frame of a program's command line: settings from options and a file, a few commands beside them, exit statuses.
+//! The frame of a program's command line: settings from options and a file, a few commands and the program's own beside
+//! them, exit statuses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -34,9 +35,9 @@ pub struct Program {
 /// Everything a command line can hold.
 #[derive(Debug, Parser)]
 #[command(args_conflicts_with_subcommands = true)]
-struct Cli<S: Args> {
+struct Cli<S: Args, C: Subcommand> {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<Command<C>>,
     #[command(flatten)]
     settings: S,
     /// Read settings from a TOML or JSON file; the names are those of the options, options stand before it
@@ -45,7 +46,9 @@ struct Cli<S: Args> {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Command<C: Subcommand> {
+    #[command(flatten)]
+    Own(C),
     /// List the sound cards of this machine
     Devices {
         /// As JSON
@@ -61,18 +64,25 @@ enum Command {
 
 impl Program {
     /// The command line as clap has it.
-    pub fn command<S: Args>(&self) -> clap::Command {
-        let command = Cli::<S>::command().name(self.name).version(self.version);
+    pub fn command<S: Args, C: Subcommand>(&self) -> clap::Command {
+        let command = Cli::<S, C>::command().name(self.name).version(self.version);
         command.about(self.about).after_help(self.examples)
     }
 
-    /// Reads the command line and does what it asks: `run` with the settings, or `devices` to list sound cards, as JSON
-    /// if so asked. An error of `run` is printed in one line, with status 2.
-    pub fn main<S>(&self, devices: fn(bool) -> String, run: fn(&S) -> Result<Outcome, String>) -> ExitCode
+    /// Reads the command line and does what it asks: `run` with the settings, `own` with a command of the program's own,
+    /// or `devices` to list sound cards, as JSON if so asked. An error of `run` or `own` is printed in one line, with
+    /// status 2.
+    pub fn main<S, C>(
+        &self,
+        devices: fn(bool) -> String,
+        run: fn(&S) -> Result<Outcome, String>,
+        own: fn(&C) -> Result<Outcome, String>,
+    ) -> ExitCode
     where
         S: Args + Serialize + DeserializeOwned,
+        C: Subcommand,
     {
-        match self.dispatch(self.command::<S>().get_matches(), devices, run) {
+        match self.dispatch(self.command::<S, C>().get_matches(), devices, run, own) {
             Ok(Outcome::Done) => ExitCode::SUCCESS,
             Ok(Outcome::Failed) => ExitCode::from(1),
             Err(message) => {
@@ -82,29 +92,41 @@ impl Program {
         }
     }
 
-    fn dispatch<S>(
+    fn dispatch<S, C>(
         &self,
         matches: ArgMatches,
         devices: fn(bool) -> String,
         run: fn(&S) -> Result<Outcome, String>,
+        own: fn(&C) -> Result<Outcome, String>,
     ) -> Result<Outcome, String>
     where
         S: Args + Serialize + DeserializeOwned,
+        C: Subcommand,
     {
-        let cli = Cli::<S>::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+        let cli = Cli::<S, C>::from_arg_matches(&matches).map_err(|error| error.to_string())?;
         match cli.command {
+            Some(Command::Own(command)) => return own(&command),
             Some(Command::Devices { json }) => print!("{}", devices(json)),
             Some(Command::Completions { shell }) => {
-                clap_complete::generate(shell, &mut self.command::<S>(), self.name, &mut std::io::stdout());
+                clap_complete::generate(
+                    shell,
+                    &mut self.command::<S, C>(),
+                    self.name,
+                    &mut std::io::stdout(),
+                );
             }
-            None => return run(&settings(cli)?),
+            None => return run(&settings(cli.settings, cli.config.as_deref())?),
         }
         Ok(Outcome::Done)
     }
 }
 
-fn settings<S: Args + Serialize + DeserializeOwned>(cli: Cli<S>) -> Result<S, String> {
-    let Some(path) = &cli.config else { return Ok(cli.settings) };
+/// Settings in which the command line's stand before those of a file, where there is one.
+///
+/// # Errors
+/// One line that names the file.
+pub fn settings<S: Serialize + DeserializeOwned>(given: S, file: Option<&Path>) -> Result<S, String> {
+    let Some(path) = file else { return Ok(given) };
     let file = config::load(path).map_err(|error| error.to_string())?;
-    config::merge(&cli.settings, &file).map_err(|error| error.to_string())
+    config::merge(&given, &file).map_err(|error| error.to_string())
 }

@@ -9,6 +9,7 @@ use audio::send::{Repair, Wire};
 
 use crate::codec::Codec;
 use crate::delay::Delay;
+use crate::signal::Signal;
 
 /// The port of the audioStreamUDP programs, where none is named.
 pub const DEFAULT_PORT: u16 = 57_001;
@@ -32,6 +33,8 @@ pub struct Client {
     pub codec: Option<Codec>,
     /// How its losses are repaired.
     pub repair: Option<Repair>,
+    /// What it plays in place of its sound.
+    pub test: Option<Signal>,
     /// The clients it plays in time with: those that name the same group, or all that name none.
     pub group: Option<String>,
     /// How much later than its group it plays.
@@ -74,6 +77,7 @@ impl FromStr for Client {
             wire: None,
             codec: None,
             repair: None,
+            test: None,
             group: None,
             delay: None,
         })

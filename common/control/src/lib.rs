@@ -9,4 +9,5 @@ pub mod config;
 pub mod delay;
 pub mod display;
 pub mod list;
+pub mod signal;
 pub mod signals;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::client::{Client, DEFAULT_PORT};
 use crate::codec::Codec;
 use crate::delay::Delay;
+use crate::signal::Signal;
 
 /// Why a list could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +139,8 @@ struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     repair: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    test: Option<Signal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     group: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     delay_ms: Option<f64>,
@@ -225,6 +228,7 @@ impl Entry {
             wire,
             codec: self.codec,
             repair,
+            test: self.test,
             group: self.group,
             delay,
         })
@@ -253,6 +257,7 @@ impl From<&Client> for Entry {
             }),
             codec: client.codec,
             repair: client.repair.map(|repair| repair.to_string()),
+            test: client.test,
             group: client.group.clone(),
             delay_ms,
             delay_samples,
@@ -324,7 +329,7 @@ mod tests {
             "c": {"ip": "h", "channel": 1, "codec": {"opus": {"frame_ms": 10, "bitrate": 96000}}},
             "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2"},
             "e": {"ip": "h", "channel": 1, "group": "garden", "delay_ms": -2.5},
-            "f": {"ip": "h", "channel": 1, "delay_samples": 441},
+            "f": {"ip": "h", "channel": 1, "delay_samples": 441, "test": "identify"},
             "g": {"ip": "h", "channel": 1, "delay_m": 3.43}
         }"#;
         let clients = parse(text).unwrap();
@@ -336,6 +341,7 @@ mod tests {
             ["b", "a", "c", "d", "e", "f", "g"]
         );
         assert_eq!(clients[4].group.as_deref(), Some("garden"));
+        assert_eq!((clients[4].test, clients[5].test), (None, Some(Signal::Identify)));
         assert_eq!(
             clients[3..].iter().map(|c| c.delay).collect::<Vec<_>>(),
             [None, Some(Delay::Millis(-2.5)), Some(Delay::Samples(441)), Some(Delay::Metres(3.43))]
@@ -357,6 +363,7 @@ mod tests {
             (r#"{"a": {"ip": "h", "channel": 1, "gain_db": 99}}"#, "gain_db"),
             ("{\n\"a\": {\"ip\": \"h\", \"channel\": 1, \"codec\": \"mp3\"}}", "line 2 column"),
             (r#"{"a": {"ip": "h", "channel": 1, "repair": "much"}}"#, "client `a`: repair is off"),
+            (r#"{"a": {"ip": "h", "channel": 1, "test": "loud"}}"#, "unknown variant `loud`"),
             (r#"{"a": {"ip": "h", "channel": 1, "delay_m": 1, "delay_ms": 1}}"#, "client `a`: `delay_ms`, "),
             (r#"{"a": {"ip": "h", "channel": 1, "group": " "}}"#, "client `a`: `group` is empty"),
             (r#"{"a": {"ip": "h", "channel": -1}}"#, "line 1 column"),

@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(parse("tone"), Source::Tone(220.0));
         assert_eq!(parse("tone:997"), Source::Tone(997.0));
         assert_eq!(parse("silence"), Source::Silence);
-        let card = CardSpec { ppm: -50.0, jitter: 500_000, xrun_every: 2_000_000_000, seed: 3 };
+        let card = CardSpec { ppm: -50.0, jitter: 500_000, xrun_every: 2_000_000_000, blur: 0, seed: 3 };
         assert_eq!(parse("virtual:ppm=-50,jitter=0.5,xrun=2,seed=3"), Source::Virtual(card));
         for nonsense in ["", "tone:0", "tone:x", "virtual:ppm", "virtual:ppm=x", "virtual:colour=1"] {
             assert!(nonsense.parse::<Source>().is_err(), "{nonsense}");

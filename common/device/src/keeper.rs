@@ -21,7 +21,7 @@ pub use crate::watch::Reason;
 use crate::watch::{Signs, Verdict, Watch};
 
 /// Time between two looks at a stream.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(40);
 /// Where there is nothing to look at.
 const NOTHING: Duration = Duration::from_secs(3600);
 /// How long a device may take to close when the program ends.

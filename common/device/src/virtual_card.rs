@@ -77,11 +77,12 @@ pub(crate) fn parse_card(whole: &str, settings: &str) -> Result<(CardSpec, Optio
         match key {
             "ppm" => spec.ppm = number()?,
             "jitter" => spec.jitter = (number()?.max(0.0) * 1e6) as i64,
+            "blur" => spec.blur = (number()?.max(0.0) * 1e6) as i64,
             "xrun" => spec.xrun_every = (number()?.max(0.0) * 1e9) as i64,
             "seed" => spec.seed = number()? as u64,
             "file" => file = Some(value.into()),
             _ => {
-                let reason = "a virtual card has ppm=N, jitter=MILLISECONDS, xrun=SECONDS, seed=N and, for playback, file=PATH";
+                let reason = "a virtual card has ppm=N, jitter=MILLISECONDS, blur=MILLISECONDS, xrun=SECONDS, seed=N and, for playback, file=PATH";
                 return Err(Error::description(whole, reason));
             }
         }
@@ -99,7 +100,7 @@ pub(crate) fn start_capture(
 ) -> Result<Running, Error> {
     Running::spawn("capture", Duration::ZERO, move |stop| {
         os::realtime::promote();
-        let new_card = || Card::new(spec, Direction::Capture, rate, period, clock::now());
+        let new_card = || Card::new(spec, Direction::Capture, rate, period, next_hundredth());
         let mut card = new_card();
         let mut block = Vec::new();
         while !stop.load(Ordering::Relaxed) {
@@ -115,7 +116,7 @@ pub(crate) fn start_capture(
                 feeder.skip(now.lost);
             }
             if !block.is_empty() {
-                feeder.feed(&block, now.converter, |sample| sample);
+                feeder.feed(&block, now.told, |sample| sample);
             }
             if failed {
                 return feeder.fail();
@@ -137,27 +138,53 @@ pub(crate) fn start_playback(
 ) -> Result<Running, Error> {
     Running::spawn("playback", FILE_PATIENCE, move |stop| {
         os::realtime::promote();
-        let mut card = Card::new(spec, Direction::Playback, rate, period, clock::now());
+        let (start, before) = recorded_from(spec, rate, period);
+        let mut card = Card::new(spec, Direction::Playback, rate, period, start);
         let mut block = vec![0.0; period as usize * usize::from(channels)];
         let mut file = file;
+        let mut record = |samples: &[f32], drain: &mut Drain| {
+            if let Some(open) = &mut file
+                && open.write(samples).is_err()
+            {
+                drain.fail();
+                file = None;
+            }
+        };
+        record(&vec![0.0; before * usize::from(channels)], &mut drain);
         while !stop.load(Ordering::Relaxed) {
             let now = card.next_period();
             sleep_until(now.callback);
             if now.lost > 0 {
                 drain.note_xrun();
+                // Lost periods are as long as the others.
+                block.fill(0.0);
+                record(&block, &mut drain);
             }
-            drain.fill(&mut block, now.converter, |sample| sample);
-            if let Some(open) = &mut file
-                && open.write(&block).is_err()
-            {
-                drain.fail();
-                file = None;
-            }
+            drain.fill(&mut block, now.told, |sample| sample);
+            record(&block, &mut drain);
         }
         if file.is_some_and(|file| file.finish().is_err()) {
             drain.fail();
         }
     })
+}
+
+/// When a card starts whose recording begins at a whole second of the wall clock, so that recordings can be laid side by
+/// side; and how many silent frames they begin with.
+fn recorded_from(spec: CardSpec, rate: u32, period: u32) -> (Mono, usize) {
+    let (now, since_second) = (clock::now(), clock::unix_nanos().rem_euclid(1_000_000_000));
+    let frame = 1e9 / (f64::from(rate) * (1.0 + spec.ppm * 1e-6));
+    // The first frame leaves the DAC one period after the start.
+    let before = (since_second as f64 / frame).ceil() + f64::from(period);
+    let start = ((before - f64::from(period)) * frame) as i64 - since_second;
+    (now.plus(start), before as usize)
+}
+
+/// A source begins at a whole hundredth of a second of the wall clock, so that a tone of 100 Hz tells when it was captured.
+fn next_hundredth() -> Mono {
+    const HUNDREDTH: i64 = 10_000_000;
+    let now = clock::now();
+    now.plus(HUNDREDTH - clock::unix_nanos().rem_euclid(HUNDREDTH))
 }
 
 fn sleep_until(at: Mono) {

@@ -50,8 +50,10 @@ impl Outgoing {
 /// The address to bind a socket to that listens to a group: the group's own where the system allows that, so that nothing
 /// else comes in on its port.
 pub fn listening_address(group: SocketAddr) -> SocketAddr {
+    // IPv6 groups of one interface or link can only be bound to together with it.
+    let local = matches!(group, SocketAddr::V6(v6) if v6.ip().octets()[1] & 0xf <= 2);
     let any: IpAddr = if group.is_ipv4() { [0u8; 4].into() } else { [0u16; 8].into() };
-    if cfg!(target_os = "linux") { group } else { SocketAddr::new(any, group.port()) }
+    if cfg!(target_os = "linux") && !local { group } else { SocketAddr::new(any, group.port()) }
 }
 
 /// A socket's membership in a group.
@@ -221,7 +223,11 @@ mod tests {
 
     #[test]
     fn everybody_on_a_machine_who_has_joined_hears_it() {
-        for (group, from) in [("239.255.77.78:52178", "127.0.0.1:0"), ("[ff11::4d4e]:52178", "[::1]:0")] {
+        for (group, from) in [
+            ("239.255.77.78:52178", "127.0.0.1:0"),
+            ("[ff15::4d4e]:52178", "[::1]:0"),
+            ("[ff11::4d4e]:52182", "[::1]:0"),
+        ] {
             let group = group.parse().unwrap();
             let ears = [ear(group, &[]), ear(group, &[])];
             assert!(mouth(from).send(b"hark", group));

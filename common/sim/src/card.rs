@@ -11,6 +11,8 @@ pub struct CardSpec {
     pub ppm: f64,
     /// Callbacks come up to this much late, evenly distributed, in nanoseconds.
     pub jitter: i64,
+    /// The converter's times, as callbacks are told them, are off by up to this either way, in nanoseconds.
+    pub blur: i64,
     /// After each such span of time one period is lost, in nanoseconds; 0 for never.
     pub xrun_every: i64,
     /// Seed of the jitter.
@@ -24,6 +26,8 @@ pub struct Period {
     pub callback: Mono,
     /// When the period's first frame leaves the DAC, or when it entered the ADC.
     pub converter: Mono,
+    /// The same as the callback is told.
+    pub told: Mono,
     /// Frames lost just before this period.
     pub lost: u32,
 }
@@ -92,11 +96,15 @@ impl Card {
             Direction::Capture => (self.next + late, begin),
             Direction::Playback => (begin + late, self.next),
         };
-        Period {
-            callback: self.start.plus(callback as i64),
-            converter: self.start.plus(converter as i64),
-            lost,
+        let converter = self.start.plus(converter as i64);
+        Period { callback: self.start.plus(callback as i64), converter, told: self.blurred(converter), lost }
+    }
+
+    fn blurred(&mut self, converter: Mono) -> Mono {
+        if self.spec.blur == 0 {
+            return converter;
         }
+        converter.plus(((2.0 * self.random.unit() - 1.0) * self.spec.blur as f64) as i64)
     }
 }
 
@@ -136,6 +144,21 @@ mod tests {
         }
         assert!(lateness.iter().all(|late| (0..1_000_000).contains(late)));
         assert!(lateness.iter().max().unwrap() - lateness.iter().min().unwrap() > 800_000);
+    }
+
+    #[test]
+    fn blur_moves_what_is_told_either_way_and_nothing_else() {
+        let spec = CardSpec { blur: 50_000, seed: 3, ..CardSpec::default() };
+        let mut card = Card::new(spec, Direction::Playback, 48_000, 480, Mono(0));
+        let off: Vec<i64> = (1..=100)
+            .map(|n| {
+                let p = card.next_period();
+                assert_eq!(p.converter.0, n * 10_000_000);
+                p.told.since(p.converter)
+            })
+            .collect();
+        let (least, most) = (off.iter().min().unwrap(), off.iter().max().unwrap());
+        assert!((-50_000..-40_000).contains(least) && (40_000..50_000).contains(most), "{least} to {most}");
     }
 
     #[test]

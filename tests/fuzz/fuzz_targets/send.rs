@@ -15,6 +15,7 @@ use audio::send::{
     Advance, Client, Codec, Departure, Encoding, EncodingId, EncodingSpec, Group, GroupId, Policy,
     Recipients, Repair, Routing, SendPipeline, Wire,
 };
+use audio::signal::Test;
 use fuzz::{FIRST, Part, Rate, check_compound, compound, without_heap};
 use libfuzzer_sys::fuzz_target;
 use proto::pcm::{self, ByteOrder};
@@ -105,15 +106,46 @@ impl PolicyChoice {
 
 #[derive(Arbitrary, Debug)]
 enum Step<'a> {
-    Octets { from: u8, octets: &'a [u8] },
-    Rtcp { from: u8, parts: Vec<Part<'a>> },
-    Block { skipped: u8, frames: u16 },
-    Routing { clients: [u8; ENCODINGS], departures: u8 },
-    Wait { micros: u32 },
-    WallClock { unix_nanos: i64 },
-    CaptureClock { slow: f64 },
+    Octets {
+        from: u8,
+        octets: &'a [u8],
+    },
+    Rtcp {
+        from: u8,
+        parts: Vec<Part<'a>>,
+    },
+    Block {
+        skipped: u8,
+        frames: u16,
+    },
+    Routing {
+        clients: [u8; ENCODINGS],
+        departures: u8,
+    },
+    /// From the next routing on, an encoding's clients hear something else.
+    Change {
+        encoding: u8,
+        outputs: Vec<(u8, Option<u8>)>,
+        factor: f32,
+    },
+    /// From the next routing on, an encoding goes on where another is.
+    Branch {
+        encoding: u8,
+        from: u8,
+    },
+    Wait {
+        micros: u32,
+    },
+    WallClock {
+        unix_nanos: i64,
+    },
+    CaptureClock {
+        slow: f64,
+    },
     Flush,
-    Unsent { address: u8 },
+    Unsent {
+        address: u8,
+    },
 }
 
 fuzz_target!(|script: Script| {
@@ -145,7 +177,8 @@ impl Bench {
         let captured: Vec<_> = (1..=channels).map(|channel| script.value * f32::from(channel)).collect();
         let cname = "0123456789abcdef@sender".into();
         let opus = script.rate.get() == opus::RATE || script.seldom % 16 == 15;
-        let expected = script.specs.iter().map(|spec| Expected::new(spec.build(opus), &captured));
+        let specs = script.specs.iter().enumerate();
+        let expected = specs.map(|(index, spec)| Expected::new(index, spec.build(opus), &captured));
         Self {
             pipeline: SendPipeline::new(script.rate.get(), channels, RtpTime(script.origin), cname),
             rate: script.rate.get(),
@@ -166,6 +199,16 @@ impl Bench {
             Step::Rtcp { from, ref parts } => self.datagram(from, &compound(parts)),
             Step::Block { skipped, frames } => self.block(skipped, frames),
             Step::Routing { clients, departures } => self.replace(clients, departures),
+            Step::Change { encoding, ref outputs, factor } => {
+                let expected = &mut self.expected[usize::from(encoding) % ENCODINGS];
+                let spec = expected.spec.clone();
+                let map = Some(map(outputs)).filter(|map| map.channels() == spec.map.channels());
+                let map = map.unwrap_or_else(|| spec.map.clone());
+                expected.pending = Some(EncodingSpec { map, factor, ..spec });
+            }
+            Step::Branch { encoding, from } => {
+                self.expected[usize::from(encoding) % ENCODINGS].from = Some(usize::from(from) % ENCODINGS);
+            }
             Step::Wait { micros } => {
                 self.now = self.now.plus(i64::from(micros) * 1000);
                 without_heap(|| self.pipeline.handle_timeout(self.now));
@@ -209,6 +252,7 @@ impl Bench {
             }
         }
         let gone = (0..u16::from(departures % 4)).map(|n| Departure { address: address(n), ssrc: 99 });
+        (0..ENCODINGS).filter(|index| clients[*index] != 0).for_each(|index| self.prepare(index));
         let encodings = clients.iter().enumerate().filter(|(_, heard_by)| **heard_by != 0);
         let encodings = encodings.map(|(index, heard_by)| self.encoding(index, *heard_by)).collect();
         let groups = self.policies.iter().enumerate().filter_map(|(index, policy)| {
@@ -217,9 +261,36 @@ impl Bench {
         let routing = Box::new(Routing::new(encodings, gone.collect()).grouped(groups.collect()));
         drop(without_heap(|| self.pipeline.replace(routing)));
         for (expected, heard_by) in self.expected.iter_mut().zip(clients) {
+            expected.active = heard_by != 0;
+            expected.from = None;
             if heard_by == 0 {
                 expected.next = None;
             }
+        }
+    }
+
+    /// What a routing changes for an encoding.
+    fn prepare(&mut self, index: usize) {
+        let from = self.expected[index].from.filter(|from| self.expected[*from].active);
+        let expected = &mut self.expected[index];
+        // Five milliseconds, the packet at hand, and another's last one.
+        let fade = self.rate as usize / 200 + 3 * 1024;
+        if let Some(spec) = expected.pending.take() {
+            expected.frame = frame(&spec, &self.captured);
+            (expected.spec, expected.loose) = (spec, fade);
+        }
+        if expected.active {
+            // What goes on as it was branches off from nothing.
+            return expected.from = None;
+        }
+        expected.ssrc = index as u32;
+        let Some(from) = from else { return };
+        expected.loose = fade;
+        if self.expected[from].spec.continues_as(&self.expected[index].spec) {
+            let (ssrc, next) = (self.expected[from].ssrc, self.expected[from].next);
+            let sent = self.expected[from].sent.clone();
+            let expected = &mut self.expected[index];
+            (expected.ssrc, expected.next, expected.sent) = (ssrc, next, sent);
         }
     }
 
@@ -232,7 +303,12 @@ impl Bench {
             Client::new(index.to_string(), address(client), counters).repaired(repair).grouped(group, trim_ns)
         });
         let (id, spec) = (EncodingId(index as u64), self.expected[index].spec.clone());
-        Encoding::new(id, spec, self.rate, index as u32, FIRST, clients.collect())
+        let ssrc = self.expected[index].ssrc;
+        let encoding = Encoding::new(id, spec, self.rate, ssrc, FIRST, clients.collect());
+        match self.expected[index].from {
+            Some(from) => encoding.after(EncodingId(from as u64), &self.expected[from].spec),
+            None => encoding,
+        }
     }
 
     fn transmit(&mut self) {
@@ -258,18 +334,16 @@ impl Bench {
 impl Spec {
     /// Without `opus` it is PCM, whatever stands here.
     fn build(&self, opus: bool) -> EncodingSpec {
-        let sources = |&(first, second): &(u8, Option<u8>)| {
-            [Some(first), second].into_iter().flatten().map(u16::from).collect()
-        };
-        let outputs: Vec<_> = self.outputs.iter().take(8).map(sources).collect();
         EncodingSpec {
             codec: match self.codec() {
                 Codec::Opus(_) if !opus => Codec::Pcm24,
                 codec => codec,
             },
             wire: if self.plain { Wire::Plain } else { Wire::Rtp },
-            map: ChannelMap::new(outputs).unwrap_or_else(|_| "0".parse().unwrap()),
+            map: map(&self.outputs),
             factor: self.factor,
+            // A bit that the frames have no use for, and the signal that is built soonest.
+            test: (self.frames >= 1 << 15).then_some(Test::Click),
             frames: self.frames % 1024 + 1,
             mtu: MTU,
         }
@@ -294,9 +368,38 @@ impl Spec {
     }
 }
 
+fn map(outputs: &[(u8, Option<u8>)]) -> ChannelMap {
+    let sources = |&(first, second): &(u8, Option<u8>)| {
+        [Some(first), second].into_iter().flatten().map(u16::from).collect()
+    };
+    let outputs: Vec<_> = outputs.iter().take(8).map(sources).collect();
+    ChannelMap::new(outputs).unwrap_or_else(|_| "0".parse().unwrap())
+}
+
+/// What a frame becomes, in PCM.
+fn frame(spec: &EncodingSpec, captured: &[f32]) -> Vec<u8> {
+    let order = if spec.wire == Wire::Rtp { ByteOrder::Big } else { ByteOrder::Little };
+    let wide = spec.codec() == Codec::Pcm24;
+    let octets = |sources: &Vec<u16>| {
+        let sum: f32 = sources.iter().filter_map(|&source| captured.get(usize::from(source))).sum();
+        let (mut two, mut three) = ([0; 2], [0; 3]);
+        pcm::write_sample(sum * spec.factor, order, &mut two);
+        pcm::write_sample_24(sum * spec.factor, &mut three);
+        if wide { three.to_vec() } else { two.to_vec() }
+    };
+    spec.map.outputs().iter().flat_map(octets).collect()
+}
+
 /// What an encoding is to send.
 struct Expected {
     spec: EncodingSpec,
+    /// From the next routing on.
+    pending: Option<EncodingSpec>,
+    from: Option<usize>,
+    active: bool,
+    ssrc: u32,
+    /// Frames that may be of a crossfade.
+    loose: usize,
     /// One frame; every block holds the same one.
     frame: Vec<u8>,
     /// The sequence number of the next packet, once there was one.
@@ -306,27 +409,30 @@ struct Expected {
 }
 
 impl Expected {
-    fn new(spec: EncodingSpec, captured: &[f32]) -> Self {
-        let order = if spec.wire == Wire::Rtp { ByteOrder::Big } else { ByteOrder::Little };
-        let wide = spec.codec() == Codec::Pcm24;
-        let octets = |sources: &Vec<u16>| {
-            let sum: f32 = sources.iter().filter_map(|&source| captured.get(usize::from(source))).sum();
-            let (mut two, mut three) = ([0; 2], [0; 3]);
-            pcm::write_sample(sum * spec.factor, order, &mut two);
-            pcm::write_sample_24(sum * spec.factor, &mut three);
-            if wide { three.to_vec() } else { two.to_vec() }
-        };
-        let frame = spec.map.outputs().iter().flat_map(octets).collect();
-        Self { spec, frame, next: None, sent: VecDeque::new() }
+    fn new(index: usize, spec: EncodingSpec, captured: &[f32]) -> Self {
+        let frame = frame(&spec, captured);
+        let (ssrc, sent) = (index as u32, VecDeque::new());
+        Self { spec, pending: None, from: None, active: false, ssrc, loose: 0, frame, next: None, sent }
     }
 
     fn check(&mut self, octets: &[u8]) {
+        if self.loose > 0 && rtp::Packet::parse(octets).is_ok_and(|last| last.header.ssrc != self.ssrc) {
+            // The last packet of the stream before.
+            return;
+        }
         let payload = if self.spec.wire == Wire::Rtp { self.check_header(octets) } else { octets };
+        if self.loose > 0 {
+            self.loose = self.loose.saturating_sub(payload.len() / self.frame.len());
+            return;
+        }
         if let Codec::Opus(_) = self.spec.codec() {
             assert!(octets.len() <= usize::from(MTU));
             return assert_eq!(opus::frames(payload), Some(self.spec.packet_frames().into()));
         }
         assert!(!payload.is_empty() && payload.len() <= usize::from(self.spec.frames) * self.frame.len());
+        if self.spec.test.is_some() {
+            return;
+        }
         let frames = payload.chunks(self.frame.len());
         frames.for_each(|frame| assert_eq!(frame, self.frame, "{:?}", self.spec));
     }
@@ -355,7 +461,7 @@ fn check_repair(encodings: &[Expected], octets: &[u8]) {
     assert_eq!(packet.header.payload_type, payload_type::RETRANSMISSION);
     let (number, payload) = retransmission::parse(packet.payload).unwrap();
     let ssrc = packet.header.ssrc ^ 1 << 31;
-    let known = encodings[ssrc as usize].sent.iter().rev().any(|sent| {
+    let known = encodings.iter().flat_map(|encoding| &encoding.sent).any(|sent| {
         let original = rtp::Packet::parse(sent).unwrap();
         original.header.ssrc == ssrc && original.header.sequence == number && original.payload == payload
     });

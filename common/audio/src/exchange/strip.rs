@@ -2,6 +2,8 @@
 
 use proto::units::Mono;
 
+use super::POINTS;
+
 /// By how much the rate of two clocks may change, as a share each second: what an older exchange says counts for less
 /// by what that adds up to. A crystal that is being warmed does 0.1 ppm.
 const WANDER: f64 = 0.1e-6;
@@ -63,7 +65,7 @@ pub(super) struct Assumed {
 /// is the last fit's.
 pub(super) fn fit(points: &[Point], gain: f64, assumed: Assumed) -> Line {
     let newest = points[points.len() - 1];
-    let cloud = Cloud { points, at: newest.came, ahead: newest.answer };
+    let cloud = Cloud::new(points, newest.came, newest.answer);
     let count = points.len() as f64;
     let widths = points.iter().map(|point| point.round_trip() as f64).sum::<f64>();
     let excess = (widths / count - cloud.strip(gain).width()).max(QUIET);
@@ -82,19 +84,15 @@ pub(super) fn fit(points: &[Point], gain: f64, assumed: Assumed) -> Line {
     let gain = (low + high) / 2.0;
     let strip = cloud.strip(gain);
     let middle = (strip.upper.0 + strip.lower.0) / 2.0;
-    Line {
-        at: cloud.at,
-        ahead: cloud.ahead.saturating_add(middle.round() as i64),
-        gain,
-        width: strip.width(),
-    }
+    let ahead = newest.answer.saturating_add(middle.round() as i64);
+    Line { at: newest.came, ahead, gain, width: strip.width() }
 }
 
 /// The points as they are seen from an instant and a lead near the newest one, so that floating point is exact enough.
-struct Cloud<'a> {
-    points: &'a [Point],
-    at: Mono,
-    ahead: i64,
+struct Cloud {
+    /// Time and height of a question, and of an answer, in nanoseconds.
+    marks: [[(f64, f64); 2]; POINTS],
+    count: usize,
 }
 
 /// Two parallel lines: the height of each where the cloud is seen from, and the time of the point that holds it there, in
@@ -110,22 +108,28 @@ impl Strip {
     }
 }
 
-impl Cloud<'_> {
+impl Cloud {
+    fn new(points: &[Point], at: Mono, ahead: i64) -> Self {
+        let mut marks = [[(0.0, 0.0); 2]; POINTS];
+        for (mark, point) in marks.iter_mut().zip(points) {
+            let seen = |time: Mono, lead: i64| (time.since(at) as f64, lead.saturating_sub(ahead) as f64);
+            let (question, answer) = (seen(point.asked, point.question), seen(point.came, point.answer));
+            let slack = WANDER / 2.0 * 1e-9 * answer.0 * answer.0;
+            *mark = [(question.0, question.1 + slack), (answer.0, answer.1 - slack)];
+        }
+        Self { marks, count: points.len().min(POINTS) }
+    }
+
     fn strip(&self, slope: f64) -> Strip {
         let mut strip = Strip { upper: (f64::INFINITY, 0.0), lower: (f64::NEG_INFINITY, 0.0) };
-        for point in self.points {
-            let height = |at: Mono, ahead: i64| {
-                let time = at.since(self.at) as f64;
-                (ahead.saturating_sub(self.ahead) as f64 - slope * time, time)
-            };
-            let (question, asked) = height(point.asked, point.question);
-            let (answer, came) = height(point.came, point.answer);
-            let slack = WANDER / 2.0 * 1e-9 * came * came;
-            if question + slack < strip.upper.0 {
-                strip.upper = (question + slack, asked);
+        for [question, answer] in &self.marks[..self.count] {
+            let above = question.1 - slope * question.0;
+            if above < strip.upper.0 {
+                strip.upper = (above, question.0);
             }
-            if answer - slack > strip.lower.0 {
-                strip.lower = (answer - slack, came);
+            let below = answer.1 - slope * answer.0;
+            if below > strip.lower.0 {
+                strip.lower = (below, answer.0);
             }
         }
         strip

@@ -38,6 +38,8 @@ pub(super) struct Conductor {
     asked: u32,
     /// The group delay that is needed, as the sender is told; 0 until known. In microseconds.
     wanted_us: u32,
+    /// When arrivals were last found to be others than before.
+    since: Mono,
     /// Since when there is nothing to go by.
     lost: Option<Mono>,
 }
@@ -52,6 +54,7 @@ impl Conductor {
             kin: false,
             asked: 0,
             wanted_us: 0,
+            since: Mono(i64::MIN),
             lost: None,
         }
     }
@@ -97,8 +100,17 @@ impl Conductor {
         self.line = Some(Line { timing, rate: stream.format.rate, anchor, begin });
     }
 
-    pub(super) fn handle_reply(&mut self, at: Mono, reply: &Reply) {
+    /// Takes an answer. Whether it shows that one of the clocks was set.
+    pub(super) fn handle_reply(&mut self, at: Mono, reply: &Reply) -> bool {
+        let breaks = self.clock.breaks();
         self.kin |= self.clock.handle_reply(at, reply);
+        self.clock.breaks() != breaks
+    }
+
+    /// Arrivals are no longer what they were: the path is another, or one of the clocks was set.
+    pub(super) fn verify(&mut self, at: Mono) {
+        self.since = at;
+        self.clock.hurry();
     }
 
     fn asks(&self) -> bool {
@@ -167,7 +179,8 @@ impl Conductor {
     /// From the capture of what was sent last to its earliest arrival, in nanoseconds, where that is known and can be true.
     fn transit(&self, now: Mono, stream: &Stream) -> Option<i64> {
         let valid = self.told.is_some_and(|(.., at)| now.since(at) < VALID);
-        let line = self.line.as_ref().filter(|_| valid && self.clock.ready())?;
+        let line =
+            self.line.as_ref().filter(|_| valid && self.clock.ready() && self.clock.holds(self.since))?;
         let position = stream.newest_position()?;
         let captures = Captures { line, clock: &self.clock, trim: 0, transit: 0 };
         let captured = Reference::Captures(captures).start_of(position)?;

@@ -88,3 +88,14 @@ impl Output {
         self.rate
     }
 }
+
+impl DeviceOutput {
+    /// Fills `out` while there is no stream that can be played, without a click at the end of the last one.
+    pub(super) fn fall_silent(&mut self, out: &mut [f32]) {
+        let concealer = &mut self.concealer;
+        match &mut self.steering {
+            Some((resampler, _)) => resampler.process(out, |input| concealer.conceal(input)),
+            None => concealer.conceal(out),
+        }
+    }
+}

@@ -5,6 +5,12 @@ use proto::units::{self, Mono};
 use super::CHUNK;
 use crate::tracker::Tracker;
 
+/// The memory for the least time between two callbacks, in nanoseconds.
+const INTERVAL_WINDOW: i64 = 8_000_000_000;
+/// What it takes to be woken and to make a period's chunks: this long, in nanoseconds, and a share of the period.
+const WAKING: i64 = 200_000;
+const MAKING_SHARE: i64 = 4;
+
 /// What a callback of a device tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaybackStamp {
@@ -25,12 +31,14 @@ pub struct Due {
     pub at: Mono,
     /// By which share the device runs slow, as far as that is known: 1e-6 is one part per million.
     pub slow: f64,
+    /// Until when it can wait for a packet that is late.
+    pub by: Mono,
 }
 
 impl From<Mono> for Due {
-    /// For a device that runs true.
+    /// For a device that runs true, at once.
     fn from(at: Mono) -> Self {
-        Self { at, slow: 0.0 }
+        Self { at, slow: 0.0, by: Mono(i64::MIN) }
     }
 }
 
@@ -42,16 +50,50 @@ pub struct Pace {
     last: Option<PlaybackStamp>,
     largest_request: usize,
     tracker: Tracker,
+    interval: Interval,
+}
+
+/// The least time between two callbacks of the last while.
+#[derive(Debug, Default)]
+struct Interval {
+    last: Option<Mono>,
+    /// Of the window before, and of the one at hand; `None` where there was none.
+    former: Option<i64>,
+    current: Option<i64>,
+    ends: Mono,
+}
+
+impl Interval {
+    fn note(&mut self, now: Mono) {
+        let Some(last) = self.last.replace(now) else {
+            self.ends = now.plus(INTERVAL_WINDOW);
+            return;
+        };
+        if now >= self.ends {
+            self.former = self.current.take();
+            self.ends = now.plus(INTERVAL_WINDOW);
+        }
+        let interval = now.since(last);
+        self.current = Some(self.current.map_or(interval, |least| least.min(interval)));
+    }
+
+    /// The earliest that so many callbacks may have come by, from the next one on.
+    fn after(&self, callbacks: i64) -> Option<Mono> {
+        let least = self.former.into_iter().chain(self.current).min()?;
+        Some(self.last?.plus(least.saturating_mul(callbacks + 1)))
+    }
 }
 
 impl Pace {
     /// The pace of a device at `rate` frames a second that has not called back yet.
     pub fn new(rate: u32) -> Self {
-        Self { rate, pushed: 0, last: None, largest_request: 0, tracker: Tracker::new(rate) }
+        let (tracker, interval) = (Tracker::new(rate), Interval::default());
+        Self { rate, pushed: 0, last: None, largest_request: 0, tracker, interval }
     }
 
-    /// Takes what a callback tells. Returns whether the device has lost time: it went on without our frames.
-    pub fn note(&mut self, stamp: PlaybackStamp) -> bool {
+    /// Takes what a callback has told by `now`. Returns whether the device has lost time: it went on without our frames.
+    pub fn note(&mut self, stamp: PlaybackStamp, now: Mono) -> bool {
+        self.interval.note(now);
         let frames = self.last.map_or(0, |last| last.asked);
         let jumped = self.tracker.note(frames, stamp.at).is_some();
         self.largest_request = self.largest_request.max(stamp.asked as usize);
@@ -68,7 +110,15 @@ impl Pace {
         let target = self.largest_request + eighth.min(self.largest_request.max(CHUNK));
         let ahead = i64::from(stamp.missing) + self.pushed as i64 - stamp.taken as i64;
         let at = self.tracker.time_of(ahead)?;
-        (level < target).then(|| Due { at, slow: self.tracker.slow() })
+        (level < target).then(|| Due { at, slow: self.tracker.slow(), by: self.latest(level) })
+    }
+
+    /// Until when the next chunk may be made, where the ring holds `level` frames.
+    fn latest(&self, level: usize) -> Mono {
+        let request = self.largest_request.max(1);
+        let period = units::frames_to_nanos(request as i64, self.rate);
+        let callback = self.interval.after((level / request) as i64);
+        callback.map_or(Mono(i64::MIN), |callback| callback.plus(-WAKING - period / MAKING_SHARE))
     }
 
     /// Frames were put into the ring.
@@ -89,11 +139,12 @@ mod tests {
     fn lost_frames_and_lost_time_are_told() {
         let mut pace = Pace::new(48_000);
         let at = |n: i64| n * 128 * 1_000_000_000 / 48_000;
-        assert!(!pace.note(PlaybackStamp { missing: 128, ..stamp(0, at(0)) }));
+        assert!(!pace.note(PlaybackStamp { missing: 128, ..stamp(0, at(0)) }, Mono(0)));
         pace.pushed(256);
-        assert!((1..20).all(|n| !pace.note(stamp(n, at(n as i64)))));
-        assert!(pace.note(PlaybackStamp { missing: 12, ..stamp(20, at(20)) }));
-        let lost: Vec<_> = (21..40).filter(|&n| pace.note(stamp(n, at(n as i64) + 3_000_000))).collect();
+        let mut note = |stamp: PlaybackStamp| pace.note(stamp, stamp.at);
+        assert!((1..20).all(|n| !note(stamp(n, at(n as i64)))));
+        assert!(note(PlaybackStamp { missing: 12, ..stamp(20, at(20)) }));
+        let lost: Vec<_> = (21..40).filter(|&n| note(stamp(n, at(n as i64) + 3_000_000))).collect();
         assert_eq!(lost, [28]);
     }
 
@@ -101,11 +152,31 @@ mod tests {
     fn a_chunk_follows_on_what_was_pushed() {
         let mut pace = Pace::new(48_000);
         assert_eq!(pace.next_chunk(0, 8_000_000), None);
-        pace.note(PlaybackStamp { taken: 100, asked: 96, missing: 4, at: Mono(1_000_000) });
+        pace.note(PlaybackStamp { taken: 100, asked: 96, missing: 4, at: Mono(1_000_000) }, Mono(0));
         pace.pushed(148);
         // 48 frames were left for the callback, of which 4 more are missing: the next one is heard 52 frames after its start.
         let due = pace.next_chunk(0, 8_000_000).unwrap();
         assert_eq!(due.at.0, 1_000_000 + 52 * 1_000_000_000 / 48_000);
         assert_eq!(pace.next_chunk(96, 1_000_000), None);
+    }
+
+    #[test]
+    fn a_chunk_can_wait_until_the_next_callback_is_near() {
+        const MS: i64 = 1_000_000;
+        let mut pace = Pace::new(48_000);
+        let mut by = |n: u64, now: i64, level: usize| {
+            pace.note(
+                PlaybackStamp { taken: n * 480, asked: 480, missing: 0, at: Mono(now + 5 * MS) },
+                Mono(now),
+            );
+            pace.next_chunk(level, 20 * MS).unwrap().by
+        };
+        assert_eq!(by(0, 0, 0), Mono(i64::MIN));
+        // 10 ms later, less a quarter of that and the time to wake.
+        assert_eq!(by(1, 10 * MS, 0), Mono(17 * MS + 300_000));
+        assert_eq!(by(2, 20 * MS, 480), Mono(37 * MS + 300_000));
+        // Callbacks have come 8 ms after one another, and may again.
+        assert_eq!(by(3, 28 * MS, 0), Mono(33 * MS + 300_000));
+        assert_eq!(by(4, 38 * MS, 0), Mono(43 * MS + 300_000));
     }
 }

@@ -88,6 +88,8 @@ pub(super) struct Player {
     /// Why the latency has changed since that was told.
     change: Option<Reason>,
     lead: Lead,
+    /// Channels of what was played last.
+    channels: u16,
     /// Frames for which the cursor has waited for a packet that is late.
     held: u64,
     now: Mono,
@@ -118,6 +120,7 @@ impl Player {
             precision: Precision::default(),
             change: None,
             lead: Lead::default(),
+            channels: 0,
             held: 0,
             now: Mono(0),
             peak: (0.0, 0),
@@ -252,6 +255,14 @@ impl Player {
         frames
     }
 
+    /// Whether some of what the next chunk needs has not come, and may still come.
+    pub(super) fn lacks(&self, stream: &Stream) -> bool {
+        let steering = self.output.as_ref().and_then(|output| output.device.as_ref()?.steering.as_ref());
+        let needed = steering.map_or(CHUNK, |(resampler, _)| resampler.needed());
+        let playing = self.begun && self.aligned && !stream.ended;
+        playing && !self.buffer.covers(self.cursor, needed as u64)
+    }
+
     /// For a device: fills `out` with what leaves the DAC when it is due. Without a reference, what plays goes on as it did,
     /// and nothing begins.
     pub(super) fn pull_device(
@@ -262,12 +273,14 @@ impl Player {
         due: Due,
         out: &mut [f32],
     ) {
-        if self.matching_output(stream, true).is_none() {
-            return;
-        }
+        let fits = self.matching_output(stream, true).is_some();
         let Some(mut output) = self.output.take() else { return };
         self.now = now;
-        self.play(stream, reference, due, out, &mut output);
+        if fits {
+            self.play(stream, reference, due, out, &mut output);
+        } else if let Some(device) = &mut output.device {
+            device.fall_silent(out);
+        }
         self.output = Some(output);
     }
 
@@ -427,6 +440,10 @@ impl Player {
                 Span::Audio { slot, payload, skip } => {
                     let frames = ((slot.frames - skip) as usize).min(room);
                     decoder.render(&slot, payload, skip as usize, &mut rest[..frames * channels], channels);
+                    if slot.channels < std::mem::replace(&mut self.channels, slot.channels) {
+                        // What the outputs had that have no channel of their own any more ends without a click.
+                        concealer.as_deref_mut().into_iter().for_each(Concealer::jump);
+                    }
                     self.end_hold();
                     (frames, true, true, false)
                 }

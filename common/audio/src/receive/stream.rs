@@ -183,6 +183,13 @@ impl Stream {
         lost
     }
 
+    /// One of the clocks was set: what packets showed of them is over.
+    pub(super) fn forget_arrivals(&mut self) {
+        if let Some((newest, _)) = self.newest {
+            self.timeline = Timeline::new(self.format.rate, newest.position);
+        }
+    }
+
     pub(super) fn begin_timeline(&mut self, at: Mono, position: Position) {
         self.timeline = Timeline::new(self.format.rate, position);
         self.timeline.note(position, at);

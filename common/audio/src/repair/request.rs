@@ -55,6 +55,20 @@ impl History {
         self.octets[slot * self.max_packet..][..packet.len()].copy_from_slice(packet);
     }
 
+    /// Takes over what another of the same size holds, which keeps it.
+    pub fn copy(&mut self, other: &Self) {
+        if (self.lengths.len(), self.max_packet) != (other.lengths.len(), other.max_packet) {
+            return;
+        }
+        (self.newest, self.count) = (other.newest, other.count);
+        self.lengths.copy_from_slice(&other.lengths);
+        let slots = self.octets.chunks_exact_mut(self.max_packet.max(1));
+        let others = other.octets.chunks_exact(self.max_packet.max(1));
+        for ((to, from), length) in slots.zip(others).zip(&self.lengths) {
+            to[..*length].copy_from_slice(&from[..*length]);
+        }
+    }
+
     fn get(&self, sequence: Sequence) -> Option<&[u8]> {
         let age = usize::try_from(self.newest.since(sequence)).ok()?;
         let slot = self.slot(sequence);

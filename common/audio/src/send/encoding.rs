@@ -12,12 +12,13 @@ use super::Shape;
 use super::audience::Audience;
 use super::group::GroupId;
 use super::member::Member;
-use super::mix::Mix;
+use super::mix::Mixer;
 use super::pack::Packer;
 use super::repair::{Keeper, Mender, Repair};
 use crate::counters::ClientCounters;
 use crate::map::ChannelMap;
 use crate::opus;
+use crate::signal::Test;
 
 /// What goes over the wire for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +83,8 @@ pub struct EncodingSpec {
     pub map: ChannelMap,
     /// Factor for each sample; negative inverts the polarity, zero mutes.
     pub factor: f32,
+    /// What every output plays in place of the source channels.
+    pub test: Option<Test>,
     /// Frames in a packet of PCM, at least 1. Those of Opus last as long as its own settings say.
     pub frames: u16,
     /// Most octets of a packet of Opus, whose length varies. Those of PCM are as long as they are.
@@ -123,6 +126,12 @@ impl EncodingSpec {
         };
         let rate = self.codec().clock_rate(rate);
         Format { payload_type, codec, channels, rate, frames: self.packet_frames() }
+    }
+
+    /// Whether one stream can go on from this to another: its packets are of the same kind, whatever is heard in them.
+    pub fn continues_as(&self, other: &Self) -> bool {
+        let kind = |spec: &Self| (spec.wire, spec.codec(), spec.map.channels(), spec.frames, spec.mtu);
+        kind(self) == kind(other)
     }
 
     /// Octets of the longest packet.
@@ -232,7 +241,9 @@ impl Client {
 #[derive(Debug)]
 pub struct Encoding {
     pub(super) id: EncodingId,
+    pub(super) former: Option<EncodingId>,
     spec: EncodingSpec,
+    mixer: Mixer,
     pub(super) map_text: String,
     pub(super) ssrc: u32,
     /// Longest block that becomes at most one packet, in captured frames.
@@ -266,6 +277,31 @@ impl Encoding {
         rate: u32,
         ssrc: u32,
         sequence: Sequence,
+        clients: Vec<Client>,
+    ) -> Self {
+        let packer = Packer::new(&spec, rate);
+        Self::build(id, spec, rate, ssrc, (sequence, packer), clients)
+    }
+
+    /// An encoding for a routing that comes after one with the same `id`, `ssrc` and kind of packets. It takes over all else,
+    /// and is silent without: nothing is built for it that takes its time, as the filters of a resampler do.
+    pub fn resuming(
+        id: EncodingId,
+        spec: EncodingSpec,
+        rate: u32,
+        ssrc: u32,
+        sequence: Sequence,
+        clients: Vec<Client>,
+    ) -> Self {
+        Self::build(id, spec, rate, ssrc, (sequence, Packer::Vacant), clients)
+    }
+
+    fn build(
+        id: EncodingId,
+        spec: EncodingSpec,
+        rate: u32,
+        ssrc: u32,
+        (sequence, packer): (Sequence, Packer),
         mut clients: Vec<Client>,
     ) -> Self {
         let keeper = (spec.wire == Wire::Rtp).then(|| {
@@ -284,13 +320,26 @@ impl Encoding {
             sequence,
             packets: 0,
             octets: 0,
-            packer: Packer::new(&spec, rate),
+            packer,
             ready: Vec::with_capacity(spec.longest_packet()),
             peak: 0.0,
             peak_frames: 0,
         };
         let max_block = spec.max_block(rate);
-        Self { id, map_text: spec.map.to_string(), spec, ssrc, max_block, clients, state, keeper }
+        let mixer = Mixer::new(&spec, rate);
+        let map_text = spec.map.to_string();
+        Self { id, former: None, map_text, spec, mixer, ssrc, max_block, clients, state, keeper }
+    }
+
+    /// The same, but its clients heard `former` before, of this specification: what they hear is crossfaded. Where `former`
+    /// [continues as](EncodingSpec::continues_as) this with the same `ssrc`, so does the stream, number by number. Else
+    /// the former one's last packet is completed for them, and this one begins where it ends.
+    ///
+    /// For a part of an encoding's clients: where all of them are to hear something else, the encoding keeps its id.
+    pub fn after(mut self, former: EncodingId, spec: &EncodingSpec) -> Self {
+        self.former = Some(former);
+        self.state.ready.reserve(spec.longest_packet());
+        self
     }
 
     /// Its identity.
@@ -343,10 +392,9 @@ impl Encoding {
         let mut at = position;
         let mut rest = block;
         while rest.len() >= captured {
-            let mix = Mix { map: &self.spec.map, factor: self.spec.factor, captured };
             let frames = self.state.packer.wanted().min(rest.len() / captured);
             let (now, later) = rest.split_at(frames * captured);
-            let peak = self.state.packer.append(at, now, &mix);
+            let peak = self.state.packer.append(at, captured, now, &mut self.mixer);
             self.state.peak = self.state.peak.max(peak);
             self.state.peak_frames += frames as u32;
             at = at.advanced(frames as u64);
@@ -364,21 +412,11 @@ impl Encoding {
     }
 
     fn complete_packet(&mut self, shape: &Shape) {
-        let payload_type = self.format(shape.rate).payload_type;
+        let Some(time) = self.state.packer.complete(&mut self.state.ready) else { return };
+        let header = self.header(time, shape);
         let state = &mut self.state;
-        let Some(time) = state.packer.complete(&mut state.ready) else { return };
-        let length = self.spec.wire.header_length();
-        let (header, payload) = state.ready.split_at_mut(length);
-        if self.spec.wire == Wire::Rtp {
-            let fields = rtp::Header {
-                marker: !state.started,
-                payload_type,
-                sequence: state.sequence,
-                timestamp: RtpTime::at(shape.origin, time),
-                ssrc: self.ssrc,
-            };
-            header.copy_from_slice(&fields.to_bytes());
-        }
+        let (room, payload) = state.ready.split_at_mut(self.spec.wire.header_length());
+        room.copy_from_slice(&header[..room.len()]);
         let octets = payload.len();
         if let Some(keeper) = &mut self.keeper {
             let wants = |client: &Client, spec| client.mender.as_ref().is_some_and(|m| m.wants(spec));
@@ -400,5 +438,88 @@ impl Encoding {
             state.peak = 0.0;
             state.peak_frames = 0;
         }
+    }
+
+    /// Of the next packet, whose first frame has this time. Headerless PCM has none.
+    fn header(&self, time: Position, shape: &Shape) -> [u8; rtp::HEADER_LENGTH] {
+        let fields = rtp::Header {
+            marker: !self.state.started,
+            payload_type: self.format(shape.rate).payload_type,
+            sequence: self.state.sequence,
+            timestamp: RtpTime::at(shape.origin, time),
+            ssrc: self.ssrc,
+        };
+        fields.to_bytes()
+    }
+
+    /// Takes over what the encoding of the same id was before.
+    pub(super) fn resume(&mut self, same: &mut Self, shape: &Shape) {
+        self.mixer.follow(&same.mixer);
+        if !same.goes_on_as(self) {
+            return same.copy_last(&mut self.state.ready, shape);
+        }
+        std::mem::swap(&mut self.state, &mut same.state);
+        if let (Some(keeper), Some(former)) = (&mut self.keeper, &mut same.keeper) {
+            keeper.inherit(former);
+        }
+        self.take_clients(same);
+    }
+
+    /// Goes on for clients that leave an encoding, which may go on for others.
+    pub(super) fn branch(&mut self, former: &mut Self, shape: &Shape) {
+        self.mixer.follow(&former.mixer);
+        if !former.goes_on_as(self) {
+            return former.copy_last(&mut self.state.ready, shape);
+        }
+        self.state.follow(&former.state);
+        if let (Some(keeper), Some(former)) = (&mut self.keeper, &former.keeper) {
+            keeper.copy(former);
+        }
+        self.take_clients(former);
+    }
+
+    fn goes_on_as(&self, next: &Self) -> bool {
+        self.ssrc == next.ssrc && self.spec.continues_as(&next.spec)
+    }
+
+    /// What is known of clients stays with them. They are told at once of what they hear, where that has changed.
+    fn take_clients(&mut self, former: &mut Self) {
+        let same_map = self.map_text == former.map_text;
+        for client in &mut self.clients {
+            let Some(known) = former.clients.iter_mut().find(|c| c.address == client.address) else {
+                continue;
+            };
+            if same_map {
+                client.next_report = known.next_report;
+            }
+            client.member.inherit(&mut known.member);
+            if let (Some(audience), Some(former)) = (&mut client.audience, &mut known.audience) {
+                audience.inherit(former);
+            }
+            if client.repair == known.repair {
+                std::mem::swap(&mut client.mender, &mut known.mender);
+            }
+        }
+    }
+
+    /// Puts what waits to fill a packet into `out`, a packet of its own, where there is room.
+    fn copy_last(&self, out: &mut Vec<u8>, shape: &Shape) {
+        if out.capacity() < self.spec.longest_packet() {
+            return;
+        }
+        let Some(time) = self.state.packer.copy_rest(out) else { return };
+        let header = self.header(time, shape);
+        let room = &mut out[..self.spec.wire.header_length()];
+        room.copy_from_slice(&header[..room.len()]);
+    }
+}
+
+impl State {
+    /// Goes on from where another is, which goes on too.
+    fn follow(&mut self, other: &Self) {
+        (self.started, self.sequence) = (other.started, other.sequence);
+        (self.packets, self.octets) = (other.packets, other.octets);
+        (self.peak, self.peak_frames) = (other.peak, other.peak_frames);
+        self.packer.follow(&other.packer, &mut self.ready);
     }
 }

@@ -1,40 +1,175 @@
-//! From captured frames to a client's: channels picked and summed, gain, the level for the meter.
+//! From captured frames to a client's: channels picked and summed, gain, the level for the meter; and the way from one
+//! such mix to another.
+//!
+//! A change is crossfaded with shares that add up to one: what was heard and what is to be heard are often the same
+//! programme (another gain, the polarity, a neighbouring channel), which shares of equal power would make 3 dB too loud
+//! halfway. The shares follow `3t² - 2t³`, which begins and ends level, so that no corner is heard either.
 
+use std::sync::Arc;
+
+use proto::units::Position;
+
+use super::encoding::EncodingSpec;
 use crate::map::ChannelMap;
+use crate::signal::Signal;
 
-/// What is done to each frame.
-pub(super) struct Mix<'a> {
-    pub(super) map: &'a ChannelMap,
-    pub(super) factor: f32,
-    /// Channels of a captured frame. Those beyond are silent.
-    pub(super) captured: usize,
+/// A change is crossfaded over the rate divided by this, in frames: 5 ms.
+const FADES_A_SECOND: u32 = 200;
+/// Mixes that are remembered of what is faded out. Each change within a crossfade adds one; the list of clients is read
+/// again less often than that.
+const PARTS: usize = 8;
+
+/// What is heard of captured frames.
+#[derive(Clone, Debug, PartialEq)]
+struct Mix {
+    /// Shared, so that the send thread can copy it.
+    map: Arc<ChannelMap>,
+    factor: f32,
+    /// What is heard in place of captured channels.
+    signal: Option<Arc<Signal>>,
 }
 
-impl Mix<'_> {
-    /// Puts whole frames into `slots`, one for each sample, by `write`. Returns the largest magnitude.
-    pub(super) fn render<T>(&self, block: &[f32], slots: &mut [T], write: impl Fn(f32, &mut T)) -> f32 {
+/// A mix, and what of the one before is still heard.
+#[derive(Debug)]
+pub(super) struct Mixer {
+    mix: Mix,
+    /// What is faded out, and its shares, which add up to one.
+    former: Vec<(Mix, f32)>,
+    /// Frames of the crossfade that were mixed, and all of them.
+    done: usize,
+    length: usize,
+}
+
+impl Mix {
+    /// A sample of an output with these sources. Channels beyond those captured are silent.
+    fn sample(&self, frame: &[f32], sources: &[u16]) -> f32 {
+        let source = |&channel: &u16| frame.get(usize::from(channel)).unwrap_or(&0.0);
+        sources.iter().map(source).sum::<f32>() * self.factor
+    }
+
+    /// A sample as it is heard from an output of whoever plays this: a single channel comes from all of them.
+    fn spread(&self, at: Position, frame: &[f32], output: usize) -> f32 {
+        if let Some(signal) = &self.signal {
+            return signal.at(at) * self.factor;
+        }
+        let outputs = self.map.outputs();
+        let sources = outputs.get(if outputs.len() == 1 { 0 } else { output });
+        sources.map_or(0.0, |sources| self.sample(frame, sources))
+    }
+
+    fn render<T>(
+        &self,
+        from: Position,
+        captured: usize,
+        block: &[f32],
+        slots: &mut [T],
+        write: impl Fn(f32, &mut T),
+    ) -> f32 {
         let outputs = self.map.outputs();
         let mut peak = 0.0f32;
         for (output, sources) in outputs.iter().enumerate() {
             let slots = slots.iter_mut().skip(output).step_by(outputs.len());
-            let mut put = |slot, sum: f32| {
-                let sample = sum * self.factor;
+            let mut put = |slot, sample: f32| {
                 peak = peak.max(sample.abs());
                 write(sample, slot);
             };
+            if let Some(signal) = &self.signal {
+                slots.zip(signal.samples(from)).for_each(|(slot, sample)| put(slot, sample * self.factor));
+                continue;
+            }
             match sources[..] {
-                [only] if usize::from(only) < self.captured => {
-                    let source = block.iter().skip(usize::from(only)).step_by(self.captured);
-                    slots.zip(source).for_each(|(slot, sample)| put(slot, *sample));
+                [only] if usize::from(only) < captured => {
+                    let source = block.iter().skip(usize::from(only)).step_by(captured);
+                    slots.zip(source).for_each(|(slot, sample)| put(slot, *sample * self.factor));
                 }
                 _ => {
-                    for (slot, frame) in slots.zip(block.chunks_exact(self.captured)) {
-                        let source = |&channel: &u16| frame.get(usize::from(channel)).unwrap_or(&0.0);
-                        put(slot, sources.iter().map(source).sum());
-                    }
+                    let frames = block.chunks_exact(captured);
+                    slots.zip(frames).for_each(|(slot, frame)| put(slot, self.sample(frame, sources)));
                 }
             }
         }
         peak
+    }
+}
+
+impl Mixer {
+    /// Of sound that is captured at `rate` frames a second.
+    pub(super) fn new(spec: &EncodingSpec, rate: u32) -> Self {
+        let length = (rate / FADES_A_SECOND) as usize;
+        let signal = spec.test.map(|test| Arc::new(Signal::new(test, rate)));
+        let mix = Mix { map: Arc::new(spec.map.clone()), factor: spec.factor, signal };
+        Self { mix, former: Vec::with_capacity(PARTS), done: length, length }
+    }
+
+    /// Goes on from what is heard of another: at once where that is the same, else by a crossfade. Nothing is allocated;
+    /// nor is anything freed before `before` is, since it keeps what is shared.
+    pub(super) fn follow(&mut self, before: &Self) {
+        let changed = self.mix != before.mix;
+        let risen = if before.done < before.length { before.share(before.done) } else { 1.0 };
+        self.former.clear();
+        if risen < 1.0 {
+            let left = if changed { 1.0 - risen } else { 1.0 };
+            self.former.extend(before.former.iter().map(|(mix, share)| (mix.clone(), share * left)));
+        }
+        self.done = if changed { 0 } else { before.done };
+        if changed && risen > 0.0 {
+            // Of more changes than are remembered the oldest is all but gone.
+            let dropped = if self.former.len() == PARTS { self.former.remove(0).1 } else { 0.0 };
+            self.former.push((before.mix.clone(), risen + dropped));
+        }
+    }
+
+    pub(super) fn channels(&self) -> u16 {
+        self.mix.map.channels()
+    }
+
+    /// Puts whole frames of `captured` samples, of which the first has the position `from`, into `slots`, one for each sample of a client's, by `write`. Returns the
+    /// largest magnitude.
+    pub(super) fn render<T>(
+        &mut self,
+        from: Position,
+        captured: usize,
+        block: &[f32],
+        slots: &mut [T],
+        write: impl Fn(f32, &mut T),
+    ) -> f32 {
+        let fading = (self.length - self.done).min(block.len() / captured);
+        let (blended, block) = block.split_at(fading * captured);
+        let (first, slots) = slots.split_at_mut(fading * usize::from(self.channels()));
+        let peak = if fading > 0 { self.blend(from, captured, blended, first, &write) } else { 0.0 };
+        peak.max(self.mix.render(from.advanced(fading as u64), captured, block, slots, write))
+    }
+
+    fn blend<T>(
+        &mut self,
+        from: Position,
+        captured: usize,
+        block: &[f32],
+        slots: &mut [T],
+        write: impl Fn(f32, &mut T),
+    ) -> f32 {
+        let mut peak = 0.0f32;
+        let outputs = usize::from(self.channels());
+        let frames = block.chunks_exact(captured).zip(slots.chunks_exact_mut(outputs));
+        for (n, (frame, slots)) in frames.enumerate() {
+            let at = from.advanced(n as u64);
+            self.done += 1;
+            let share = self.share(self.done);
+            for (output, slot) in slots.iter_mut().enumerate() {
+                let heard = |(mix, share): &(Mix, f32)| share * mix.spread(at, frame, output);
+                let old: f32 = self.former.iter().map(heard).sum();
+                // What does not change is left as it is, to the last bit.
+                let sample = old + share * (self.mix.spread(at, frame, output) - old);
+                peak = peak.max(sample.abs());
+                write(sample, slot);
+            }
+        }
+        peak
+    }
+
+    /// The new mix's share in a frame, counted from 1; in the one after the last of the crossfade it is 1.
+    fn share(&self, frame: usize) -> f32 {
+        let time = frame as f32 / (self.length + 1) as f32;
+        time * time * (3.0 - 2.0 * time)
     }
 }

@@ -167,9 +167,19 @@ impl Keeper {
         }
     }
 
-    /// Takes over what was sent before a change of the routing.
+    /// Takes over what was sent before a change of the routing, and the parity of it that is under way.
     pub(super) fn inherit(&mut self, former: &mut Self) {
         std::mem::swap(&mut self.history, &mut former.history);
+        for (spec, guard) in &mut self.guards {
+            if let Some((_, known)) = former.guards.iter_mut().find(|(known, _)| known == spec) {
+                std::mem::swap(guard, known);
+            }
+        }
+    }
+
+    /// Takes over what was sent to clients that leave `former`.
+    pub(super) fn copy(&mut self, former: &Self) {
+        self.history.copy(&former.history);
     }
 
     /// Takes a media packet as it is sent; `wanted` are the kinds of parity that clients get at present.

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::encoding::{Client, Encoding};
+use super::Shape;
+use super::encoding::{Client, Encoding, EncodingId};
 use super::group::Group;
 use super::report;
 
@@ -55,33 +56,28 @@ impl Routing {
         self.encodings.iter().map(|e| e.max_block).min().unwrap_or(usize::from(u16::MAX))
     }
 
-    /// Takes over the state of encodings that `old` has too.
-    pub(super) fn inherit(&mut self, old: &mut Routing) {
+    /// Takes over the state of groups and encodings that `old` has too, or that others branch off from.
+    pub(super) fn inherit(&mut self, old: &mut Routing, shape: &Shape) {
         for group in &mut self.groups {
             if let Some(same) = old.groups.iter_mut().find(|g| g.id == group.id) {
                 group.inherit(same);
             }
         }
-        let mut former = old.encodings.iter_mut().peekable();
+        // Those that branch off copy what those that stay take away.
         for encoding in &mut self.encodings {
-            while former.next_if(|f| f.id < encoding.id).is_some() {}
-            let Some(same) = former.next_if(|f| f.id == encoding.id) else { continue };
-            std::mem::swap(&mut encoding.state, &mut same.state);
-            if let (Some(keeper), Some(former)) = (&mut encoding.keeper, &mut same.keeper) {
-                keeper.inherit(former);
-            }
-            for client in &mut encoding.clients {
-                if let Some(known) = same.clients.iter_mut().find(|c| c.address == client.address) {
-                    client.next_report = known.next_report;
-                    client.member.inherit(&mut known.member);
-                    if let (Some(audience), Some(former)) = (&mut client.audience, &mut known.audience) {
-                        audience.inherit(former);
-                    }
-                    if client.repair == known.repair {
-                        std::mem::swap(&mut client.mender, &mut known.mender);
-                    }
-                }
+            if let Some(former) = encoding.former.and_then(|id| old.get_mut(id)) {
+                encoding.branch(former, shape);
             }
         }
+        for encoding in &mut self.encodings {
+            if let Some(same) = old.get_mut(encoding.id) {
+                encoding.resume(same, shape);
+            }
+        }
+    }
+
+    fn get_mut(&mut self, id: EncodingId) -> Option<&mut Encoding> {
+        let index = self.encodings.binary_search_by_key(&id, Encoding::id).ok()?;
+        self.encodings.get_mut(index)
     }
 }

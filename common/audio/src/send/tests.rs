@@ -8,12 +8,21 @@ use proto::{payload_type, pcm};
 
 use super::*;
 use crate::opus::{self, Application, Decoder, FrameTime};
+use crate::signal::{Signal, Test};
 use crate::tone::{Fit, tone};
 
 const ORIGIN: RtpTime = RtpTime(u32::MAX - 1000);
 
 fn spec(codec: Codec, map: &str) -> EncodingSpec {
-    EncodingSpec { wire: Wire::Rtp, codec, map: map.parse().unwrap(), factor: 1.0, frames: 128, mtu: 1200 }
+    EncodingSpec {
+        wire: Wire::Rtp,
+        codec,
+        map: map.parse().unwrap(),
+        factor: 1.0,
+        test: None,
+        frames: 128,
+        mtu: 1200,
+    }
 }
 
 fn routing(spec: &EncodingSpec, rate: u32) -> Box<Routing> {
@@ -56,6 +65,8 @@ fn stream(send: &mut SendPipeline, samples: &[f32]) -> Vec<(i32, u16, Vec<u8>)> 
     }
     all
 }
+
+mod changes;
 
 fn opus_settings(frame: FrameTime, application: Application) -> opus::Spec {
     opus::Spec { frame, application, ..opus::Spec::default() }
@@ -181,4 +192,39 @@ fn reports_tell_the_time_of_the_encodings_own_clock() {
         };
         assert_eq!(info.rtp_time.since(ORIGIN), expected, "{codec:?}");
     }
+}
+
+#[test]
+fn a_test_takes_the_place_of_what_was_captured_and_fades_in_and_out() {
+    let rate = 48_000;
+    let captured = EncodingSpec { factor: 0.5, frames: 120, ..spec(Codec::Pcm24, "0,1") };
+    let tested = EncodingSpec { test: Some(Test::Tone), ..captured.clone() };
+    let signal = Signal::new(Test::Tone, rate);
+    let mut send = pipeline(&captured, rate, 2);
+    let block = [0.25; 240];
+    let mut heard = Vec::new();
+    for n in 0..60 {
+        if let 20 | 40 = n {
+            drop(send.replace(routing(if n == 20 { &tested } else { &captured }, rate)));
+        }
+        let sent = media(&mut send, n * 120, &block);
+        let [(time, sequence, payload)] = &sent[..] else { panic!("{} packets", sent.len()) };
+        assert_eq!((*time, *sequence), (n as i32 * 120, 65_530u16.wrapping_add(n as u16)));
+        let mut samples = [0.0; 240];
+        pcm::decode_24(payload, &mut samples);
+        heard.extend(samples);
+    }
+    let tone: Vec<f32> = signal.samples(Position(0)).take(60 * 120).collect();
+    for (n, frame) in heard.chunks(2).enumerate() {
+        assert_eq!(frame[0], frame[1], "frame {n}");
+        let expected = match n / 120 {
+            0..20 | 42.. => 0.125,
+            22..40 => tone[n] * 0.5,
+            _ => continue,
+        };
+        assert!((frame[0] - expected).abs() < 1e-6, "frame {n}: {} for {expected}", frame[0]);
+    }
+    let steepest = heard.windows(3).fold(0.0f32, |most, three| most.max((three[2] - three[0]).abs()));
+    // The tone itself rises by 0.0065 in a frame, the crossfade by 0.0011 at its steepest.
+    assert!(steepest < 0.008, "{steepest}");
 }

@@ -154,7 +154,8 @@ impl World {
             Happening::Chunk(number) => {
                 let mut out = [0.0; CHUNK];
                 let heard = now.plus(LEAD);
-                let due = Due { at: self.local.local(heard), slow: (60.0 - self.ppm) * 1e-6 };
+                let slow = (60.0 - self.ppm) * 1e-6;
+                let due = Due { slow, ..self.local.local(heard).into() };
                 self.receive.pull_device(local, due, &mut out);
                 self.judge(heard, &out);
                 let frame = 1e9 / (f64::from(RATE) * (1.0 + self.ppm * 1e-6));

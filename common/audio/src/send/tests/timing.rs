@@ -281,3 +281,33 @@ fn every_encoding_says_within_a_microsecond_when_its_sound_was_captured() {
         }
     }
 }
+
+#[test]
+fn a_client_that_branches_off_keeps_its_line_and_what_it_said() {
+    let spec = spec(Codec::Opus(opus_settings(FrameTime::Ms5, Application::LowDelay)), "0");
+    let other = EncodingSpec { map: "0+0".parse().unwrap(), ..spec.clone() };
+    let client = |n| Client::new("c".into(), at(n), Arc::default()).grouped(GroupId(3), 0);
+    let route = |send: &mut SendPipeline, encodings| {
+        let group = Group::new(GroupId(3), Policy::Auto(200_000), Arc::default());
+        send.replace(Box::new(Routing::new(encodings, Vec::new()).grouped(vec![group])));
+    };
+    let build = |id, spec: &EncodingSpec, clients| {
+        Encoding::new(EncodingId(id), spec.clone(), RATE, 5, Sequence(0), clients)
+    };
+    let mut desk = Desk::new(Vec::new());
+    route(&mut desk.send, vec![build(1, &spec, vec![client(0), client(1)])]);
+    desk.capture(1003);
+    for n in [0, 1] {
+        desk.ask(1003, at(n), 1, 30_000);
+    }
+    desk.at(1004);
+    let branch = build(2, &other, vec![client(1)]).after(EncodingId(1), &spec);
+    route(&mut desk.send, vec![build(1, &spec, vec![client(0)]), branch]);
+    let said = desk.at(1005);
+    let (stays, branches) = (timing(&said[0]), timing(&said[1]));
+    assert_eq!(stays, branches);
+    assert_eq!(stays.delay.to_us, 30_000);
+    let [stays, branches] = &desk.send.routing.encodings[..] else { panic!("two encodings") };
+    assert!(stays.shift() != 0 && stays.shift() == branches.shift());
+    assert_eq!(branches.clients[0].member.wanted(Mono(START + 1005 * MS)), Some(30_000));
+}

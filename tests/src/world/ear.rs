@@ -1,0 +1,147 @@
+//! What plays at a receiver: a card with its ring, or a file.
+
+use std::collections::VecDeque;
+
+use audio::receive::{CHUNK, Incoming, Output, Pace, PlaybackStamp, ReceivePipeline};
+use proto::units::{Mono, frames_to_nanos};
+use sim::card::{Card, CardSpec, Direction, Period};
+use sim::clock::Clock;
+
+use super::judge::{FileJudge, Judge, Played};
+use super::outcome::Outcome;
+use super::scenario::{Receiver, Scenario, Sound};
+use super::{RATE, live, local_stamp, scenario};
+
+/// What plays while a receiver runs.
+pub(super) enum Player {
+    Card(Box<CardPlayer>),
+    File { judge: FileJudge, sound: Sound, settle: Mono },
+}
+
+pub(super) struct CardPlayer {
+    pub(super) card: Card,
+    pace: Pace,
+    ring: VecDeque<f32>,
+    taken: u64,
+    period: usize,
+    frame_ns: f64,
+    judge: Judge,
+}
+
+impl Player {
+    /// A player that starts at `start`, and the output that feeds it.
+    pub(super) fn new(scenario: &Scenario, receiver: &Receiver, start: Mono) -> (Self, Box<Output>) {
+        let rate = receiver.codec.clock_rate(RATE);
+        let codec = match receiver.codec {
+            audio::send::Codec::Pcm16 => proto::announce::Codec::L16,
+            audio::send::Codec::Pcm24 => proto::announce::Codec::L24,
+            audio::send::Codec::Opus(_) => proto::announce::Codec::Opus,
+        };
+        let settle = Mono((scenario.settle * 1e9) as i64);
+        let (player, output) = match receiver.ear {
+            scenario::Ear::File => {
+                let (judge, sound) = (FileJudge::default(), scenario.sound);
+                (Self::File { judge, sound, settle }, Output::stream_clocked(1, rate))
+            }
+            scenario::Ear::Card(card, period) => {
+                let judge = Judge::new(
+                    scenario.sound,
+                    settle,
+                    frame_ns(RATE, scenario.capture.0),
+                    receiver.card_rate,
+                );
+                let player = CardPlayer::new(card, receiver.card_rate, period, start, judge);
+                (Self::Card(Box::new(player)), Output::device(1, receiver.card_rate, true))
+            }
+        };
+        let output = output.playing(Incoming { rate, channels: 1, codec });
+        (player, Box::new(output.expect("an output for the stream")))
+    }
+
+    /// Takes from the pipeline what is due.
+    pub(super) fn feed(
+        &mut self,
+        (now, local): (Mono, Mono),
+        pipeline: &mut ReceivePipeline,
+        outcome: &mut Outcome,
+    ) {
+        match self {
+            Self::Card(player) => player.feed(local, pipeline, outcome),
+            Self::File { judge, sound, settle } => {
+                let mut block = [0.0; 1024];
+                loop {
+                    let frames = live(|| pipeline.pull_stream(&mut block));
+                    if frames == 0 {
+                        break;
+                    }
+                    if *sound == Sound::Ramp {
+                        judge.judge(&block[..frames], now >= *settle, outcome);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl CardPlayer {
+    fn new(spec: CardSpec, rate: u32, period: u32, start: Mono, judge: Judge) -> Self {
+        Self {
+            card: Card::new(spec, Direction::Playback, rate, period, start),
+            pace: Pace::new(rate),
+            ring: VecDeque::new(),
+            taken: 0,
+            period: period as usize,
+            frame_ns: frame_ns(rate, spec),
+            judge,
+        }
+    }
+
+    fn feed(&mut self, now: Mono, pipeline: &mut ReceivePipeline, outcome: &mut Outcome) {
+        let mut chunk = [0.0; CHUNK];
+        while let Some(due) = live(|| self.pace.next_chunk(self.ring.len(), pipeline.latency())) {
+            outcome.lead = outcome.lead.max(due.at.since(now) + frames_to_nanos(96, RATE));
+            if !live(|| pipeline.pull_device(now, due, &mut chunk)) {
+                break;
+            }
+            self.ring.extend(chunk);
+            self.pace.pushed(CHUNK);
+        }
+    }
+
+    /// What the card's callback does, and what is heard of it.
+    pub(super) fn play(
+        &mut self,
+        clock: &mut Clock,
+        period: Period,
+        pipeline: &mut ReceivePipeline,
+        outcome: &mut Outcome,
+    ) {
+        let given = self.ring.len().min(self.period);
+        let stamp = PlaybackStamp {
+            taken: self.taken,
+            asked: self.period as u32,
+            missing: (self.period - given) as u32,
+            at: local_stamp(clock, period),
+        };
+        let now = clock.local(period.callback);
+        self.taken += given as u64;
+        let silence = std::iter::repeat_n(0.0, self.period - given);
+        let samples: Vec<f32> = self.ring.drain(..given).chain(silence).collect();
+        live(|| {
+            if self.pace.note(stamp, now) {
+                pipeline.realign();
+            }
+        });
+        if period.lost > 0 {
+            self.judge.interrupted();
+        }
+        let shown = pipeline.latency_us() as f64 * 1e3;
+        let played = Played { samples: &samples, from: period.converter, frame_ns: self.frame_ns, shown };
+        self.judge.judge(&played, outcome);
+    }
+}
+
+/// How long a frame of a card lasts, in nanoseconds of true time.
+pub(super) fn frame_ns(rate: u32, card: CardSpec) -> f64 {
+    1e9 / (f64::from(rate) * (1.0 + card.ppm * 1e-6))
+}
