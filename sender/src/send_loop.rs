@@ -26,6 +26,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 pub struct SendCounters {
     /// Datagrams handed to the sockets.
     pub datagrams: Counter,
+    /// System calls that took them.
+    pub calls: Counter,
     /// Datagrams that the sockets would not take.
     pub unsent: Counter,
     /// Frames turned into packets.
@@ -264,6 +266,7 @@ impl SendLoop {
     }
 
     fn count_refused(&mut self) {
+        self.counters.calls.set(self.post.ways.iter().map(|way| way.outbox.calls()).sum());
         for address in self.post.refused.drain(..) {
             self.counters.unsent.add(1);
             self.pipeline.note_unsent(address);

@@ -167,6 +167,7 @@ pub(crate) fn value(kind: &str, source: &Source, sender: &Sender, book: &Book) -
             "lost": sender.lost(),
         },
         "datagrams": sender.counters.datagrams.get(),
+        "send_calls": sender.counters.calls.get(),
         "blocks": sender.counters.blocks.get(),
         "late_blocks": sender.counters.late_blocks.get(),
         "unsent": sender.counters.unsent.get(),

@@ -233,7 +233,7 @@ impl PeerClock {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
         self.random ^= self.random << 5;
-        (i64::from(self.random) * most) >> 32
+        ((i128::from(self.random) * i128::from(most)) >> 32) as i64
     }
 }
 

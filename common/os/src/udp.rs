@@ -253,7 +253,7 @@ fn arrival(stamp: Option<Duration>, now: Mono, wall: i64) -> Mono {
 pub struct Outbox {
     octets: Vec<u8>,
     queue: Vec<Queued>,
-    batch: batch::Batch,
+    calls: u64,
 }
 
 struct Queued {
@@ -270,7 +270,7 @@ impl Default for Outbox {
         Self {
             octets: Vec::with_capacity(OUTBOX_OCTETS),
             queue: Vec::with_capacity(OUTBOX_DATAGRAMS),
-            batch: batch::Batch,
+            calls: 0,
         }
     }
 }
@@ -304,8 +304,13 @@ impl Outbox {
     pub fn flush(&mut self, socket: &Socket, mut unsent: impl FnMut(SocketAddr)) {
         let mut rest = &self.queue[..];
         while !rest.is_empty() {
-            let sent = self.batch.send(socket, &self.octets, rest);
+            let batch = &rest[..rest.len().min(batch::AT_ONCE)];
+            let sent = batch::send(socket, &self.octets, batch);
+            self.calls += 1;
             rest = &rest[sent..];
+            if sent == batch.len() {
+                continue;
+            }
             if let Some((refused, after)) = rest.split_first() {
                 refused.to.as_socket().into_iter().for_each(&mut unsent);
                 rest = after;
@@ -313,6 +318,11 @@ impl Outbox {
         }
         self.queue.clear();
         self.octets.clear();
+    }
+
+    /// Times that the system was called so far.
+    pub fn calls(&self) -> u64 {
+        self.calls
     }
 }
 
