@@ -160,9 +160,8 @@ fn share(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
     socket.set_reuse_address(true)?;
     // Others than Linux share ports of groups by this one alone; Linux would spread unicast over those who share, and all
     // sockets of a sender are read by one thread.
-    #[cfg(unix)]
     if !address.ip().is_multicast() || !cfg!(target_os = "linux") {
-        socket.set_reuse_port(true)?;
+        share_port(socket)?;
     }
     // By default Linux hands a socket what any socket of the machine has joined.
     #[cfg(target_os = "linux")]
@@ -171,6 +170,16 @@ fn share(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
     } else {
         socket.set_multicast_all_v4(false)?
     }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn share_port(socket: &socket2::Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(unix))]
+fn share_port(_: &socket2::Socket) -> io::Result<()> {
     Ok(())
 }
 
