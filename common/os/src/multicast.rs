@@ -223,15 +223,19 @@ mod tests {
 
     #[test]
     fn everybody_on_a_machine_who_has_joined_hears_it() {
-        for (group, from) in [
-            ("239.255.77.78:52178", "127.0.0.1:0"),
-            ("[ff15::4d4e]:52178", "[::1]:0"),
-            ("[ff11::4d4e]:52182", "[::1]:0"),
-        ] {
-            let group = group.parse().unwrap();
-            let ears = [ear(group, &[]), ear(group, &[])];
-            assert!(mouth(from).send(b"hark", group));
-            assert_eq!(ears.each_ref().map(|(socket, _)| heard(socket)), [1, 1], "{group}");
+        let group = "239.255.77.78:52178".parse().unwrap();
+        let ears = [ear(group, &[]), ear(group, &[])];
+        assert!(mouth("127.0.0.1:0").send(b"hark", group));
+        assert_eq!(ears.each_ref().map(|(socket, _)| heard(socket)), [1, 1]);
+    }
+
+    #[test]
+    fn ipv6_groups_of_one_link_are_listened_to_by_their_port() {
+        for (group, bound) in
+            [("[ff15::1]:9", "[ff15::1]:9"), ("[ff02::1]:9", "[::]:9"), ("[ff11::1]:9", "[::]:9")]
+        {
+            let address = listening_address(group.parse().unwrap());
+            assert_eq!(address, bound.parse().unwrap());
         }
     }
 
