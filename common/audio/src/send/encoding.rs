@@ -210,7 +210,7 @@ pub struct Client {
     pub(super) member: Member,
     pub(super) acquaintance: Acquaintance,
     pub(super) reports: Reports,
-    /// Reports without an answer from the media's port; `None` once there was one, and of a group, where nothing comes from.
+    /// Reports without an answer from the media's port; `None` once there was one, and for a group: no group answers.
     pub(super) unanswered: Option<u32>,
     /// Those who listen, where the address is that of a multicast group.
     pub(super) audience: Option<Audience>,

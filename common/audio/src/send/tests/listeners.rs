@@ -23,7 +23,9 @@ fn listener(number: u8) -> SocketAddr {
 /// A pipeline that sends one stream to a group and another to a client, and what is known of the group.
 fn pipeline() -> (SendPipeline, Arc<ClientCounters>) {
     let counters = Arc::<ClientCounters>::default();
-    let client = |address, counters| Client::new("c".into(), address, counters).grouped(GroupId(1), 0);
+    let client = |address, counters| {
+        Client::new("c".into(), address, counters).reporting(Reports::Mux).grouped(GroupId(1), 0)
+    };
     let encoding = |id, address, counters| {
         let spec = spec(Codec::Pcm16, "0");
         Encoding::new(
