@@ -13,8 +13,8 @@ use crate::counters::{ClientCounters, ReceiveCounters};
 use crate::receive::{Config, Event, Output, ReceivePipeline};
 use crate::repair::advance::Spec;
 use crate::send::{
-    Advance, Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Routing, SendPipeline,
-    Wire,
+    Advance, Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Repair, Reports, Routing,
+    SendPipeline, Wire,
 };
 
 const RATE: u32 = 44_100;
@@ -39,6 +39,7 @@ struct Sender {
     frame: u64,
     counters: Vec<Arc<ClientCounters>>,
     started: Mono,
+    reports: Reports,
 }
 
 impl Sender {
@@ -54,7 +55,9 @@ impl Sender {
         let counters = (0..clients).map(|_| Arc::default()).collect();
         let address = ([192, 0, 2, 100], 4000 + u16::from(run)).into();
         let frames_each = usize::from(frames);
-        let mut sender = Self { address, pipeline, rate, frames: frames_each, frame: 0, counters, started };
+        let reports = Reports::Auto;
+        let mut sender =
+            Self { address, pipeline, rate, frames: frames_each, frame: 0, counters, started, reports };
         sender.route(&[(1, "0"), (2, "1")], Repair::default());
         sender
     }
@@ -65,7 +68,7 @@ impl Sender {
             let numbered = self.counters.iter().enumerate().filter(|(n, _)| n % encodings.len() == place);
             let clients = numbered.map(|(n, counters)| {
                 let client = Client::new(format!("{n}"), client_at(n as u8), counters.clone());
-                client.repaired(repair)
+                client.repaired(repair).reporting(self.reports)
             });
             let spec = EncodingSpec {
                 wire: Wire::Rtp,
@@ -139,6 +142,10 @@ impl Receiver {
 
     fn take(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         self.pipeline.handle_datagram(at, from, datagram);
+        self.listen();
+    }
+
+    fn listen(&mut self) {
         while let Some(event) = self.pipeline.poll_event() {
             if let Event::Secrecy(_, secrecy) = event {
                 self.secrecy.push(secrecy);
@@ -199,6 +206,27 @@ fn run(
     all
 }
 
+/// As [`run`], for a receiver that takes and sends reports at the port after the media's.
+fn run_apart(sender: &mut Sender, receiver: &mut Receiver, packets: usize) {
+    let reports = SocketAddr::new(receiver.address.ip(), receiver.address.port() + 1);
+    for _ in 0..packets {
+        let sent = sender.step();
+        let now = sender.now();
+        for (to, datagram) in &sent {
+            if *to == reports {
+                receiver.pipeline.handle_report(now.plus(MS), sender.address, datagram);
+                receiver.listen();
+            } else {
+                assert!(!rtp::is_rtcp(datagram), "a report at the media's port");
+                receiver.take(now.plus(MS), sender.address, datagram);
+            }
+        }
+        for (_, datagram) in receiver.step(now.plus(MS)) {
+            sender.pipeline.handle_datagram(now.plus(2 * MS), reports, &datagram);
+        }
+    }
+}
+
 fn pair(ours: Option<Secret>, theirs: Option<Secret>) -> (Sender, Receiver) {
     (Sender::new(ours, Mono(0), 1, (RATE, FRAMES)), Receiver::new(0, theirs))
 }
@@ -223,6 +251,23 @@ fn what_is_encrypted_arrives_as_it_was_captured() {
         let kind = datagram[1] & 0x7f;
         assert!(rtp::is_rtcp(datagram) || payload_type::decrypted(kind).is_some(), "payload type {kind}");
         assert!(!crate::detect::is_report(datagram));
+    }
+}
+
+#[test]
+fn reports_are_encrypted_at_the_next_port_too() {
+    for (theirs, packets, secrecy) in [
+        (Some(secret(1, 2)), 900, Secrecy::Encrypted),
+        (Some(secret(2, 2)), 0, Secrecy::WrongKey),
+        (None, 0, Secrecy::OnlyThere),
+    ] {
+        let (mut sender, mut receiver) = pair(Some(secret(1, 1)), theirs);
+        sender.reports = Reports::Next;
+        sender.route(&[(1, "0")], Repair::default());
+        run_apart(&mut sender, &mut receiver, 1000);
+        assert!(receiver.packets() >= packets, "{} packets", receiver.packets());
+        assert_eq!(receiver.secrecy, [secrecy]);
+        assert_eq!(sender.counters[0].reports.get() > 1, secrecy == Secrecy::Encrypted);
     }
 }
 
