@@ -21,6 +21,8 @@ Examples:
   What an SDP file describes, or what PipeWire or AES67 gear announces:
       receiver --sdp door.sdp
       receiver --sap 'Living room'
+  One channel, and two summed, of a stream that is sent to a multicast group:
+      receiver --listen 239.1.2.3:5004 --map 3,0+1
   Into another program:
       receiver --playback - | aplay -f S16_LE -r 44100 -c 1
 
@@ -41,14 +43,23 @@ pub const PROGRAM: Program = Program {
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// Where to listen: ADDRESS:PORT, or a port alone [default: 0.0.0.0:57001]
+    /// Where to listen: ADDRESS:PORT, or a port alone; ADDRESS may be a multicast group [default: 0.0.0.0:57001]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
+    /// Hear this sender alone in a multicast group; repeatable [default: everybody]
+    #[arg(long, value_name = "ADDRESS")]
+    pub source: Vec<IpAddr>,
+    /// A network interface to join a multicast group on, by name or address; repeatable [default: every one]
+    #[arg(long, value_name = "INTERFACE")]
+    pub interface: Vec<String>,
+    /// Which of the stream's channels to play, where it has more than this receiver's: 3,0+1 [default: all of them]
+    #[arg(long, value_name = "CHANNELS")]
+    pub map: Option<String>,
     /// Where to play: a sound card, FILE.wav, `-` (raw 16-bit PCM on standard output), `null`,
     /// `virtual[:ppm=N,jitter=MS,xrun=S,file=PATH]` [default: default]
     #[arg(long, value_name = "SINK")]
     pub playback: Option<String>,
-    /// Channels to play [default: 2 on a sound card, the stream's own elsewhere]
+    /// Channels to play [default: 2 on a sound card; elsewhere those of --map, or the stream's own]
     #[arg(long, value_name = "N")]
     pub channels: Option<u16>,
     /// From sending, as the earliest arrivals show it, to the DAC; the card's buffers included, like 30ms [default: 30ms]

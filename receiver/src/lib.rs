@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod listen;
 pub mod plan;
 pub mod run;
 
@@ -34,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use audio::counters::ReceiveCounters;
+use audio::map::ChannelMap;
 use audio::receive::{CHUNK, Config, Event, Incoming, Output, Pace, ReceivePipeline};
 use device::keeper::{Keeper, News, Open, Presence, Started};
 use device::playback::{self, Drain, PlaybackCounters};
@@ -59,6 +61,15 @@ const EVENT_RING: usize = 16;
 /// Frames that the receive thread handles at a time.
 const BLOCK: usize = 1024;
 
+/// How an output plays a stream.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// A device is kept on the stream's time by resampling.
+    pub steered: bool,
+    /// What is played of the stream's channels; `None` for all of them.
+    pub map: Option<ChannelMap>,
+}
+
 /// A receiver that runs. Dropping it stops the threads and completes the file.
 pub struct Receiver {
     /// What the pipeline counts.
@@ -78,8 +89,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts the receive thread. It plays nothing until it has an output. The first socket is for media, and a second one for
-    /// reports, where those have a port of their own.
+    /// Starts the receive thread. It plays nothing until it has an output. The first socket is for media; a second one is for
+    /// reports alone, where those have a port of their own or the first one is a group's. The last is spoken with.
     ///
     /// # Errors
     /// One line: a thread or a wake-up was refused.
@@ -126,10 +137,10 @@ impl Receiver {
     /// Has another output opened, to be played to from then on; the one before is closed at once. What becomes of it is
     /// told by [`poll_output`](Self::poll_output). `incoming` is the stream that it is for, where that is known; a device
     /// that does not take its rate is opened at another, and the stream is resampled.
-    pub fn order(&mut self, request: &playback::Request, incoming: Option<Incoming>, steered: bool) {
+    pub fn order(&mut self, request: &playback::Request, incoming: Option<Incoming>, played: &Played) {
         let counters = Arc::new(PlaybackCounters::default());
         self.playback = Some(counters.clone());
-        let (request, waker) = (request.clone(), self.waker.clone());
+        let (request, played, waker) = (request.clone(), played.clone(), self.waker.clone());
         // Until a stream says otherwise, it will have the rate that is asked for.
         let incoming = incoming.unwrap_or(Incoming { rate: request.rate, channels: 1, codec: Codec::L16 });
         let device = request.sink.is_device();
@@ -142,7 +153,7 @@ impl Receiver {
                 description += &format!(", resampled to {} Hz", taken.rate);
             }
             let request = taken;
-            let (drain, feed) = connect(&request, incoming, steered, counters.clone(), waker.clone())?;
+            let (drain, feed) = connect(&request, incoming, &played, counters.clone(), waker.clone())?;
             Ok(Started { stream: opened.start(drain)?, feed: Box::new(feed), description })
         });
         if let Some(keeper) = &mut self.keeper {
@@ -158,9 +169,9 @@ impl Receiver {
         &mut self,
         request: &playback::Request,
         incoming: Option<Incoming>,
-        steered: bool,
+        played: &Played,
     ) -> Result<String, device::Error> {
-        self.order(request, incoming, steered);
+        self.order(request, incoming, played);
         loop {
             let news = self.keeper.as_ref().and_then(Keeper::wait);
             let news = news.ok_or_else(|| std::io::Error::other("the device thread has ended"))?;
@@ -262,7 +273,7 @@ fn open_at_any_rate(
 fn connect(
     request: &playback::Request,
     incoming: Incoming,
-    steered: bool,
+    played: &Played,
     counters: Arc<PlaybackCounters>,
     waker: Waker,
 ) -> Result<(Drain, Feed), device::Error> {
@@ -272,11 +283,11 @@ fn connect(
     let (samples, samples_out) = HeapRb::new(ring).split();
     let (stamps_in, stamps) = HeapRb::new(STAMP_RING).split();
     let output = if has_clock {
-        Output::device(request.channels, request.rate, steered)
+        Output::device(request.channels, request.rate, played.steered)
     } else {
         Output::stream_clocked(request.channels, request.rate)
     };
-    let output = output.playing(incoming).map_err(std::io::Error::other)?;
+    let output = output.mapped(played.map.clone()).playing(incoming).map_err(std::io::Error::other)?;
     let feed = Feed {
         output: Some(Box::new(output)),
         samples,

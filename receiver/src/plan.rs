@@ -1,24 +1,24 @@
 //! From what was written to what will be done: every number decided, nothing started.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use audio::depth::Preset;
+use audio::map::ChannelMap;
 use audio::receive::{Adapt, Config};
 use audio::send::Wire;
 use control::key;
 use control::sdp::Description;
 use device::playback::Sink;
-use os::udp::Socket;
 use proto::announce::Format;
 use proto::units;
 
 use crate::args::{BufferChoice, DriftChoice, Settings, SyncChoice, WireChoice};
+use crate::listen::Ears;
 
 /// What the receiver will do.
 pub struct Plan {
-    /// The bound socket for media, and the one for reports where those have a port of their own.
-    pub sockets: Vec<Socket>,
+    /// What to listen with.
+    pub ears: Ears,
     /// What the pipeline is built for.
     pub pipeline: Config,
     /// What to tell the user of the key's file.
@@ -36,6 +36,8 @@ pub struct OutputPlan {
     pub sink: Sink,
     /// Channels, where they were asked for.
     pub channels: Option<u16>,
+    /// What is played of the stream's channels, where not all of them.
+    pub map: Option<ChannelMap>,
     /// Frames a second until a stream says otherwise.
     pub rate: u32,
     /// Resample to the device's clock.
@@ -44,7 +46,6 @@ pub struct OutputPlan {
     pub period: u32,
 }
 
-const DEFAULT_PORT: u16 = 57_001;
 const DEFAULT_LATENCY: i64 = 30_000_000;
 /// Most latency of a buffer that adapts, unless something else is said.
 const DEFAULT_MOST: i64 = 250_000_000;
@@ -62,6 +63,7 @@ impl OutputPlan {
 
     /// Channels to open the sink with.
     pub fn channels(&self, stream: Option<u16>) -> u16 {
+        let stream = self.map.as_ref().map(ChannelMap::channels).or(stream);
         let own = if self.sink.has_clock() { Some(2) } else { stream };
         self.channels.or(own).unwrap_or(1)
     }
@@ -109,10 +111,7 @@ impl Plan {
         let (key, warning) = loaded.map_or((None, None), |loaded| (Some(loaded.key), loaded.warning));
         let apart = description.is_some_and(|description| description.rtcp.is_some());
         Ok(Self {
-            sockets: match description {
-                Some(description) => bind_described(description)?,
-                None => vec![bind(settings.listen.as_deref())?],
-            },
+            ears: Ears::open(settings, description)?,
             pipeline: Config {
                 wire,
                 latency,
@@ -131,6 +130,12 @@ impl Plan {
             output: OutputPlan {
                 sink,
                 channels: settings.channels,
+                map: settings
+                    .map
+                    .as_deref()
+                    .map(str::parse)
+                    .transpose()
+                    .map_err(|error| format!("--map {error}"))?,
                 rate,
                 steered: settings.drift != Some(DriftChoice::Off),
                 period: settings.period.unwrap_or_else(|| period(latency, rate)).clamp(16, 8192),
@@ -225,81 +230,16 @@ fn check_folder(path: &std::path::Path) -> Result<(), String> {
     }
 }
 
-fn bind(listen: Option<&str>) -> Result<Socket, String> {
-    let address = match listen {
-        None => SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
-        Some(text) => parse_listen(text)?,
-    };
-    bind_to(address)
-}
-
-fn bind_to(address: SocketAddr) -> Result<Socket, String> {
-    Socket::bind(address).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            let holder = os::port::owner(address).map_or(String::new(), |owner| format!(" by {owner}"));
-            format!("--listen {address}: the port is in use{holder}; choose another, or end the program that has it")
-        }
-        std::io::ErrorKind::AddrNotAvailable => {
-            format!("--listen {address}: this machine has no such address; 0.0.0.0 listens on all of them")
-        }
-        _ => format!("--listen {address}: {error}"),
-    })
-}
-
-/// The sockets for a stream that is described. One that goes to an address of this machine is listened for there, any other
-/// on all addresses: descriptions that are handed around often name none of ours.
-fn bind_described(description: &Description) -> Result<Vec<Socket>, String> {
-    let address = description.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    if address.is_multicast() {
-        return Err(format!("the stream goes to the group {address}, which cannot be joined yet"));
-    }
-    let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let ours = Socket::bind(SocketAddr::new(address, 0)).is_ok();
-    let here: IpAddr = if ours { address } else { any };
-    let ports = [Some(description.port), description.rtcp];
-    ports.iter().flatten().map(|port| bind_to(SocketAddr::new(here, *port))).collect()
-}
-
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let port_only = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
-    match port_only {
-        Ok(port) => Ok((Ipv4Addr::UNSPECIFIED, port).into()),
-        Err(_) => text.parse().map_err(|_| {
-            format!("--listen {text}: write ADDRESS:PORT, like 0.0.0.0:57001 or [::]:57001, or a port alone")
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proto::announce::Codec;
 
     #[test]
-    fn addresses_and_bare_ports() {
-        assert_eq!(parse_listen("57001"), Ok("0.0.0.0:57001".parse().unwrap()));
-        assert_eq!(parse_listen(":5000"), Ok("0.0.0.0:5000".parse().unwrap()));
-        assert_eq!(parse_listen("[::1]:5000"), Ok("[::1]:5000".parse().unwrap()));
-        assert!(parse_listen("nonsense").unwrap_err().contains("ADDRESS:PORT"));
-        assert!(parse_listen("0.0.0.0:70000").is_err());
-    }
-
-    #[test]
     fn the_period_leaves_half_of_the_latency_to_the_network() {
         for (latency_ms, frames) in [(2, 64), (30, 128), (60, 256), (100, 512), (1000, 1024)] {
             assert_eq!(period(latency_ms * 1_000_000, 44_100), frames, "{latency_ms} ms");
         }
-    }
-
-    #[test]
-    fn a_port_in_use_is_refused_with_its_owner() {
-        let holder = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let error = bind(Some(&holder.local_addr().unwrap().to_string())).unwrap_err();
-        assert!(error.contains("in use"), "{error}");
-        assert!(
-            !cfg!(target_os = "linux") || error.contains(&format!("pid {}", std::process::id())),
-            "{error}"
-        );
     }
 
     #[test]
@@ -320,6 +260,7 @@ mod tests {
             ),
             (Settings { rate: Some(1), ..fresh() }, "--rate"),
             (Settings { channels: Some(0), ..fresh() }, "--channels"),
+            (Settings { map: Some("0,x".into()), ..fresh() }, "--map `x` is not a channel"),
             (Settings { plain_channels: Some(300), ..fresh() }, "--plain-channels"),
             (Settings { playback: Some("/no/such/folder/a.wav".into()), ..fresh() }, "no folder"),
             (Settings { listen: Some("192.0.2.1:5000".into()), ..fresh() }, "no such address"),
@@ -358,7 +299,7 @@ mod tests {
         let ports = |lines: &str| {
             let plan = Plan::new(&Settings::default(), Some(&described(lines)))?;
             let format = plan.pipeline.format.map(|format| format.payload_type);
-            let addresses = plan.sockets.iter().map(|socket| socket.local_addr().unwrap().to_string());
+            let addresses = plan.ears.sockets.iter().map(|socket| socket.local_addr().unwrap().to_string());
             Ok::<_, String>((format, addresses.collect::<Vec<_>>()))
         };
         let at = |address: &str, rest: &str| {
@@ -369,7 +310,9 @@ mod tests {
             ports(&at("198.51.100.1", "a=rtcp:45875")),
             Ok((Some(99), vec!["0.0.0.0:45872".into(), "0.0.0.0:45875".into()]))
         );
-        assert!(ports(&at("239.1.2.3/32", "")).unwrap_err().contains("group 239.1.2.3"));
+        let group = Plan::new(&Settings::default(), Some(&described(&at("239.1.2.3/32", "")))).unwrap().ears;
+        assert_eq!(group.address, "239.1.2.3:45872".parse().unwrap());
+        assert!(group.membership.is_some());
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) struct ReceiveLoop {
     pub(crate) pipeline: ReceivePipeline,
     /// The latency that was asked for, in nanoseconds.
     pub(crate) latency: i64,
-    /// For media, and for reports where those have one of their own.
+    /// For media, and for reports where those have one of their own. The last one is spoken with.
     pub(crate) sockets: Vec<Socket>,
     pub(crate) inbox: Inbox,
     pub(crate) wakeup: Wakeup,

@@ -12,17 +12,21 @@ use control::display::Display;
 use control::signals::Signals;
 use device::keeper::News;
 use device::playback::Request;
+use os::multicast::{Change, Membership};
+use os::udp::Socket;
 use proto::announce::Codec;
 use serde_json::json;
 
-use crate::Receiver;
 use crate::args::Settings;
 use crate::plan::{self, OutputPlan, Plan};
 use crate::sap;
 use crate::status::{self, stream_value};
+use crate::{Played, Receiver};
 
 /// How often the control thread looks around.
 const TICK: Duration = Duration::from_millis(40);
+/// How often links are looked at where a group is listened to.
+const LINKS: Duration = Duration::from_millis(500);
 /// Longest that the rest of a stream may take to be played.
 const LONGEST_DRAIN: Duration = Duration::from_secs(12);
 
@@ -44,11 +48,16 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
         (None, None) => None,
     };
     let plan = Plan::new(settings, description.as_ref())?;
-    let listen = plan.sockets[0].local_addr().map_err(|error| format!("--listen: {error}"))?;
+    let listen = plan.ears.address;
     let latency = plan.pipeline.latency;
     plan.warning.iter().for_each(|warning| display.warn(warning));
-    let mut receiver = Receiver::start(plan.sockets, plan.pipeline)?;
+    if let Some(octets) = plan.ears.sockets.iter().filter_map(Socket::short_buffer).min() {
+        display.warn(&os::udp::remedy(octets));
+    }
+    let mut receiver = Receiver::start(plan.ears.sockets, plan.pipeline)?;
     let mut session = Session {
+        played: Played { steered: plan.output.steered, map: plan.output.map.clone() },
+        membership: plan.ears.membership.map(|membership| Watch { membership, look: None, told: None }),
         output: plan.output,
         exit_after_stream: plan.exit_after_stream,
         ordered: None,
@@ -63,7 +72,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     // A device's faults show at once, not when the first stream comes.
     if session.output.sink.has_clock() {
         let (request, incoming) = session.request(None);
-        let opened = receiver.play_to(&request, incoming, session.output.steered);
+        let opened = receiver.play_to(&request, incoming, &session.played);
         let description = opened.map_err(|error| format!("--playback: {error}"))?;
         session.tell_opened(description, &mut display);
     }
@@ -81,6 +90,8 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
 /// What the control thread keeps in mind.
 struct Session {
     output: OutputPlan,
+    played: Played,
+    membership: Option<Watch>,
     exit_after_stream: bool,
     /// The output that was ordered last.
     ordered: Option<(Request, Option<Incoming>)>,
@@ -156,6 +167,12 @@ impl Session {
             stream.rate
         );
         display.event(&text, "stream", stream_value(&stream));
+        if let Some(map) = self.played.map.as_ref().filter(|map| map.highest() >= stream.channels) {
+            let (channel, channels) = (map.highest(), stream.channels);
+            display.warn(&format!(
+                "--map: channel {channel} is silent, since the stream has {channels}, from 0 on"
+            ));
+        }
         if !self.fits(&stream) {
             self.open(receiver, &stream, display);
         }
@@ -178,9 +195,9 @@ impl Session {
     fn open(&mut self, receiver: &mut Receiver, stream: &StreamInfo, display: &mut Display) {
         let (request, incoming) = self.request(Some(stream));
         if request.sink.is_device() {
-            return receiver.order(&request, incoming, self.output.steered);
+            return receiver.order(&request, incoming, &self.played);
         }
-        match receiver.play_to(&request, incoming, self.output.steered) {
+        match receiver.play_to(&request, incoming, &self.played) {
             Ok(description) => self.tell_opened(description, display),
             Err(error) => {
                 self.ordered = None;
@@ -245,6 +262,9 @@ impl Session {
 
     /// Tells of what happens beside the stream, once each time it changes.
     fn watch(&mut self, receiver: &Receiver, display: &mut Display) {
+        if let Some(watch) = &mut self.membership {
+            watch.look(display);
+        }
         let thread = &receiver.thread_counters;
         if !self.told_priority && thread.running.load(Ordering::Acquire) {
             self.told_priority = true;
@@ -292,6 +312,40 @@ impl Session {
 fn tell_secrecy(from: SocketAddr, secrecy: Secrecy, display: &mut Display) {
     let details = json!({ "from": from.to_string(), "secrecy": secrecy.name() });
     display.event(&format!("{from}: {}", secrecy.describe()), "secrecy", details);
+}
+
+/// Looks after the membership in a group.
+struct Watch {
+    membership: Membership,
+    look: Option<Instant>,
+    /// What was said last of a group that cannot be joined.
+    told: Option<String>,
+}
+
+impl Watch {
+    fn look(&mut self, display: &mut Display) {
+        if self.look.is_some_and(|last| last.elapsed() < LINKS) {
+            return;
+        }
+        self.look = Some(Instant::now());
+        let changes = match self.membership.refresh() {
+            Ok(changes) => changes,
+            Err(reason) if self.told.as_ref() == Some(&reason) => return,
+            Err(reason) => {
+                display.warn(&format!("the group is joined nowhere: {reason}; it is tried until it is"));
+                self.told = Some(reason);
+                return;
+            }
+        };
+        for change in changes {
+            self.told = None;
+            let (text, kind, interface) = match change {
+                Change::Joined(name) => (format!("joined the group on {name}"), "joined", name),
+                Change::Lost(name) => (format!("{name} is gone, and the group with it"), "link_lost", name),
+            };
+            display.event(&text, kind, json!({ "interface": interface }));
+        }
+    }
 }
 
 fn tell_latency(latency: Latency, display: &mut Display) {

@@ -71,7 +71,7 @@ fn listen(plan: Plan, display: &mut Display) -> Result<(u32, Turns), String> {
     let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let (rate, channels) = (plan.capture.rate, plan.capture.channels);
     let microphone = plan.capture.description.clone();
-    let book = Book::new(plan.packets, (rate, channels), microphone.clone(), plan.bind);
+    let book = Book::new(plan.packets, (rate, channels), microphone.clone(), plan.network.bind);
     // Nobody minds how late a chirp is, but all turns need the same delay.
     let policy = plan.delay.map(|policy| Policy::Fixed(policy.most()));
     let mut book = book.grouped(policy).meant_to(Purpose::Align);
@@ -81,7 +81,7 @@ fn listen(plan: Plan, display: &mut Display) -> Result<(u32, Turns), String> {
         return Err("no client can be served; see the warnings above".into());
     }
     let (tap, mut outlet) = tap::pair(rate, channels);
-    let mut sender = Sender::start_tapped(plan.capture, routing, plan.bind, plan.party, Some(tap))?;
+    let mut sender = Sender::start_tapped(plan.capture, routing, &plan.network, plan.party, Some(tap))?;
     let mut turns = Turns::new(rate, channels, plan.fixed.len());
     let text = format!("listening with {microphone}: {} speakers, {} s", plan.fixed.len(), turns.seconds());
     display.event(&text, "listening", serde_json::json!({ "microphone": microphone, "rate": rate }));

@@ -18,6 +18,8 @@ Examples:
       sender --capture walk.wav --loop --clients clients.json
   Two channels summed into one, to a program that expects headerless PCM:
       sender --capture hw:1 --wire plain --client 'Old=192.168.2.30:57001/0+1'
+  One stream of eight channels for all who listen, each of whom picks its own:
+      sender --capture BlackHole --interface en0 --client 'All=239.1.2.3:5004/0,1,2,3,4,5,6,7'
   From another program:
       sox talk.flac -t raw -e signed -b 16 -r 44100 -c 2 - | sender --capture - --channels 2 --client a=10.0.0.2:57001/0,1
   Which speaker is which, and are they connected rightly:
@@ -47,7 +49,8 @@ pub struct Settings {
     /// `virtual[:ppm=N,jitter=MS,xrun=S]`
     #[arg(long, value_name = "SOURCE")]
     pub capture: Option<String>,
-    /// A client: NAME=ADDRESS:PORT/CHANNELS, the port 57001 (VBAN: 6980) where none is named; repeatable
+    /// A client: NAME=ADDRESS:PORT/CHANNELS, the port 57001 (VBAN: 6980) where none is named; ADDRESS may be a multicast group;
+    /// repeatable
     #[arg(long, value_name = "CLIENT")]
     pub client: Vec<String>,
     /// A JSON list of clients; read again when it changes and on SIGHUP
@@ -123,6 +126,19 @@ pub struct Settings {
     /// Local address to send from
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
+    /// A network interface that what goes to multicast groups leaves by, by name or address; repeatable [default: the system's
+    /// choice]
+    #[arg(long, value_name = "INTERFACE")]
+    pub interface: Vec<String>,
+    /// Networks that what goes to multicast groups may cross, 1 to 255 [default: 1, the local network alone]
+    #[arg(long, value_name = "N")]
+    pub ttl: Option<u8>,
+    /// Do not let programs on this machine hear what goes to multicast groups
+    #[arg(long)]
+    pub no_loopback: bool,
+    /// How routers and switches are to treat packets: ef, af41, another class or a number from 0 to 63 [default: ef]
+    #[arg(long, value_name = "CLASS")]
+    pub dscp: Option<String>,
     /// One JSON object a line on standard output
     #[arg(long)]
     pub json: bool,

@@ -64,6 +64,7 @@ pub struct Book {
     channels: u16,
     source: String,
     bind: Option<IpAddr>,
+    ttl: u8,
     purpose: Purpose,
     active: Vec<Active>,
     next_id: u64,
@@ -87,6 +88,7 @@ impl Book {
             channels,
             source,
             bind,
+            ttl: 1,
             purpose: Purpose::Stream,
             active: Vec::new(),
             next_id: 0,
@@ -108,6 +110,16 @@ impl Book {
     /// The line of SDP that gives strangers the key; `None` where nothing is encrypted.
     pub fn crypto(&self) -> Option<&str> {
         self.crypto.as_deref()
+    }
+
+    /// The same where what is sent to multicast groups may cross so many networks.
+    pub fn within(self, ttl: u8) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// Networks that what is sent to multicast groups may cross.
+    pub fn ttl(&self) -> u8 {
+        self.ttl
     }
 
     /// How groups choose their delays; `None` where there are none.
@@ -197,6 +209,9 @@ impl Book {
             return Err(format!("client `{name}`: VBAN has no rate of {} Hz", self.rate));
         }
         let address = client.resolve(spec.wire, reachable).or_else(|problem| former.ok_or(problem))?;
+        if self.packets.secured() && address.ip().is_multicast() {
+            return Err(format!("client `{name}`: --key does not go with multicast yet"));
+        }
         if let Some(twin) =
             admitted.iter().find(|other| other.address == address || other.client.name == *name)
         {
@@ -261,10 +276,12 @@ impl Book {
             new.former = (encoding != old.encoding).then(|| (old.encoding, old.spec.clone()));
         }
         for index in (0..active.len()).filter(|&index| known[index].is_none()) {
-            let spec = &active[index].spec;
+            // Those who listen to a multicast group are known by what they listen to: each group has an encoding of its own.
+            let alone = |active: &Active| active.address.ip().is_multicast();
+            let (spec, own) = (&active[index].spec, alone(&active[index]));
             let settled = |other: &&Active| {
                 let is_settled = other.encoding != NONE_YET && other.former.is_none();
-                is_settled && other.spec == *spec && spec.is_shared()
+                is_settled && other.spec == *spec && spec.is_shared() && !own && !alone(other)
             };
             let same = active.iter().find(settled).map(|other| (other.encoding, other.ssrc));
             let (encoding, ssrc) = same.unwrap_or_else(|| (self.new_id(), self.new_ssrc()));
@@ -342,6 +359,29 @@ mod tests {
         book.update(&clients(&["b=127.0.0.1:2/0", "d=127.0.0.1:4/0+1"]));
         assert_eq!((book.active()[0].encoding, book.active()[0].ssrc), (ids[0], ssrc));
         assert!(Arc::ptr_eq(&book.active()[0].counters, &counters));
+    }
+
+    #[test]
+    fn a_multicast_group_has_an_encoding_of_its_own_and_keeps_it() {
+        let mut book = book();
+        let list = clients(&["a=239.1.2.3:1/0", "b=127.0.0.1:2/0", "c=[ff15::1]:3/0", "d=127.0.0.1:4/0"]);
+        let ids = |book: &Book| book.active().iter().map(|active| active.encoding.0).collect::<Vec<_>>();
+        book.update(&list);
+        let first = ids(&book);
+        assert!(first[1] == first[3] && first[0] != first[1] && first[2] != first[1], "{first:?}");
+        assert_ne!(first[0], first[2]);
+        book.update(&list);
+        assert_eq!(ids(&book), first);
+    }
+
+    #[test]
+    fn what_is_encrypted_goes_to_no_multicast_group() {
+        let keyed = Settings { key: Some("none".into()), ..Settings::default() };
+        let packets = Packets::new(&keyed).unwrap();
+        let mut book = Book::new(packets, (44_100, 4), "the test".into(), None);
+        let (_, problems) = book.update(&clients(&["a=239.1.2.3:1/0", "b=127.0.0.1:2/0"]));
+        assert_eq!(problems, ["client `a`: --key does not go with multicast yet"]);
+        assert_eq!(book.active().len(), 1);
     }
 
     #[test]

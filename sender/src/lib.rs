@@ -26,6 +26,7 @@ pub mod args;
 pub mod book;
 pub mod course;
 pub mod groups;
+pub mod network;
 pub mod packets;
 pub mod plan;
 pub mod run;
@@ -39,7 +40,6 @@ mod secrecy;
 mod send_loop;
 mod status;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -56,6 +56,7 @@ use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use course::Course;
+use network::Network;
 pub use send_loop::SendCounters;
 use send_loop::{Feed, Post, SendLoop};
 use tap::Tap;
@@ -79,6 +80,8 @@ pub struct Sender {
     pub capture: Arc<CaptureCounters>,
     /// What the send thread counts.
     pub counters: Arc<SendCounters>,
+    /// Octets of the smallest of its sockets' buffers, where the system gave less than is good.
+    pub short_buffer: Option<usize>,
     routings: HeapProd<Box<Routing>>,
     retired: HeapCons<Box<Routing>>,
     feeds: HeapProd<Box<Feed>>,
@@ -98,10 +101,10 @@ impl Sender {
     pub fn start(
         capture: Capture,
         routing: Box<Routing>,
-        bind: Option<IpAddr>,
+        network: &Network,
         party: Party,
     ) -> Result<Self, String> {
-        Self::start_tapped(capture, routing, bind, party, None)
+        Self::start_tapped(capture, routing, network, party, None)
     }
 
     /// The same, and copies what is captured into `tap`.
@@ -111,7 +114,7 @@ impl Sender {
     pub fn start_tapped(
         capture: Capture,
         routing: Box<Routing>,
-        bind: Option<IpAddr>,
+        network: &Network,
         party: Party,
         tap: Option<Tap>,
     ) -> Result<Self, String> {
@@ -124,7 +127,8 @@ impl Sender {
         let capture_counters = Arc::new(CaptureCounters::default());
         let counters = Arc::new(SendCounters::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let sockets = bind_sockets(bind)?;
+        let sockets = network.sockets()?;
+        let short_buffer = sockets.iter().filter_map(Socket::short_buffer).min();
         // The ring is empty, so there is room.
         let _ = routings_in.try_push(routing);
         let origin = RtpTime(os::random::bits() as u32);
@@ -160,6 +164,7 @@ impl Sender {
         let mut sender = Self {
             capture: capture_counters,
             counters,
+            short_buffer,
             routings: routings_in,
             retired: retired_out,
             feeds: feeds_in,
@@ -268,23 +273,6 @@ fn opener(capture: Capture, counters: Arc<CaptureCounters>, waker: Waker) -> Ope
         let feed = Box::new(Feed { samples, stamps });
         Ok(Started { stream: capture.start(feeder)?, feed, description })
     })
-}
-
-/// One socket for each address family that the machine has, or the one that was asked for.
-fn bind_sockets(bind: Option<IpAddr>) -> Result<Vec<Socket>, String> {
-    let addresses = match bind {
-        Some(address) => vec![address],
-        None => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-    };
-    let mut refused = String::new();
-    let sockets: Vec<_> = addresses
-        .into_iter()
-        .filter_map(|address| {
-            let bound = Socket::bind(SocketAddr::new(address, 0));
-            bound.map_err(|error| refused = format!("cannot send from {address}: {error}")).ok()
-        })
-        .collect();
-    if sockets.is_empty() { Err(refused) } else { Ok(sockets) }
 }
 
 /// Who a sender is on the network, in this run of the program.

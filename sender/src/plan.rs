@@ -1,6 +1,5 @@
 //! From what was written to what will be done: every number decided, nothing started.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::Party;
 use crate::args::Settings;
 use crate::book::Purpose;
 use crate::groups;
+use crate::network::Network;
 use crate::packets::Packets;
 
 /// What the sender will do.
@@ -39,8 +39,8 @@ pub struct Plan {
     pub party: Party,
     /// What to tell the user of the key's file.
     pub warning: Option<String>,
-    /// Local address to send from.
-    pub bind: Option<IpAddr>,
+    /// How datagrams leave.
+    pub network: Network,
     /// JSON on standard output.
     pub json: bool,
     /// Time between status reports.
@@ -69,6 +69,7 @@ impl Plan {
         let delay = groups::policy(settings)?;
         let loaded = settings.key.as_deref().map(key::load).transpose()?;
         let (key, warning) = loaded.map_or((None, None), |loaded| (Some(loaded.key), loaded.warning));
+        let network = Network::new(settings)?;
         let rate = settings.rate.unwrap_or(44_100);
         if !proto::announce::RATES.contains(&rate) {
             return Err(format!("--rate {rate}: it goes from 8000 to 192000"));
@@ -99,7 +100,7 @@ impl Plan {
             delay,
             party: Party::new(key)?,
             warning,
-            bind: settings.bind,
+            network,
             json: settings.json,
             status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
         })
@@ -144,6 +145,7 @@ mod tests {
             (Settings { client: client.clone(), frames: Some(31), ..tone.clone() }, "--frames 31"),
             (Settings { client: client.clone(), delay: Some("x".into()), ..tone.clone() }, "--delay is"),
             (Settings { client: client.clone(), mtu: Some(100), ..tone.clone() }, "--mtu 100"),
+            (Settings { client: client.clone(), dscp: Some("x".into()), ..tone.clone() }, "--dscp x"),
             (Settings { client: client.clone(), rate: Some(1), ..tone.clone() }, "--rate 1"),
             (Settings { client: client.clone(), channels: Some(0), ..tone.clone() }, "--channels"),
             (Settings { client, capture: Some("none.wav".into()), ..tone }, "none.wav"),

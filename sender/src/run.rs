@@ -61,14 +61,18 @@ pub(crate) fn stream(plan: Plan) -> Result<Outcome, String> {
     let mut display = Display::new(plan.json, false, plan.status_interval);
     let shape = (source.rate, source.channels);
     plan.warning.iter().for_each(|warning| display.warn(warning));
-    let book = Book::new(plan.packets, shape, source.description.clone(), plan.bind);
-    let mut book = book.grouped(plan.delay).meant_to(plan.purpose).encrypted(plan.party.crypto()?);
+    let book = Book::new(plan.packets, shape, source.description.clone(), plan.network.bind);
+    let book = book.grouped(plan.delay).within(plan.network.ttl);
+    let mut book = book.meant_to(plan.purpose).encrypted(plan.party.crypto()?);
     let routing = list.enter(&mut book, &mut display);
     if book.active().is_empty() {
         return Err("no client can be served; see the warnings above".into());
     }
     let stream = plan.party.stream();
-    let mut sender = Sender::start(plan.capture, routing, plan.bind, plan.party)?;
+    let mut sender = Sender::start(plan.capture, routing, &plan.network, plan.party)?;
+    if let Some(octets) = sender.short_buffer {
+        display.warn(&os::udp::remedy(octets));
+    }
     introduce(&source, &book, &mut display);
     if let Some(stream) = stream {
         let text = format!("encrypted; strangers need what `sender keygen FILE --sdp {stream}` prints");

@@ -91,7 +91,7 @@ pub(crate) fn text(
         "v=0".into(),
         format!("o=- {} {version} IN {}", active.ssrc, address(origin)),
         format!("s={}", active.client.name),
-        format!("c=IN {}", address(active.address.ip())),
+        format!("c=IN {}{}", address(active.address.ip()), scope(active.address.ip(), book.ttl())),
         "t=0 0".into(),
         format!("m=audio {} {profile} {payload_type}", active.address.port()),
         format!("a=rtpmap:{payload_type} {}", encoding(&active.spec, &format)),
@@ -107,6 +107,11 @@ pub(crate) fn text(
     });
     lines.push("a=recvonly".into());
     lines.iter().map(|line| format!("{line}\r\n")).collect()
+}
+
+/// A group of IPv4 says how far it reaches (RFC 8866, 5.7).
+fn scope(address: IpAddr, ttl: u8) -> String {
+    if address.is_ipv4() && address.is_multicast() { format!("/{ttl}") } else { String::new() }
 }
 
 fn address(address: IpAddr) -> String {
@@ -222,6 +227,15 @@ mod tests {
         assert!(text.contains("m=audio 5004 RTP/SAVPF 101\r\na=rtpmap:101 L16/44100/2\r\n"), "{text}");
         assert!(text.contains("\r\na=crypto:1 X inline:Y\r\na=rtcp-mux\r\n"), "{text}");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_group_says_how_far_it_reaches() {
+        let book = book(r#"{"a": {"ip": "239.1.2.3", "channel": 0}, "b": {"ip": "ff15::1", "channel": 0}}"#)
+            .within(7);
+        let text = |n: usize| text(&book.active()[n], &book, [192, 0, 2, 1].into(), 17, None);
+        assert!(text(0).contains("c=IN IP4 239.1.2.3/7\r\n"), "{}", text(0));
+        assert!(text(1).contains("c=IN IP6 ff15::1\r\n"), "{}", text(1));
     }
 
     #[test]

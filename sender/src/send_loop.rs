@@ -26,10 +26,17 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 pub struct SendCounters {
     /// Datagrams handed to the sockets.
     pub datagrams: Counter,
+    /// System calls that took them.
+    pub calls: Counter,
     /// Datagrams that the sockets would not take.
     pub unsent: Counter,
     /// Frames turned into packets.
     pub frames: Counter,
+    /// Blocks turned into packets, and those of them whose packets were handed to the sockets more than the block's own length
+    /// after it was captured.
+    pub blocks: Counter,
+    /// See [`blocks`](Self::blocks).
+    pub late_blocks: Counter,
     /// The thread got real-time priority.
     pub realtime: AtomicBool,
 }
@@ -62,40 +69,61 @@ pub(crate) struct SendLoop {
     pub(crate) block: Vec<f32>,
 }
 
-/// Datagrams on their way out, sorted by address family.
+/// Datagrams on their way out, by the sockets that they leave by.
 pub(crate) struct Post {
-    outboxes: Vec<Outbox>,
-    families: Vec<bool>,
+    ways: Vec<Way>,
     refused: Vec<SocketAddr>,
+}
+
+/// What leaves by one socket.
+struct Way {
+    outbox: Outbox,
+    part: Part,
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy)]
+struct Part {
+    v6: bool,
+    /// Of several sockets of a family, one for each interface, only the first sends to single addresses.
+    first: bool,
+}
+
+impl Part {
+    fn takes(self, address: SocketAddr) -> bool {
+        address.is_ipv6() == self.v6 && (self.first || address.ip().is_multicast())
+    }
 }
 
 impl Post {
     pub(crate) fn new(sockets: &[Socket]) -> Self {
-        let is_v6 = |socket: &Socket| socket.local_addr().is_ok_and(|address| address.is_ipv6());
-        Self {
-            outboxes: sockets.iter().map(|_| Outbox::default()).collect(),
-            families: sockets.iter().map(is_v6).collect(),
-            refused: Vec::with_capacity(64),
+        let mut ways: Vec<Way> = Vec::new();
+        for socket in sockets {
+            let v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
+            let first = ways.iter().all(|way| way.part.v6 != v6);
+            ways.push(Way { outbox: Outbox::default(), part: Part { v6, first } });
         }
+        Self { ways, refused: Vec::with_capacity(64) }
     }
 
     fn push(&mut self, sockets: &[Socket], bytes: &[u8], to: Recipients<'_>) -> u64 {
         let mut count = 0;
-        for address in addresses(to).filter(|address| !self.families.contains(&address.is_ipv6())) {
+        for address in addresses(to).filter(|address| !self.ways.iter().any(|way| way.part.takes(*address))) {
             note(&mut self.refused, address);
         }
-        for ((socket, outbox), v6) in sockets.iter().zip(&mut self.outboxes).zip(&self.families) {
+        for (socket, way) in sockets.iter().zip(&mut self.ways) {
             let refused = &mut self.refused;
             let refuse = |address| note(refused, address);
-            let fitting = addresses(to).filter(|address| address.is_ipv6() == *v6);
-            outbox.push(socket, bytes, fitting.inspect(|_| count += 1), refuse);
+            let part = way.part;
+            let fitting = addresses(to).filter(|address| part.takes(*address));
+            way.outbox.push(socket, bytes, fitting.inspect(|_| count += 1), refuse);
         }
         count
     }
 
     fn flush(&mut self, sockets: &[Socket]) {
-        for (socket, outbox) in sockets.iter().zip(&mut self.outboxes) {
-            outbox.flush(socket, |address| note(&mut self.refused, address));
+        for (socket, way) in sockets.iter().zip(&mut self.ways) {
+            way.outbox.flush(socket, |address| note(&mut self.refused, address));
         }
     }
 }
@@ -225,6 +253,9 @@ impl SendLoop {
             done += frames as u32;
         }
         self.counters.frames.add(u64::from(stamp.frames));
+        self.counters.blocks.add(1);
+        let length = frames_to_nanos(i64::from(stamp.frames), self.rate);
+        self.counters.late_blocks.add(u64::from(clock::now().since(stamp.at) > 2 * length));
     }
 
     fn transmit(&mut self) {
@@ -235,6 +266,7 @@ impl SendLoop {
     }
 
     fn count_refused(&mut self) {
+        self.counters.calls.set(self.post.ways.iter().map(|way| way.outbox.calls()).sum());
         for address in self.post.refused.drain(..) {
             self.counters.unsent.add(1);
             self.pipeline.note_unsent(address);

@@ -116,6 +116,9 @@ fn client_line(active: &Active, policy: Option<Policy>) -> String {
         meter(counters.level.dbfs(), 12),
         counters.packets.get(),
     );
+    if active.address.ip().is_multicast() {
+        line += &format!("  {} listeners", counters.listeners.get());
+    }
     let silence = silence(active);
     if let Some(seconds) = silence.filter(|seconds| *seconds > REPORT_PATIENCE) {
         line += &format!("  no report for {seconds} s");
@@ -167,6 +170,9 @@ pub(crate) fn value(kind: &str, source: &Source, sender: &Sender, book: &Book) -
             "lost": sender.lost(),
         },
         "datagrams": sender.counters.datagrams.get(),
+        "send_calls": sender.counters.calls.get(),
+        "blocks": sender.counters.blocks.get(),
+        "late_blocks": sender.counters.late_blocks.get(),
         "unsent": sender.counters.unsent.get(),
         "realtime": sender.counters.realtime.load(Ordering::Acquire),
         "groups": book.groups().into_iter().map(group_value).collect::<Vec<_>>(),
@@ -202,6 +208,7 @@ fn client_value(active: &Active, policy: Option<Policy>) -> Value {
         "unsent": counters.unsent.get(),
         // JSON has no infinities: silence has no level.
         "level_dbfs": level.is_finite().then_some(level),
+        "listeners": active.address.ip().is_multicast().then(|| counters.listeners.get()),
         "loss": reported.then(|| counters.fraction_lost.get() as f64 / 256.0),
         "lost": reported.then(|| counters.lost.get()),
         "unrepaired": reported.then(|| counters.unrepaired.get()),

@@ -23,9 +23,10 @@ use proto::exchange::{self, Request};
 use proto::srtp::FileKey;
 use proto::units::Mono;
 use proto::{rtcp, timing};
-use receiver::Receiver;
+use receiver::{Played, Receiver};
 use sender::args::Settings;
 use sender::book::Book;
+use sender::network::Network;
 use sender::packets::Packets;
 use sender::tap::{self, Outlet};
 use sender::{Party, Sender};
@@ -107,7 +108,7 @@ fn start_receiver(sink: &str, steered: bool, key: Option<FileKey>) -> (Receiver,
 fn play(receiver: &mut Receiver, sink: &str, steered: bool) {
     let sink: Sink = sink.parse().unwrap();
     let request = playback::Request { sink, rate: 44_100, channels: 2, period: 128 };
-    receiver.play_to(&request, None, steered).unwrap();
+    receiver.play_to(&request, None, &Played { steered, map: None }).unwrap();
 }
 
 struct Streaming {
@@ -128,11 +129,8 @@ fn start_sender(clients: &[Client], key: Option<FileKey>) -> Streaming {
     assert!(problems.is_empty(), "{problems:?}");
     let (tap, outlet) = tap::pair(44_100, 4);
     let party = Party::new(key).unwrap();
-    Streaming {
-        sender: Sender::start_tapped(capture, routing, None, party, Some(tap)).unwrap(),
-        book,
-        outlet,
-    }
+    let sender = Sender::start_tapped(capture, routing, &Network::default(), party, Some(tap)).unwrap();
+    Streaming { sender, book, outlet }
 }
 
 fn client(text: String) -> Client {
@@ -452,7 +450,7 @@ fn change(key: Option<FileKey>) {
 }
 
 /// Asks what a receiver asks, and counts the answers and the timings that came since the last question.
-fn ask(socket: &UdpSocket, wanted_us: u32, sender: &mut Option<SocketAddr>) -> (u64, u64) {
+fn ask(socket: &UdpSocket, wanted_us: u32, media: u32, sender: &mut Option<SocketAddr>) -> (u64, u64) {
     let (mut answers, mut timings, mut octets) = (0, 0, [0; 2048]);
     while let Ok((length, from)) = socket.recv_from(&mut octets) {
         *sender = Some(from);
@@ -469,7 +467,7 @@ fn ask(socket: &UdpSocket, wanted_us: u32, sender: &mut Option<SocketAddr>) -> (
     if let Some(sender) = sender {
         let mut builder = rtcp::Builder::new(&mut octets);
         builder.receiver_report(1, None);
-        let request = Request { written: Mono(1), wanted_us };
+        let request = Request { written: Mono(1), wanted_us, media };
         builder.application(1, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
         let length = builder.finish().expect("there is room");
         socket.send_to(&octets[..length], *sender).unwrap();
@@ -489,23 +487,29 @@ fn groups_allocate_nothing() {
         .collect();
     clients[1].codec = Some(codec::Codec::Opus(OpusOptions::default()));
     clients[2].group = Some("other".into());
+    // A multicast group, which is spoken for by its listeners.
+    clients.insert(0, client("m=239.77.9.9:52190/0".into()));
+    let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let mut streaming = start_sender(&clients, None);
     wait_for("sound", || streaming.sender.counters.frames.get() > 44_100);
     clients.pop();
     let fewer = streaming.book.update(&clients).0;
-    let (mut senders, mut counts, mut round) = ([None; 3], (0, 0), 0);
+    let group = streaming.book.active()[0].ssrc;
+    let (mut senders, mut counts, mut answered, mut round) = ([None; 3], (0, 0), 0, 0);
     let mut questions = |rounds: u32| {
         let last = round + rounds;
         wait_for("questions", || {
             for (n, (socket, sender)) in (0..).zip(sockets.iter().zip(&mut senders)) {
                 // None, every need, and more than is allowed.
-                let (answers, timings) = ask(socket, (round + 10 * n) % 30 * 10_000, sender);
+                let (answers, timings) = ask(socket, (round + 10 * n) % 30 * 10_000, 0, sender);
                 counts = (counts.0 + answers, counts.1 + timings);
             }
+            answered += ask(&listener, round % 30 * 10_000, group, &mut senders[0].clone()).0;
             round += 1;
             round >= last
         });
-        counts
+        (counts.0.min(answered), counts.1)
     };
     let found = offences_during(|| {
         questions(200);

@@ -114,6 +114,8 @@ pub struct ClientCounters {
     pub late: Counter,
     /// The group delay that the receiver needs in microseconds; 0 until it says so.
     pub wanted_us: Counter,
+    /// Receivers that listen, where the client is a multicast group; the figures above are then those of the worst.
+    pub listeners: Counter,
 }
 
 impl ClientCounters {

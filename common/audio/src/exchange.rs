@@ -30,7 +30,8 @@ const DOUBTFUL: f64 = 20e-6;
 const UNANSWERED: u32 = 32;
 /// Time between two questions at first, in nanoseconds: jitter that one meets is over for the next.
 const QUICK: i64 = 25_000_000;
-/// Afterwards. Four a second are a hundredth of the stream's packets, and find the least delay in a few seconds.
+/// Afterwards, unless the peer has many to answer. Four a second are a hundredth of the stream's packets, and find the least
+/// delay in a few seconds.
 const CALM: i64 = 250_000_000;
 /// Where nobody answers.
 const PATIENT: i64 = 2_000_000_000;
@@ -64,6 +65,8 @@ pub struct PeerClock {
     agreed: Option<Mono>,
     /// How often the line was given up.
     breaks: u32,
+    /// Time between two questions in the long run, in nanoseconds.
+    calm: i64,
     /// The state of a generator: peers that began together do not ask together.
     random: u32,
 }
@@ -83,6 +86,7 @@ impl PeerClock {
             contradictions: 0,
             agreed: None,
             breaks: 0,
+            calm: CALM,
             // Zero would stay zero.
             random: seed.max(1),
         }
@@ -91,6 +95,11 @@ impl PeerClock {
     /// Forgets everything: another peer answers from now on.
     pub fn restart(&mut self) {
         *self = Self::new(self.random);
+    }
+
+    /// Asks once in so many nanoseconds in the long run, as the peer wants it; `None` for four times a second.
+    pub fn pace(&mut self, calm: Option<i64>) {
+        self.calm = calm.map_or(CALM, |calm| calm.max(CALM));
     }
 
     /// When [`poll_request`](Self::poll_request) has something to ask.
@@ -103,21 +112,21 @@ impl PeerClock {
         self.next_question = Mono(i64::MIN);
     }
 
-    /// The next question, if it is due. It is to be sent at `now`. `wanted_us` is told with it.
-    pub fn poll_request(&mut self, now: Mono, wanted_us: u32) -> Option<Request> {
+    /// The next question, if it is due. It is to be sent at `now`. `wanted_us` is told with it, and the source that is played.
+    pub fn poll_request(&mut self, now: Mono, wanted_us: u32, media: u32) -> Option<Request> {
         if now < self.next_question {
             return None;
         }
         let pause = match self.contradictions {
-            0 if self.unanswered >= UNANSWERED => PATIENT,
-            0 => (self.covered() / 16).clamp(QUICK, CALM),
+            0 if self.unanswered >= UNANSWERED => PATIENT.max(self.calm),
+            0 => (self.covered() / 16).clamp(QUICK, self.calm),
             _ => QUICK,
         };
         self.next_question = now.plus(pause + self.spread(pause / 4));
         self.unanswered = self.unanswered.saturating_add(1);
         self.open[self.next_open] = Some(now);
         self.next_open = (self.next_open + 1) % OPEN;
-        Some(Request { written: now, wanted_us })
+        Some(Request { written: now, wanted_us, media })
     }
 
     /// Takes an answer that came at `at`. Returns whether it was awaited and makes sense.
@@ -224,7 +233,7 @@ impl PeerClock {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
         self.random ^= self.random << 5;
-        (i64::from(self.random) * most) >> 32
+        ((i128::from(self.random) * i128::from(most)) >> 32) as i64
     }
 }
 

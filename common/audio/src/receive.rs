@@ -18,6 +18,7 @@ mod repair;
 mod reports;
 mod source;
 mod stream;
+mod turn;
 mod vban;
 
 use std::collections::VecDeque;
@@ -48,11 +49,10 @@ use player::Player;
 use repair::Repair;
 use source::{Source, Sources, Verdict};
 use stream::{Fit, Place, Stream};
+use turn::Turn;
 
 /// A stream that has brought nothing for this long has ended, in nanoseconds.
 const STREAM_TIMEOUT: i64 = 2_000_000_000;
-/// Time between two reports, in nanoseconds.
-const REPORT_INTERVAL: i64 = 1_000_000_000;
 /// Frames that a device's resampler hands out at a time.
 pub const CHUNK: usize = 64;
 /// Octets of the largest payload that is kept: what fits plain Ethernet. Headerless PCM is kept in parts.
@@ -127,7 +127,7 @@ pub struct ReceivePipeline {
     conductor: Conductor,
     told: Sync,
     events: VecDeque<Event>,
-    next_report: Mono,
+    turn: Turn,
     /// Until when the next chunk waits for a packet.
     waits: Option<Mono>,
     control: Vec<u8>,
@@ -150,6 +150,7 @@ impl ReceivePipeline {
             repair: Repair::new(counters.clone()),
             conductor: Conductor::new(config.trim, config.ssrc),
             told: Sync::Alone,
+            turn: Turn::new(config.ssrc),
             config,
             counters,
             announced: None,
@@ -157,7 +158,6 @@ impl ReceivePipeline {
             vban: None,
             info: None,
             events: VecDeque::with_capacity(MAX_EVENTS),
-            next_report: Mono(i64::MIN),
             waits: None,
             control: vec![0; rtcp::MAX_COMPOUND + srtp::CONTROL_OVERHEAD],
             guard,
@@ -348,7 +348,7 @@ impl ReceivePipeline {
         let stream = self.stream.as_mut().filter(|stream| !stream.ended)?;
         let control = &mut self.control[..rtcp::MAX_COMPOUND];
         if self.player.plays_to_device()
-            && let Some(request) = self.conductor.poll_request(now)
+            && let Some(request) = self.conductor.poll_request(now, stream.reception.ssrc())
         {
             let mut builder = rtcp::Builder::new(control);
             // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
@@ -361,10 +361,9 @@ impl ReceivePipeline {
         if length > 0 {
             return Some((reports, length));
         }
-        if now < self.next_report {
+        if !self.turn.is_due(now) {
             return None;
         }
-        self.next_report = now.plus(REPORT_INTERVAL);
         Some((reports, self.write_report(now)?))
     }
 

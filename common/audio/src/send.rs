@@ -16,7 +16,12 @@
 //! second and all at the same time, since each of them draws the stream's line through what it was told last. Their
 //! questions about this machine's clock are answered before anything else. A client whose sender reports come without
 //! timing has none to expect.
+//!
+//! A client whose address is that of a multicast group stands for all who listen there: one stream for all of them. They
+//! speak to this sender by unicast, each by itself, and are known by the source that they speak of. What they lost is sent
+//! again to the whole group, once; reports go to the group, and answers about this machine's clock to each that asked.
 
+mod audience;
 mod encoding;
 mod group;
 mod line;
@@ -240,7 +245,7 @@ impl SendPipeline {
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         let arrival = self.ntp(at);
         let rate = self.shape.rate;
-        let client = self.client_at(from).filter(|_| rtp::is_rtcp(datagram));
+        let client = self.routing.speaker(from, datagram).filter(|_| rtp::is_rtcp(datagram));
         let Some(((encoding, client), opened)) = client.zip(self.opened.get_mut(..datagram.len())) else {
             return;
         };
@@ -261,29 +266,19 @@ impl SendPipeline {
             }
             Opened::Nothing => return,
         };
-        let mut news = false;
+        let mut due = None;
         for packet in rtcp::packets(&opened[..length]).map_while(Result::ok).take(MAX_REPORTS) {
             match report::question(&packet) {
-                Some(request) => news |= client.ask(at, &request),
-                None => report::note(client, encoding.ssrc, packet_time, arrival, at, &packet),
+                Some(request) => due = client.ask(at, from, &request).or(due),
+                None => report::note(client, from, encoding.ssrc, packet_time, arrival, at, &packet),
             }
         }
-        self.asked |= client.member.is_waiting();
-        if news {
-            client.next_report = Mono(i64::MIN);
-            self.reports_due = Mono(i64::MIN);
+        self.asked |= client.is_waiting();
+        if let Some(due) = due {
+            client.next_report = client.next_report.min(due);
+            self.reports_due = self.reports_due.min(due);
             self.decide();
         }
-    }
-
-    /// The encoding and the client that reports from this address: the media's, or with the next port.
-    fn client_at(&self, from: SocketAddr) -> Option<(usize, usize)> {
-        let find = |fits: &dyn Fn(&Client) -> bool| {
-            let mut encodings = self.routing.encodings.iter().enumerate();
-            encodings.find_map(|(n, encoding)| Some((n, encoding.clients.iter().position(fits)?)))
-        };
-        let by_next = |client: &Client| client.reports != Reports::Mux && next_port(client.address) == from;
-        find(&|client| client.address == from).or_else(|| find(&by_next))
     }
 
     /// Takes note that the socket would not take a datagram for this address.
@@ -423,10 +418,12 @@ impl SendPipeline {
             return None;
         }
         for encoding in &mut self.routing.encodings {
-            let Some(client) = encoding.clients.iter_mut().find(|c| c.member.is_waiting()) else { continue };
-            let length =
-                client.member.answer(self.now, encoding.ssrc, &mut self.control[..rtcp::MAX_COMPOUND])?;
-            return Some((client.address, length));
+            for client in &mut encoding.clients {
+                let out = &mut self.control[..rtcp::MAX_COMPOUND];
+                if let Some(answer) = client.answer(self.now, encoding.ssrc, out) {
+                    return Some(answer);
+                }
+            }
         }
         self.asked = false;
         None
@@ -552,7 +549,7 @@ impl SendPipeline {
         for group in &mut *groups {
             let id = group.id;
             let clients = encodings.iter().flat_map(|encoding| &encoding.clients);
-            let members = clients.map(|client| &client.member).filter(|m| m.group == Some(id));
+            let members = clients.flat_map(Client::members).filter(|m| m.group == Some(id));
             if group.decide(now, here, rate, members) {
                 tell(encodings, |to| to == id);
                 self.reports_due = Mono(i64::MIN);
@@ -575,6 +572,7 @@ impl SendPipeline {
 
     /// Programs of other make get no more of it than they know.
     fn write_report(&mut self, encoding: usize, client: usize, foreign: bool) -> usize {
+        let pace = self.routing.encodings[encoding].pace(self.now, self.shape.rate, client);
         let encoding = &self.routing.encodings[encoding];
         let info = self.here().map(|position| rtcp::SenderInfo {
             ntp: self.ntp(self.now),
@@ -594,6 +592,7 @@ impl SendPipeline {
             }),
             parity: mender
                 .map(|_| Companion { payload_type: payload_type::PARITY, ssrc: parity_ssrc(encoding.ssrc) }),
+            pace,
         };
         let mut body = [0; 384];
         let length = announcement.write(&mut body).unwrap_or(0);

@@ -5,6 +5,8 @@
 
 pub mod clock;
 pub mod group;
+pub mod interface;
+pub mod multicast;
 pub mod port;
 pub mod random;
 pub mod realtime;

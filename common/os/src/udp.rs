@@ -9,6 +9,7 @@ use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::clock;
+use crate::multicast::Outgoing;
 
 #[cfg(all(target_os = "linux", not(feature = "fallback")))]
 #[path = "udp/batch_linux.rs"]
@@ -19,8 +20,8 @@ mod batch;
 
 /// Kernel buffers asked for, in octets: half a second of sixteen channels in small packets.
 const BUFFER: usize = 1 << 20;
-/// Expedited forwarding (RFC 3246), in the upper six bits of the traffic class octet.
-const DSCP_EF: u32 = 46 << 2;
+/// Expedited forwarding (RFC 3246), the differentiated services code point of what must not wait.
+pub const EXPEDITED: u8 = 46;
 
 /// A bound socket that never blocks.
 #[derive(Debug)]
@@ -36,16 +37,31 @@ impl Socket {
     /// # Errors
     /// The system's, unchanged: the address may be in use, absent or reserved.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::open(address, false)
+    }
+
+    /// The same for an address that several sockets of this machine may be bound to: that of a group, or one that is sent to
+    /// groups from over several interfaces. Of groups, only what this socket has joined comes in.
+    ///
+    /// # Errors
+    /// The system's, unchanged.
+    pub fn shared(address: SocketAddr) -> io::Result<Self> {
+        Self::open(address, true)
+    }
+
+    fn open(address: SocketAddr, shared: bool) -> io::Result<Self> {
         let inner = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             inner.set_only_v6(true)?;
         }
+        if shared {
+            share(&inner, address)?;
+        }
         inner.bind(&SockAddr::from(address))?;
         inner.set_nonblocking(true)?;
         // Smaller buffers and unmarked packets still work, so refusals are no errors.
-        let _ = inner.set_recv_buffer_size(BUFFER);
-        let _ = inner.set_send_buffer_size(BUFFER);
-        let _ = mark(&inner, address);
+        enlarge(&inner);
+        let _ = mark(&inner, address, EXPEDITED);
         let state = UdpSocketState::new(UdpSockRef::from(&inner))?;
         Ok(Self { inner, state })
     }
@@ -56,6 +72,35 @@ impl Socket {
     /// The system's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Marks what goes out with a differentiated services code point, 0 to 63, instead of [`EXPEDITED`].
+    ///
+    /// # Errors
+    /// The system's: not every one lets programs mark.
+    pub fn mark(&self, dscp: u8) -> io::Result<()> {
+        mark(&self.inner, self.local_addr()?, dscp)
+    }
+
+    /// Says how datagrams for groups leave.
+    ///
+    /// # Errors
+    /// The system's; [`io::ErrorKind::AddrNotAvailable`] where the interface has no address of this family.
+    pub fn send_to_groups(&self, outgoing: &Outgoing) -> io::Result<()> {
+        outgoing.apply(&self.inner, self.local_addr()?.is_ipv6())
+    }
+
+    /// Octets of the smaller of its buffers, where the system gave less than [`BUFFER`].
+    pub fn short_buffer(&self) -> Option<usize> {
+        // Linux counts its own overhead in: it says twice what was asked for.
+        let overhead = if cfg!(target_os = "linux") { 2 } else { 1 };
+        let sizes = [self.inner.recv_buffer_size(), self.inner.send_buffer_size()];
+        let least = sizes.into_iter().flatten().min()? / overhead;
+        (least < BUFFER).then_some(least)
+    }
+
+    pub(crate) fn share(&self) -> io::Result<socket2::Socket> {
+        self.inner.try_clone()
     }
 
     /// Sends one datagram. Whether it went out.
@@ -78,14 +123,75 @@ impl Socket {
     }
 }
 
+/// What to do where buffers are short, in one line.
+pub fn remedy(octets: usize) -> String {
+    let remedy = if cfg!(target_os = "linux") {
+        "; sysctl -w net.core.rmem_max=1048576 net.core.wmem_max=1048576 allows it"
+    } else {
+        ""
+    };
+    format!(
+        "the system gives sockets {} KiB of room instead of {} KiB, so that packets may be lost on a busy machine{remedy}",
+        octets / 1024,
+        BUFFER / 1024
+    )
+}
+
+/// The system's limit binds whoever may not go beyond it.
+fn enlarge(socket: &socket2::Socket) {
+    #[cfg(target_os = "linux")]
+    for option in [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE] {
+        let octets = BUFFER as libc::c_int;
+        let length = size_of_val(&octets) as libc::socklen_t;
+        let fd = std::os::fd::AsRawFd::as_raw_fd(socket);
+        // SAFETY: the descriptor is open, pointer and length describe `octets`.
+        unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, (&raw const octets).cast(), length) };
+    }
+    let large = |size: io::Result<usize>| size.is_ok_and(|size| size >= BUFFER);
+    if !large(socket.recv_buffer_size()) {
+        let _ = socket.set_recv_buffer_size(BUFFER);
+    }
+    if !large(socket.send_buffer_size()) {
+        let _ = socket.set_send_buffer_size(BUFFER);
+    }
+}
+
+fn share(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
+    socket.set_reuse_address(true)?;
+    // Others than Linux share ports of groups by this one alone; Linux would spread unicast over those who share, and all
+    // sockets of a sender are read by one thread.
+    if !address.ip().is_multicast() || !cfg!(target_os = "linux") {
+        share_port(socket)?;
+    }
+    // By default Linux hands a socket what any socket of the machine has joined.
+    #[cfg(target_os = "linux")]
+    if address.is_ipv6() {
+        socket.set_multicast_all_v6(false)?
+    } else {
+        socket.set_multicast_all_v4(false)?
+    }
+    Ok(())
+}
+
 #[cfg(unix)]
-fn mark(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv6() { socket.set_tclass_v6(DSCP_EF) } else { socket.set_tos_v4(DSCP_EF) }
+fn share_port(socket: &socket2::Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
 }
 
 #[cfg(not(unix))]
-fn mark(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv6() { Ok(()) } else { socket.set_tos_v4(DSCP_EF) }
+fn share_port(_: &socket2::Socket) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn mark(socket: &socket2::Socket, address: SocketAddr, dscp: u8) -> io::Result<()> {
+    let class = u32::from(dscp) << 2;
+    if address.is_ipv6() { socket.set_tclass_v6(class) } else { socket.set_tos_v4(class) }
+}
+
+#[cfg(not(unix))]
+fn mark(socket: &socket2::Socket, address: SocketAddr, dscp: u8) -> io::Result<()> {
+    if address.is_ipv6() { Ok(()) } else { socket.set_tos_v4(u32::from(dscp) << 2) }
 }
 
 /// Datagrams fetched at a time, and octets kept of each: the kernel may hand several of equal length over as one.
@@ -156,7 +262,7 @@ fn arrival(stamp: Option<Duration>, now: Mono, wall: i64) -> Mono {
 pub struct Outbox {
     octets: Vec<u8>,
     queue: Vec<Queued>,
-    batch: batch::Batch,
+    calls: u64,
 }
 
 struct Queued {
@@ -173,7 +279,7 @@ impl Default for Outbox {
         Self {
             octets: Vec::with_capacity(OUTBOX_OCTETS),
             queue: Vec::with_capacity(OUTBOX_DATAGRAMS),
-            batch: batch::Batch,
+            calls: 0,
         }
     }
 }
@@ -207,8 +313,13 @@ impl Outbox {
     pub fn flush(&mut self, socket: &Socket, mut unsent: impl FnMut(SocketAddr)) {
         let mut rest = &self.queue[..];
         while !rest.is_empty() {
-            let sent = self.batch.send(socket, &self.octets, rest);
+            let batch = &rest[..rest.len().min(batch::AT_ONCE)];
+            let sent = batch::send(socket, &self.octets, batch);
+            self.calls += 1;
             rest = &rest[sent..];
+            if sent == batch.len() {
+                continue;
+            }
             if let Some((refused, after)) = rest.split_first() {
                 refused.to.as_socket().into_iter().for_each(&mut unsent);
                 rest = after;
@@ -216,6 +327,11 @@ impl Outbox {
         }
         self.queue.clear();
         self.octets.clear();
+    }
+
+    /// Times that the system was called so far.
+    pub fn calls(&self) -> u64 {
+        self.calls
     }
 }
 

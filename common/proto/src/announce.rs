@@ -11,6 +11,7 @@
 //! | 3 | ≤ 255 | the source channels behind each output channel, as text: `0,1+2` |
 //! | 4 | 5 | packets sent again on request: payload type (8), SSRC (32) |
 //! | 5 | 5 | repair sent in advance: payload type (8), SSRC (32) |
+//! | 6 | 4 | how often each of many receivers may speak, in milliseconds: time between two reports (16), between two questions about the clock (16) |
 
 use crate::Reject;
 use crate::cursor::{Reader, Writer};
@@ -27,6 +28,7 @@ const NAME: u8 = 2;
 const MAP: u8 = 3;
 const RETRANSMISSION: u8 = 4;
 const PARITY: u8 = 5;
+const PACE: u8 = 6;
 
 /// How samples are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,6 +104,17 @@ pub struct Announcement<'a> {
     pub retransmission: Option<Companion>,
     /// Where repair comes in advance; `None` where there is none.
     pub parity: Option<Companion>,
+    /// How often receivers may speak; `None` where there is only one.
+    pub pace: Option<Pace>,
+}
+
+/// How often each receiver of a stream that many hear may speak to the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pace {
+    /// Time between two reports, in milliseconds: what RFC 3550, section 6.3 calls the deterministic interval.
+    pub report_ms: u16,
+    /// Time between two questions about the sender's clock, in milliseconds.
+    pub question_ms: u16,
 }
 
 /// An RTP stream that goes with the media, on the same port.
@@ -122,7 +135,7 @@ impl<'a> Announcement<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, Reject> {
         let mut reader = Reader(body);
         let (mut format, mut name, mut map) = (None, "", "");
-        let (mut retransmission, mut parity) = (None, None);
+        let (mut retransmission, mut parity, mut pace) = (None, None, None);
         while !reader.0.is_empty() {
             let kind = reader.u8()?;
             if kind == END {
@@ -136,10 +149,11 @@ impl<'a> Announcement<'a> {
                 MAP => map = text(value)?,
                 RETRANSMISSION => retransmission = Some(parse_companion(value)?),
                 PARITY => parity = Some(parse_companion(value)?),
+                PACE => pace = Some(parse_pace(value)?),
                 _ => {}
             }
         }
-        Ok(Self { format: format.ok_or(Reject::Value)?, name, map, retransmission, parity })
+        Ok(Self { format: format.ok_or(Reject::Value)?, name, map, retransmission, parity, pace })
     }
 
     /// Writes the body, padded to a multiple of four octets. `None` where `out` is too small.
@@ -162,6 +176,11 @@ impl<'a> Announcement<'a> {
                 writer.put(&[kind, 5, companion.payload_type]);
                 writer.put(&companion.ssrc.to_be_bytes());
             }
+        }
+        if let Some(pace) = self.pace {
+            writer.put(&[PACE, 4]);
+            writer.put(&pace.report_ms.to_be_bytes());
+            writer.put(&pace.question_ms.to_be_bytes());
         }
         writer.align();
         writer.finish()
@@ -196,6 +215,12 @@ fn parse_companion(value: &[u8]) -> Result<Companion, Reject> {
     if companion.payload_type < 128 { Ok(companion) } else { Err(Reject::Value) }
 }
 
+fn parse_pace(value: &[u8]) -> Result<Pace, Reject> {
+    let mut reader = Reader(value);
+    let pace = Pace { report_ms: reader.u16()?, question_ms: reader.u16()? };
+    if pace.report_ms > 0 && pace.question_ms > 0 { Ok(pace) } else { Err(Reject::Value) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,12 +230,13 @@ mod tests {
         Format { payload_type: 96, codec: Codec::L16, channels: 3, rate: 48_000, frames: 128 };
 
     /// Laid out by hand from the table above.
-    const GOLDEN: [u8; 40] = [
+    const GOLDEN: [u8; 44] = [
         1, 10, 96, 1, 0, 3, 0, 0, 0xbb, 0x80, 0, 128, // format
         2, 2, b'h', b'i', // name
         3, 5, b'0', b',', b'1', b'+', b'2', // map
         4, 5, 99, 0xca, 0xfe, 0xba, 0xbe, // retransmission
-        5, 5, 100, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, // parity, padding
+        5, 5, 100, 0xde, 0xad, 0xbe, 0xef, // parity
+        6, 4, 0x1c, 0x20, 0x0f, 0xa0, 0, // pace, padding
     ];
 
     #[test]
@@ -221,6 +247,7 @@ mod tests {
             map: "0,1+2",
             retransmission: Some(Companion { payload_type: 99, ssrc: 0xcafe_babe }),
             parity: Some(Companion { payload_type: 100, ssrc: 0xdead_beef }),
+            pace: Some(Pace { report_ms: 7200, question_ms: 4000 }),
         };
         let mut out = [0xff; 64];
         let length = announcement.write(&mut out).unwrap();
@@ -268,10 +295,12 @@ mod tests {
         fn what_is_written_is_read(payload_type in 0u8..128, channels in 1u16..=255, rate in RATES, frames: u16,
                                    codec in prop::sample::select(&[Codec::L16, Codec::L24, Codec::Opus][..]),
                                    name in "\\PC{0,16}", map in "[0-9,+]{0,200}",
-                                   retransmission in companion(), parity in companion()) {
+                                   retransmission in companion(), parity in companion(),
+                                   pace in prop::option::of((1u16.., 1u16..))) {
             let rate = if codec == Codec::Opus { OPUS_RATE } else { rate };
             let format = Format { payload_type, codec, channels, rate, frames };
-            let announcement = Announcement { format, name: &name, map: &map, retransmission, parity };
+            let pace = pace.map(|(report_ms, question_ms)| Pace { report_ms, question_ms });
+            let announcement = Announcement { format, name: &name, map: &map, retransmission, parity, pace };
             let mut out = [0; 512];
             let length = announcement.write(&mut out).unwrap();
             prop_assert_eq!(length % 4, 0);

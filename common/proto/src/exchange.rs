@@ -1,7 +1,8 @@
 //! Reading another machine's clock, in RTCP APP packets named `SClk`: a receiver asks, the sender answers.
 //!
 //! The request (subtype 0) holds when it was written, by the receiver's clock, as 64 bits of nanoseconds, and 32 bits of
-//! microseconds: the group delay that this receiver needs. The reply (subtype 1) echoes the first and adds when the
+//! microseconds: the group delay that this receiver needs; then the 32 bits of the synchronisation source that it plays, which
+//! says what a receiver listens to that the sender sends to a multicast group. The reply (subtype 1) echoes the first and adds when the
 //! request came in and when the reply was written, by the sender's clock. Four times give offset and round trip, as in
 //! NTP (RFC 5905, section 8); unlike there, both clocks are monotonic ones whose origins mean nothing.
 
@@ -26,6 +27,8 @@ pub struct Request {
     pub written: Mono,
     /// The group delay that the receiver needs, in microseconds; 0 while it does not know.
     pub wanted_us: u32,
+    /// The source that it plays; 0 where that is not told.
+    pub media: u32,
 }
 
 /// What the sender answers.
@@ -41,22 +44,25 @@ pub struct Reply {
 
 impl Request {
     /// Octets of the body.
-    pub const LENGTH: usize = 12;
+    pub const LENGTH: usize = 16;
 
-    /// Reads the body of an APP packet of subtype [`REQUEST`]; octets after the known ones are ignored.
+    /// Reads the body of an APP packet of subtype [`REQUEST`], with or without its source; octets after the known ones are
+    /// ignored.
     ///
     /// # Errors
     /// [`Reject::Truncated`]; [`Reject::Value`] for a time that no clock shows.
     pub fn parse(body: &[u8]) -> Result<Self, Reject> {
         let mut reader = Reader(body);
-        Ok(Self { written: time(&mut reader)?, wanted_us: reader.u32()? })
+        let (written, wanted_us) = (time(&mut reader)?, reader.u32()?);
+        Ok(Self { written, wanted_us, media: reader.u32().unwrap_or(0) })
     }
 
     /// The body's octets.
     pub fn to_bytes(self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
         bytes[..8].copy_from_slice(&self.written.0.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.wanted_us.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.wanted_us.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.media.to_be_bytes());
         bytes
     }
 }
@@ -97,10 +103,11 @@ mod tests {
 
     #[test]
     fn golden_bytes_both_ways() {
-        let request = Request { written: Mono(0x0102_0304_0506_0708), wanted_us: 30_000 };
-        let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0x75, 0x30];
+        let request = Request { written: Mono(0x0102_0304_0506_0708), wanted_us: 30_000, media: 0xcafe_babe };
+        let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0x75, 0x30, 0xca, 0xfe, 0xba, 0xbe];
         assert_eq!(request.to_bytes(), bytes);
         assert_eq!(Request::parse(&bytes), Ok(request));
+        assert_eq!(Request::parse(&bytes[..12]), Ok(Request { media: 0, ..request }));
         assert_eq!(Request::parse(&bytes[..11]), Err(Reject::Truncated));
 
         let reply = Reply { asked: Mono(0x0102_0304_0506_0708), received: Mono(9), answered: Mono(256) };

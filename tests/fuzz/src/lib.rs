@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use arbitrary::Arbitrary;
-use proto::announce::{self, Announcement, Codec, Companion, Format};
+use proto::announce::{self, Announcement, Codec, Companion, Format, Pace};
 use proto::exchange::{self, Reply, Request};
 use proto::payload_type;
 use proto::playout::{self, Playout};
@@ -281,9 +281,10 @@ impl Part<'_> {
                 let rate = if codec == Codec::Opus { announce::OPUS_RATE } else { rate.get() };
                 let format = Format { payload_type, codec, channels: channels.into(), rate, frames };
                 let (retransmission, parity) = (companions.retransmission(), companions.parity());
+                let pace = (frames % 2 == 1).then_some(Pace { report_ms: frames, question_ms: frames });
                 let mut body = [0; 400];
                 let length =
-                    Announcement { format, name, map, retransmission, parity }.write(&mut body).unwrap_or(0);
+                    Announcement { format, name, map, retransmission, parity, pace }.write(&mut body).unwrap_or(0);
                 builder.application(0, announce::APP_NAME, 0, &body[..length]);
             }
             Self::Playout { latency_us, depth_us, unrepaired } => {
@@ -317,7 +318,7 @@ impl Part<'_> {
                 builder.application(ssrc.get(), timing::APP_NAME, 0, &timing.to_bytes());
             }
             Self::Question { written, wanted_us } => {
-                let request = Request { written: Mono(written), wanted_us };
+                let request = Request { written: Mono(written), wanted_us, media: 0 };
                 builder.application(0, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
             }
             Self::Nack { about, first, bits, count } => {

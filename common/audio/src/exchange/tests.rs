@@ -54,7 +54,7 @@ impl World {
             let local = self.local.local(now);
             match happening {
                 Happening::Ask => {
-                    if let Some(request) = self.peer.poll_request(local, 0) {
+                    if let Some(request) = self.peer.poll_request(local, 0, 0) {
                         for arrival in self.there.send(now, 60).into_iter().flatten() {
                             self.agenda.push(arrival, Happening::Asked(request));
                         }
@@ -202,9 +202,9 @@ fn a_peer_that_does_not_answer_is_asked_seldom() {
 fn only_what_was_asked_is_taken() {
     let mut peer = PeerClock::new(1);
     let at = |micros: i64| Mono(micros * 1000);
-    let request = peer.poll_request(at(100), 7).unwrap();
-    assert_eq!(request, Request { written: at(100), wanted_us: 7 });
-    assert_eq!(peer.poll_request(at(101), 7), None);
+    let request = peer.poll_request(at(100), 7, 5).unwrap();
+    assert_eq!(request, Request { written: at(100), wanted_us: 7, media: 5 });
+    assert_eq!(peer.poll_request(at(101), 7, 5), None);
     let reply = Reply { asked: at(100), received: at(5000), answered: at(5010) };
     assert!(!peer.handle_reply(at(300), &Reply { asked: at(99), ..reply }), "never asked");
     assert!(!peer.clone().handle_reply(at(105), &reply), "longer on the way than it took");
@@ -228,7 +228,7 @@ proptest! {
         let mut now = Mono(start);
         for (received, spent, taken) in answers {
             now = now.max(peer.poll_timeout());
-            let asked = peer.poll_request(now, 0).unwrap().written;
+            let asked = peer.poll_request(now, 0, 0).unwrap().written;
             let (received, answered) = (Mono(received), Mono(received + spent));
             now = now.plus(taken);
             peer.handle_reply(now, &Reply { asked, received, answered });

@@ -1,5 +1,6 @@
 //! In time with others: asks for the sender's clock, takes its timing, says what this receiver needs.
 
+use proto::announce::Pace;
 use proto::exchange::{Reply, Request};
 use proto::timing::Timing;
 use proto::units::Mono;
@@ -65,9 +66,10 @@ impl Conductor {
         (self.kin, self.asked, self.wanted_us) = (false, 0, 0);
     }
 
-    /// The sender is of our own make.
-    pub(super) fn recognise(&mut self) {
+    /// The sender is of our own make, and says how often it wants to be asked.
+    pub(super) fn recognise(&mut self, pace: Option<Pace>) {
         self.kin = true;
+        self.clock.pace(pace.map(|pace| i64::from(pace.question_ms) * 1_000_000));
     }
 
     /// Other packets follow: of the timeline before, or of a new one.
@@ -120,8 +122,9 @@ impl Conductor {
         self.asks().then(|| self.clock.poll_timeout())
     }
 
-    pub(super) fn poll_request(&mut self, now: Mono) -> Option<Request> {
-        let request = self.asks().then(|| self.clock.poll_request(now, self.wanted_us)).flatten()?;
+    /// The next question to the sender of the source `media`.
+    pub(super) fn poll_request(&mut self, now: Mono, media: u32) -> Option<Request> {
+        let request = self.asks().then(|| self.clock.poll_request(now, self.wanted_us, media)).flatten()?;
         self.asked = self.asked.saturating_add(1);
         Some(request)
     }

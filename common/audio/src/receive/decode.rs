@@ -1,4 +1,5 @@
-//! How a packet's octets become samples of an output. One channel goes to every output; of several, each to its own.
+//! How a packet's octets become samples of an output. One channel goes to every output; of several, each to its own. A
+//! receiver may have a channel map: it then plays what that makes of the stream's channels.
 
 use proto::announce::{Codec, Format};
 use proto::pcm::{self, ByteOrder};
@@ -6,6 +7,7 @@ use proto::units::Position;
 use proto::{Reject, announce};
 
 use crate::jitter::{Coding, Slot};
+use crate::map::ChannelMap;
 use crate::opus;
 
 /// The longest loss that Opus makes something up for, in packets.
@@ -40,7 +42,12 @@ impl Coding {
 }
 
 /// Turns payloads into samples.
-pub(super) enum Decoder {
+pub(super) struct Decoder {
+    kind: Kind,
+    map: Option<ChannelMap>,
+}
+
+enum Kind {
     Pcm,
     Opus(Box<Opus>),
 }
@@ -57,32 +64,48 @@ pub(super) struct Opus {
 }
 
 impl Decoder {
+    /// For streams of PCM of any width and number of channels.
+    pub(super) fn pcm() -> Self {
+        Self { kind: Kind::Pcm, map: None }
+    }
+
+    /// Plays what this map makes of the stream's channels; those that the stream does not have are silent.
+    pub(super) fn play(&mut self, map: Option<ChannelMap>) {
+        self.map = map;
+    }
+
+    /// The map, where there is one.
+    pub(super) fn map(&self) -> Option<&ChannelMap> {
+        self.map.as_ref()
+    }
+
     /// For streams of this codec and so many channels.
     ///
     /// # Errors
     /// Where there is no memory for a decoder of Opus.
     pub(super) fn new(codec: Codec, channels: u16) -> Result<Self, &'static str> {
         if codec != Codec::Opus {
-            return Ok(Self::Pcm);
+            return Ok(Self::pcm());
         }
         let inner = opus::Decoder::new(channels).map_err(|_| "there is no memory for a decoder of Opus")?;
         let channels = usize::from(channels);
         let block = vec![0.0; opus::MAX_FRAMES * channels];
-        Ok(Self::Opus(Box::new(Opus {
+        let opus = Box::new(Opus {
             inner,
             channels,
             block,
             start: Position(0),
             frames: 0,
             concealed: MOST_CONCEALED,
-        })))
+        });
+        Ok(Self { kind: Kind::Opus(opus), map: None })
     }
 
     /// Whether it decodes such a stream.
     pub(super) fn fits(&self, format: &Format) -> bool {
-        match self {
-            Self::Pcm => format.codec != Codec::Opus,
-            Self::Opus(opus) => format.codec == Codec::Opus && usize::from(format.channels) == opus.channels,
+        match &self.kind {
+            Kind::Pcm => format.codec != Codec::Opus,
+            Kind::Opus(opus) => format.codec == Codec::Opus && usize::from(format.channels) == opus.channels,
         }
     }
 
@@ -95,13 +118,14 @@ impl Decoder {
         out: &mut [f32],
         channels: usize,
     ) {
-        match (self, slot.coding) {
-            (Self::Opus(opus), Coding::Opus) => opus.render(slot, payload, skip, out, channels),
-            (_, Coding::Plain) => render_pcm(slot, payload, skip, out, channels, &LITTLE_16),
-            (_, Coding::L16) => render_pcm(slot, payload, skip, out, channels, &BIG_16),
-            (_, Coding::L24) => render_pcm(slot, payload, skip, out, channels, &BIG_24),
-            (_, Coding::Little24) => render_pcm(slot, payload, skip, out, channels, &LITTLE_24),
-            (Self::Pcm, Coding::Opus) => out.fill(0.0),
+        let mut to = Out { samples: out, channels, map: self.map.as_ref() };
+        match (&mut self.kind, slot.coding) {
+            (Kind::Opus(opus), Coding::Opus) => opus.render(slot, payload, skip, &mut to),
+            (_, Coding::Plain) => render_pcm(slot, payload, skip, &mut to, &LITTLE_16),
+            (_, Coding::L16) => render_pcm(slot, payload, skip, &mut to, &BIG_16),
+            (_, Coding::L24) => render_pcm(slot, payload, skip, &mut to, &BIG_24),
+            (_, Coding::Little24) => render_pcm(slot, payload, skip, &mut to, &LITTLE_24),
+            (Kind::Pcm, Coding::Opus) => to.samples.fill(0.0),
         }
     }
 
@@ -114,30 +138,40 @@ impl Decoder {
         out: &mut [f32],
         channels: usize,
     ) -> usize {
-        match self {
-            Self::Pcm => 0,
-            Self::Opus(opus) => opus.conceal(cursor, next, out, channels),
+        match &mut self.kind {
+            Kind::Pcm => 0,
+            Kind::Opus(opus) => {
+                opus.conceal(cursor, next, &mut Out { samples: out, channels, map: self.map.as_ref() })
+            }
         }
     }
 }
 
+/// Where samples go.
+struct Out<'a> {
+    samples: &'a mut [f32],
+    channels: usize,
+    map: Option<&'a ChannelMap>,
+}
+
+impl Out<'_> {
+    /// The same, of so many frames.
+    fn first(&mut self, frames: usize) -> Out<'_> {
+        Out { samples: &mut self.samples[..frames * self.channels], ..*self }
+    }
+}
+
 impl Opus {
-    fn render(&mut self, slot: &Slot, payload: &[u8], skip: usize, out: &mut [f32], channels: usize) {
+    fn render(&mut self, slot: &Slot, payload: &[u8], skip: usize, out: &mut Out<'_>) {
         if self.frames == 0 || self.start != slot.position || self.concealed > 0 {
             let room = slot.frames as usize * self.channels;
             let decoded = self.block.get_mut(..room).and_then(|block| self.inner.decode(payload, block));
             (self.start, self.frames, self.concealed) = (slot.position, decoded.unwrap_or(0), 0);
         }
-        self.copy(skip, out, channels);
+        self.copy(skip, out);
     }
 
-    fn conceal(
-        &mut self,
-        cursor: Position,
-        next: Option<(u64, &[u8])>,
-        out: &mut [f32],
-        channels: usize,
-    ) -> usize {
+    fn conceal(&mut self, cursor: Position, next: Option<(u64, &[u8])>, out: &mut Out<'_>) -> usize {
         let end = self.start.advanced(self.frames as u64);
         if self.frames == 0 || cursor < self.start || cursor > end {
             return 0;
@@ -159,17 +193,17 @@ impl Opus {
             self.concealed += 1;
         }
         let skip = cursor.since(self.start) as usize;
-        let frames = (self.frames - skip).min(out.len() / channels);
-        self.copy(skip, &mut out[..frames * channels], channels);
+        let frames = (self.frames - skip).min(out.samples.len() / out.channels);
+        self.copy(skip, &mut out.first(frames));
         frames
     }
 
-    fn copy(&self, skip: usize, out: &mut [f32], channels: usize) {
+    fn copy(&self, skip: usize, out: &mut Out<'_>) {
         let decoded = self.block[..self.frames * self.channels].get(skip * self.channels..).unwrap_or(&[]);
         let mut frames = decoded.chunks_exact(self.channels);
-        for to in out.chunks_exact_mut(channels) {
+        for to in out.samples.chunks_exact_mut(out.channels) {
             match frames.next() {
-                Some(from) => spread(from, to),
+                Some(from) => spread(from, to, out.map),
                 None => to.fill(0.0),
             }
         }
@@ -199,24 +233,52 @@ const BIG_24: Linear = Linear {
     decode: |payload, out| pcm::decode_24(payload, ByteOrder::Big, out),
 };
 
-fn render_pcm(slot: &Slot, payload: &[u8], skip: usize, out: &mut [f32], channels: usize, linear: &Linear) {
+fn render_pcm(slot: &Slot, payload: &[u8], skip: usize, out: &mut Out<'_>, linear: &Linear) {
     let source = usize::from(slot.channels);
     let payload = payload.get(skip * source * linear.octets..).unwrap_or(&[]);
-    if source == channels {
-        return (linear.decode)(payload, out);
+    if source == out.channels && out.map.is_none() {
+        return (linear.decode)(payload, out.samples);
     }
     let mut samples = [0.0; announce::MAX_CHANNELS as usize];
-    for (to, octets) in out.chunks_exact_mut(channels).zip(payload.chunks_exact(source * linear.octets)) {
+    let frames = out.samples.chunks_exact_mut(out.channels);
+    for (to, octets) in frames.zip(payload.chunks_exact(source * linear.octets)) {
         (linear.decode)(octets, &mut samples[..source]);
-        spread(&samples[..source], to);
+        spread(&samples[..source], to, out.map);
     }
 }
 
-fn spread(from: &[f32], to: &mut [f32]) {
+fn spread(from: &[f32], to: &mut [f32], map: Option<&ChannelMap>) {
+    if let Some(map) = map {
+        let sum =
+            |sources: &Vec<u16>| sources.iter().filter_map(|&channel| from.get(usize::from(channel))).sum();
+        if let [only] = map.outputs() {
+            return to.fill(sum(only));
+        }
+        to.fill(0.0);
+        return to.iter_mut().zip(map.outputs()).for_each(|(to, sources)| *to = sum(sources));
+    }
     if let [only] = *from {
         return to.fill(only);
     }
     let (heard, rest) = to.split_at_mut(from.len().min(to.len()));
     heard.copy_from_slice(&from[..heard.len()]);
     rest.fill(0.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_picks_sums_and_repeats_the_streams_channels() {
+        let map = |text: &str| text.parse::<ChannelMap>().unwrap();
+        let from = [0.1, 0.2, 0.4];
+        let mut to = [9.0; 4];
+        spread(&from, &mut to, Some(&map("2,0+1,7")));
+        assert_eq!(to, [0.4, 0.1 + 0.2, 0.0, 0.0]);
+        spread(&from, &mut to, Some(&map("1+7")));
+        assert_eq!(to, [0.2; 4], "one output goes to all");
+        spread(&from[..1], &mut to, Some(&map("0,0")));
+        assert_eq!(to, [0.1, 0.1, 0.0, 0.0]);
+    }
 }

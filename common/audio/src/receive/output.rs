@@ -7,6 +7,7 @@ use super::CHUNK;
 use super::decode::Decoder;
 use crate::conceal::Concealer;
 use crate::drift::Servo;
+use crate::map::ChannelMap;
 use crate::resample::Steered;
 
 /// What an output is to play.
@@ -40,7 +41,7 @@ pub(super) struct DeviceOutput {
 impl Output {
     /// A file, a pipe or nothing: follows the stream's clock and gets exactly what came.
     pub fn stream_clocked(channels: u16, rate: u32) -> Self {
-        Self { channels, rate, stream_rate: rate, decoder: Decoder::Pcm, device: None }
+        Self { channels, rate, stream_rate: rate, decoder: Decoder::pcm(), device: None }
     }
 
     /// A device for streams of its own rate. With `steered`, a resampler keeps it on the stream's time.
@@ -50,7 +51,13 @@ impl Output {
             steering: steered.then(|| (Steered::new(channels, CHUNK, rate, rate), Servo::default())),
             last: None,
         };
-        Self { channels, rate, stream_rate: rate, decoder: Decoder::Pcm, device: Some(device) }
+        Self { channels, rate, stream_rate: rate, decoder: Decoder::pcm(), device: Some(device) }
+    }
+
+    /// The same output, which plays what a map makes of the stream's channels.
+    pub fn mapped(mut self, map: Option<ChannelMap>) -> Self {
+        self.decoder.play(map);
+        self
     }
 
     /// The same output for a stream of this kind; a device of another rate gets it resampled.
@@ -58,7 +65,9 @@ impl Output {
     /// # Errors
     /// Where there is no memory for a decoder, or a file would have to be resampled.
     pub fn playing(mut self, incoming: Incoming) -> Result<Self, &'static str> {
+        let map = self.decoder.map().cloned();
         self.decoder = Decoder::new(incoming.codec, incoming.channels)?;
+        self.decoder.play(map);
         self.stream_rate = incoming.rate;
         if incoming.rate != self.rate {
             let device = self.device.as_mut().ok_or("a file has the rate of its stream")?;

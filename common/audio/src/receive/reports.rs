@@ -87,7 +87,8 @@ impl ReceivePipeline {
     }
 
     fn handle_announcement(&mut self, source: Source, announcement: &Announcement<'_>) {
-        self.conductor.recognise();
+        self.conductor.recognise(announcement.pace);
+        self.turn.pace(announcement.pace);
         self.announced = Some(announcement.format);
         self.repair.announced(announcement);
         let info = StreamInfo {

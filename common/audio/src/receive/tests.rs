@@ -32,8 +32,14 @@ fn with_a_gap(reports: bool) -> ReceivePipeline {
         builder.receiver_report(7, None);
     }
     let format = payload_type::static_format(payload_type::L16_MONO).unwrap();
-    let announcement =
-        Announcement { format, name: "", map: "", retransmission: Some(RETRANSMISSION), parity: None };
+    let announcement = Announcement {
+        format,
+        name: "",
+        map: "",
+        retransmission: Some(RETRANSMISSION),
+        parity: None,
+        pace: None,
+    };
     let mut body = [0; 64];
     let length = announcement.write(&mut body).unwrap();
     builder.application(7, announce::APP_NAME, 0, &body[..length]);

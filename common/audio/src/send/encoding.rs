@@ -10,6 +10,7 @@ use proto::vban::{self, Name};
 use proto::{payload_type, pcm, rtp, srtp};
 
 use super::Shape;
+use super::audience::Audience;
 use super::group::GroupId;
 use super::member::Member;
 use super::mix::Mixer;
@@ -178,7 +179,7 @@ pub struct EncodingId(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reports {
     /// To the media's port (RFC 5761), and while nothing has ever come back from there, every second one to the next, where
-    /// programs of other make listen.
+    /// programs of other make listen. Of a multicast group, to the media's port alone.
     #[default]
     Auto,
     /// To the media's port.
@@ -190,7 +191,10 @@ pub enum Reports {
 /// Reports that a client leaves without an answer before it may be of other make.
 const UNANSWERED: u32 = 3;
 
-/// One receiver of an encoding.
+/// Listeners that start together are told together, once for so many nanoseconds.
+const GATHER: i64 = 50_000_000;
+
+/// One receiver of an encoding, or a multicast group of them.
 #[derive(Debug)]
 pub struct Client {
     /// Its name in the list, announced to it.
@@ -206,13 +210,17 @@ pub struct Client {
     pub(super) member: Member,
     pub(super) acquaintance: Acquaintance,
     pub(super) reports: Reports,
-    /// Reports without an answer from the media's port; `None` once there was one.
+    /// Reports without an answer from the media's port; `None` once there was one, and for a group: no group answers.
     pub(super) unanswered: Option<u32>,
+    /// Those who listen, where the address is that of a multicast group.
+    pub(super) audience: Option<Audience>,
 }
 
 impl Client {
-    /// A client that is due for its first report at once.
+    /// A client that is due for its first report at once. Where the address is that of a multicast group, its listeners
+    /// make themselves known by what they say of the encoding: no other group may have the same one.
     pub fn new(name: String, address: SocketAddr, counters: Arc<ClientCounters>) -> Self {
+        let is_group = address.ip().is_multicast();
         Self {
             name,
             address,
@@ -223,7 +231,8 @@ impl Client {
             member: Member::default(),
             acquaintance: Acquaintance::default(),
             reports: Reports::Auto,
-            unanswered: Some(0),
+            unanswered: (!is_group).then_some(0),
+            audience: is_group.then(Audience::new),
         }
     }
 
@@ -255,14 +264,41 @@ impl Client {
     /// where negative). Only RTP clients can be members.
     pub fn grouped(mut self, group: GroupId, trim_ns: i32) -> Self {
         (self.member.group, self.member.trim_ns) = (Some(group), trim_ns);
+        if let Some(audience) = &mut self.audience {
+            audience.belong(self.member.clone());
+        }
         self
     }
 
-    /// Takes a question. Whether the client is to be told everything at once.
-    pub(super) fn ask(&mut self, at: Mono, request: &Request) -> bool {
+    /// Takes a question. Whether a report is due, and not before when.
+    pub(super) fn ask(&mut self, at: Mono, from: SocketAddr, request: &Request) -> Option<Mono> {
+        if let Some(audience) = &mut self.audience {
+            let news = self.member.group.is_some() && audience.ask(at, from, request);
+            self.counters.wanted_us.set(audience.wanted(at).into());
+            return news.then(|| at.plus(GATHER));
+        }
         let news = self.member.group.is_some() && self.member.ask(at, request);
         self.counters.wanted_us.set(request.wanted_us.into());
-        news
+        news.then_some(Mono(i64::MIN))
+    }
+
+    /// Those who play what it is sent.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        let listeners = self.audience.iter().flat_map(Audience::members);
+        self.audience.is_none().then_some(&self.member).into_iter().chain(listeners)
+    }
+
+    /// Whether a question waits for its answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.audience.as_ref().map_or(self.member.is_waiting(), Audience::is_waiting)
+    }
+
+    /// Writes an answer, as long as one may be given. Returns whom to, and its length.
+    pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        match &mut self.audience {
+            Some(audience) => audience.answer(now, ssrc, out),
+            None => self.member.answer(now, ssrc, out).map(|length| (self.address, length)),
+        }
     }
 }
 
@@ -340,7 +376,9 @@ impl Encoding {
             Keeper::new(ssrc, sequence, spec.longest_packet(), packets, repairs)
         });
         for client in &mut clients {
-            client.mender = keeper.as_ref().map(|keeper| keeper.mender(client.repair, sequence));
+            client.mender = keeper
+                .as_ref()
+                .map(|keeper| keeper.mender(client.repair, sequence, client.audience.is_some()));
             client.member.group = client.member.group.filter(|_| spec.wire == Wire::Rtp);
         }
         let state = State {
@@ -387,6 +425,22 @@ impl Encoding {
     /// How long a packet lasts, in nanoseconds.
     pub(super) fn packet_time(&self, rate: u32) -> i64 {
         units::frames_to_nanos(self.spec.packet_frames().into(), self.spec.codec().clock_rate(rate))
+    }
+
+    /// How often those who listen to a client's group may speak; the client is told how many they are.
+    pub(super) fn pace(&mut self, now: Mono, rate: u32, client: usize) -> Option<announce::Pace> {
+        let octets = self.octets_a_second(rate);
+        let client = &mut self.clients[client];
+        let audience = client.audience.as_mut()?;
+        let pace = audience.pace(now, octets);
+        client.counters.listeners.set(audience.len() as u64);
+        Some(pace)
+    }
+
+    /// Octets a second on the network, with the headers of UDP and IP.
+    fn octets_a_second(&self, rate: u32) -> f64 {
+        const HEADERS: usize = 28;
+        (self.spec.packet_length() + HEADERS) as f64 * 1e9 / self.packet_time(rate).max(1) as f64
     }
 
     /// The RTP time of a captured frame.
@@ -525,6 +579,9 @@ impl Encoding {
             }
             client.unanswered = known.unanswered;
             client.member.inherit(&mut known.member);
+            if let (Some(audience), Some(former)) = (&mut client.audience, &mut known.audience) {
+                audience.inherit(former);
+            }
             if client.repair == known.repair {
                 std::mem::swap(&mut client.mender, &mut known.mender);
             }

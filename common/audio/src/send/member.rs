@@ -6,7 +6,7 @@ use proto::units::Mono;
 
 use super::group::GroupId;
 
-/// One that asks nothing for so long is gone, in nanoseconds.
+/// One that asks nothing for so long is gone, in nanoseconds, unless it is to ask so seldom that this is longer.
 const PATIENCE: i64 = 5_000_000_000;
 /// Questions are answered at most this often, in nanoseconds: a receiver that starts asks every 40 ms.
 const PAUSE: i64 = 10_000_000;
@@ -18,6 +18,8 @@ pub(super) struct Member {
     pub(super) group: Option<GroupId>,
     /// What it adds to the group's delay, in nanoseconds.
     pub(super) trim_ns: i32,
+    /// How long it may ask nothing, in nanoseconds, where that is longer than usual.
+    pub(super) patience: i64,
     known: Known,
 }
 
@@ -53,7 +55,10 @@ impl Member {
 
     /// The group delay that the client needs, in microseconds: 0 where it has not said yet, `None` where it is not heard.
     pub(super) fn wanted(&self, now: Mono) -> Option<u32> {
-        self.known.heard.filter(|(at, _)| now.since(*at) < PATIENCE).map(|(_, wanted)| wanted)
+        self.known
+            .heard
+            .filter(|(at, _)| now.since(*at) < PATIENCE.max(self.patience))
+            .map(|(_, wanted)| wanted)
     }
 
     /// Writes the answer to the question that waits. A compound has to begin with a report (RFC 3550, 6.1); an empty one

@@ -85,8 +85,14 @@ const HISTORY: usize = 256;
 const BURST: u32 = 64;
 /// For this long a packet that was sent again is not sent once more, in nanoseconds.
 const PAUSE: i64 = 900_000;
-/// Reports without unrepaired loss before `auto` takes a step back.
-const CALM_REPORTS: u32 = 20;
+/// A packet that goes to a whole group again is asked for by several, who do not hear of its loss at the same time.
+const GROUP_PAUSE: i64 = 10_000_000;
+/// Of what a group is sent, so much may be sent again, one packet in four: those who lost nothing get it, too.
+const GROUP_SHARE: u32 = 4;
+/// Time without unrepaired loss before `auto` takes a step back, in nanoseconds.
+const CALM: i64 = 20_000_000_000;
+/// Between two steps, in nanoseconds: what a step brings is reported within a second, by however many.
+const SETTLE: i64 = 900_000_000;
 
 /// The part of an encoding.
 #[derive(Debug)]
@@ -104,7 +110,9 @@ pub(super) struct Mender {
     requests: Option<Requests>,
     advance: Advance,
     level: Option<Spec>,
-    calm: u32,
+    /// When the level was changed last, and when loss was reported last.
+    stepped: Mono,
+    disturbed: Option<Mono>,
     /// As last reported; the first report says what was before.
     unrepaired: Option<u32>,
 }
@@ -140,15 +148,21 @@ impl Keeper {
         }
     }
 
-    pub(super) fn mender(&self, repair: Repair, sequence: Sequence) -> Mender {
-        let limits = Limits { rate: self.rate, burst: BURST, pause: PAUSE };
+    /// The part of a client, or of a whole group of them.
+    pub(super) fn mender(&self, repair: Repair, sequence: Sequence, group: bool) -> Mender {
+        let limits = if group {
+            Limits { rate: self.rate / GROUP_SHARE, burst: BURST, pause: GROUP_PAUSE }
+        } else {
+            Limits { rate: self.rate, burst: BURST, pause: PAUSE }
+        };
         let ssrc = retransmission_ssrc(self.ssrc);
         let requests = || Requests::new(limits, payload_type::RETRANSMISSION, ssrc, sequence);
         Mender {
             requests: repair.requests.then(requests),
             advance: repair.advance,
             level: if let Advance::Fixed(spec) = repair.advance { Some(spec) } else { None },
-            calm: 0,
+            stepped: Mono(i64::MIN),
+            disturbed: None,
             unrepaired: None,
         }
     }
@@ -201,26 +215,30 @@ impl Mender {
         self.requests.as_mut()?.poll(now, &keeper.history, out)
     }
 
-    /// Takes what a client reports: packets that nothing brought back, in all, and its latency in nanoseconds.
-    pub(super) fn note_report(&mut self, unrepaired: u32, latency: i64, packet_time: i64) {
-        let before = self.unrepaired.replace(unrepaired).unwrap_or(unrepaired);
-        let fresh = unrepaired.wrapping_sub(before);
+    /// How many packets nothing brought back since the last report, of so many in all.
+    pub(super) fn fresh(&mut self, unrepaired: u32) -> u32 {
+        unrepaired.wrapping_sub(self.unrepaired.replace(unrepaired).unwrap_or(unrepaired))
+    }
+
+    /// Takes a report: packets that nothing brought back since the one before, and the reporter's latency in nanoseconds.
+    pub(super) fn note_unrepaired(&mut self, now: Mono, fresh: u32, latency: i64, packet_time: i64) {
         if self.advance != Advance::Auto {
             return;
         }
         let fits = |spec: &Spec| i64::from(spec.reach()) * packet_time < latency;
         let at = |level: Option<Spec>| ladder().position(|spec| Some(spec) == level);
+        let disturbed = *self.disturbed.get_or_insert(now);
         if fresh > 0 && fresh < 1 << 31 {
-            self.calm = 0;
+            self.disturbed = Some(now);
             let next = at(self.level).map_or(0, |level| level + 1);
-            if let Some(stronger) = ladder().skip(next).find(fits) {
+            if now.0.saturating_sub(self.stepped.0) >= SETTLE
+                && let Some(stronger) = ladder().skip(next).find(fits)
+            {
                 self.level = Some(stronger);
+                self.stepped = now;
             }
-            return;
-        }
-        self.calm += 1;
-        if self.calm >= CALM_REPORTS {
-            self.calm = 0;
+        } else if now.since(disturbed) >= CALM {
+            self.disturbed = Some(now);
             self.level = at(self.level).and_then(|level| ladder().take(level).filter(fits).last());
         }
     }
@@ -268,11 +286,13 @@ mod tests {
     #[test]
     fn auto_adds_parity_while_loss_is_left_and_takes_it_back() {
         let keeper = Keeper::new(1, Sequence(0), 300, 345, [Repair::default()].into_iter());
-        let mut mender = keeper.mender(Repair::default(), Sequence(0));
+        let mut mender = keeper.mender(Repair::default(), Sequence(0), false);
         let (latency, packet) = (100_000_000, 2_900_000);
         let mut levels = Vec::new();
-        for unrepaired in [0, 0, 3, 3, 9, 10, 11].into_iter().chain(std::iter::repeat_n(11, 70)) {
-            mender.note_report(unrepaired, latency, packet);
+        let counts = [0, 0, 3, 3, 9, 10, 11].into_iter().chain(std::iter::repeat_n(11, 70));
+        for (second, unrepaired) in counts.enumerate() {
+            let fresh = mender.fresh(unrepaired);
+            mender.note_unrepaired(Mono(second as i64 * 1_000_000_000), fresh, latency, packet);
             if levels.last() != Some(&mender.level) {
                 levels.push(mender.level);
             }
@@ -280,7 +300,49 @@ mod tests {
         let ladder: Vec<_> = ladder().map(Some).collect();
         assert_eq!(levels, [None, ladder[0], ladder[1], ladder[2], ladder[1], ladder[0], None]);
         // What takes longer than the client waits is of no use to it.
-        mender.note_report(99, 10_000_000, packet);
+        mender.note_unrepaired(Mono(99_000_000_000), 88, 10_000_000, packet);
         assert_eq!(mender.level, None);
+    }
+
+    #[test]
+    fn a_loss_that_many_report_is_one_step() {
+        let keeper = Keeper::new(1, Sequence(0), 300, 345, [Repair::default()].into_iter());
+        let mut mender = keeper.mender(Repair::default(), Sequence(0), true);
+        for listener in 0..200 {
+            mender.note_unrepaired(Mono(listener * 4_000_000), 1, 100_000_000, 2_900_000);
+        }
+        assert_eq!(mender.level, ladder().next());
+    }
+
+    #[test]
+    fn what_many_of_a_group_ask_for_is_sent_once_and_not_without_end() {
+        let mut keeper = Keeper::new(1, Sequence(0), 300, 400, [Repair::default()].into_iter());
+        let header = proto::rtp::Header {
+            marker: false,
+            payload_type: payload_type::L16_MONO,
+            sequence: Sequence(5),
+            timestamp: proto::units::RtpTime(0),
+            ssrc: 1,
+        };
+        keeper.note(&header.to_bytes(), |_| false);
+        let mut mender = keeper.mender(Repair::default(), Sequence(0), true);
+        let (mut nack, mut out) = ([0; 64], [0; 400]);
+        let mut builder = proto::rtcp::Builder::new(&mut nack);
+        builder.nack(2, 1, [Sequence(5)].into_iter());
+        let length = builder.finish().unwrap();
+        let mut sent = 0;
+        let mut ask = |micros: i64, sent: &mut u32| {
+            let now = Mono(micros * 1000);
+            for packet in proto::rtcp::packets(&nack[..length]) {
+                let Ok(proto::rtcp::Packet::Nack { lost, .. }) = packet else { panic!("{packet:?}") };
+                mender.ask(now, lost);
+            }
+            *sent += u32::from(mender.poll(now, &keeper, &mut out).is_some());
+        };
+        (0..200).for_each(|listener| ask(listener * 40, &mut sent));
+        assert_eq!(sent, 1);
+        // 20 s of requests by everybody: a quarter of 400 packets a second, and those at once.
+        (0..200_000).for_each(|n| ask(10_000 + n * 100, &mut sent));
+        assert!(sent <= 20 * 100 + BURST + 2, "{sent}");
     }
 }

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::Shape;
-use super::encoding::{Encoding, EncodingId};
+use super::encoding::{Client, Encoding, EncodingId, Reports};
 use super::group::Group;
+use super::report;
+use super::{Shape, next_port};
 
 /// A client that has left, to be told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,25 @@ impl Routing {
     /// The same with the groups that its clients belong to.
     pub fn grouped(self, groups: Vec<Group>) -> Self {
         Self { groups, ..self }
+    }
+
+    /// Who has sent a datagram: the encoding and its client, which speaks from the media's port or the next. One who listens
+    /// to a group says which source it speaks of, or has said so before.
+    pub(super) fn speaker(&self, from: SocketAddr, datagram: &[u8]) -> Option<(usize, usize)> {
+        let find = |is: &dyn Fn(&Encoding, &Client) -> bool| {
+            self.encodings.iter().enumerate().find_map(|(index, encoding)| {
+                Some((index, encoding.clients.iter().position(|client| is(encoding, client))?))
+            })
+        };
+        let listens = |client: &Client| client.audience.as_ref().is_some_and(|audience| audience.knows(from));
+        let by_next = |client: &Client| client.reports != Reports::Mux && next_port(client.address) == from;
+        let of_group = || match report::subject(datagram) {
+            Some(ssrc) => find(&|encoding, client| encoding.ssrc == ssrc && client.audience.is_some()),
+            None => find(&|_, client| listens(client)),
+        };
+        find(&|_, client| client.address == from)
+            .or_else(|| find(&|_, client| by_next(client)))
+            .or_else(of_group)
     }
 
     /// The largest block that every encoding turns into at most one packet, in frames.

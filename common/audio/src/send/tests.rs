@@ -1,3 +1,4 @@
+mod listeners;
 mod timing;
 
 use std::f64::consts::TAU;

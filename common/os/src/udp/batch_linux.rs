@@ -4,28 +4,11 @@ use std::mem::MaybeUninit;
 
 use super::{Queued, Socket};
 
-const AT_ONCE: usize = 32;
+/// Datagrams in a system call.
+pub(super) const AT_ONCE: usize = 32;
 
-/// Nothing is kept between calls: the headers are built on the stack.
-pub(super) struct Batch;
-
-impl Batch {
-    /// Sends from the front until one is refused. Returns how many went.
-    pub(super) fn send(&mut self, socket: &Socket, octets: &[u8], queue: &[Queued]) -> usize {
-        let mut sent = 0;
-        while sent < queue.len() {
-            let part = &queue[sent..queue.len().min(sent + AT_ONCE)];
-            let went = send_some(socket, octets, part);
-            sent += went;
-            if went < part.len() {
-                break;
-            }
-        }
-        sent
-    }
-}
-
-fn send_some(socket: &Socket, octets: &[u8], queue: &[Queued]) -> usize {
+/// Sends from the front, at most [`AT_ONCE`], until one is refused. Returns how many went. The headers are built on the stack.
+pub(super) fn send(socket: &Socket, octets: &[u8], queue: &[Queued]) -> usize {
     // SAFETY: both are plain C structures for which all zeros is a valid value.
     let mut vectors: [libc::iovec; AT_ONCE] = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: as above.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::udp::Socket;
 
-/// Sockets waited for at most; a program has one for each address family.
-const MAX_SOCKETS: usize = 7;
+/// Sockets waited for at most; a sender has one for each address family and interface.
+const MAX_SOCKETS: usize = 15;
 
 #[derive(Clone, Debug)]
 pub(super) struct Waker(Arc<OwnedFd>);

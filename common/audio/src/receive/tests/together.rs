@@ -198,7 +198,8 @@ impl World {
         let info = rtcp::SenderInfo { ntp: Ntp(1), rtp_time: RtpTime(0), packets: 0, octets: 0 };
         builder.sender_report(self.ssrc, &info);
         let format = Format { payload_type: 98, codec: Codec::L16, channels: 1, rate: RATE, frames: 96 };
-        let announcement = Announcement { format, name: "", map: "", retransmission: None, parity: None };
+        let announcement =
+            Announcement { format, name: "", map: "", retransmission: None, parity: None, pace: None };
         let mut body = [0; 64];
         let length = announcement.write(&mut body).unwrap();
         builder.application(self.ssrc, announce::APP_NAME, 0, &body[..length]);

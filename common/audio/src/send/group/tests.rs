@@ -29,7 +29,7 @@ impl Stage {
     fn step(&mut self) -> bool {
         for (member, wanted) in self.members.iter_mut().zip(&self.wants) {
             if let Some(wanted_us) = *wanted {
-                member.ask(self.now, &Request { written: Mono(0), wanted_us });
+                member.ask(self.now, &Request { written: Mono(0), wanted_us, media: 0 });
             }
         }
         self.group.decide(self.now, Some(self.here()), RATE, self.members.iter())
@@ -166,7 +166,7 @@ fn a_group_without_capture_decides_and_slews_once_there_is_one() {
     let mut stage = Stage::new(Policy::Auto(MOST), &[Some(30_000)]);
     let decide = |stage: &mut Stage, wanted_us| {
         stage.now = stage.now.plus(50 * MS);
-        stage.members[0].ask(stage.now, &Request { written: Mono(0), wanted_us });
+        stage.members[0].ask(stage.now, &Request { written: Mono(0), wanted_us, media: 0 });
         stage.group.decide(stage.now, None, RATE, stage.members.iter())
     };
     assert!(decide(&mut stage, 30_000));

@@ -68,7 +68,7 @@ impl Desk {
         let mut octets = [0; 64];
         let mut builder = rtcp::Builder::new(&mut octets);
         builder.receiver_report(9, None);
-        let request = Request { written: Mono(written), wanted_us };
+        let request = Request { written: Mono(written), wanted_us, media: 0 };
         builder.application(9, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
         let length = builder.finish().unwrap();
         self.send.handle_datagram(Mono(START + at_ms * MS), from, &octets[..length]);

@@ -1,0 +1,152 @@
+//! Where to listen: an address of this machine, or a multicast group on some of its interfaces.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use control::sdp::Description;
+use os::multicast::{self, Membership};
+use os::udp::Socket;
+
+use crate::args::Settings;
+
+const DEFAULT_PORT: u16 = 57_001;
+
+/// What to listen with.
+#[derive(Debug)]
+pub struct Ears {
+    /// Where.
+    pub address: SocketAddr,
+    /// Bound sockets: for media, and for reports where those have a port of their own. The last one is spoken with. Of a
+    /// multicast group they are two: answers come to this machine alone.
+    pub sockets: Vec<Socket>,
+    /// Membership in the group.
+    pub membership: Option<Membership>,
+}
+
+impl Ears {
+    /// Binds the sockets, where the description of a stream says or else the settings do. A group is not joined yet.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and what to do.
+    pub fn open(settings: &Settings, description: Option<&Description>) -> Result<Self, String> {
+        let unspecified = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+        let address = match (description, &settings.listen) {
+            (Some(described), _) => SocketAddr::new(described.address.unwrap_or(unspecified), described.port),
+            (None, None) => SocketAddr::new(unspecified, DEFAULT_PORT),
+            (None, Some(text)) => parse(text)?,
+        };
+        let group = address.ip();
+        if !group.is_multicast() {
+            if !settings.source.is_empty() || !settings.interface.is_empty() {
+                return Err(
+                    "--source and --interface go with a multicast group in --listen, like 239.1.2.3:5004"
+                        .into(),
+                );
+            }
+            let sockets = match description {
+                Some(described) => bind_described(address, described.rtcp)?,
+                None => vec![bind(address)?],
+            };
+            let address = sockets[0].local_addr().map_err(|error| format!("--listen: {error}"))?;
+            return Ok(Self { address, sockets, membership: None });
+        }
+        if settings.key.is_some() {
+            return Err(
+                "--key does not go with multicast yet: leave it out, or listen to one sender alone".into()
+            );
+        }
+        if address.port() == 0 {
+            return Err(format!("--listen {address}: a group has a port, like 5004"));
+        }
+        if let Some(source) = settings.source.iter().find(|source| source.is_ipv4() != group.is_ipv4()) {
+            return Err(format!("--source {source}: the group {group} has no such sources"));
+        }
+        let refused = |error: std::io::Error| format!("--listen {address}: {error}");
+        let ear = Socket::shared(multicast::listening_address(address)).map_err(refused)?;
+        let mouth = Socket::bind(SocketAddr::new(any(group), 0)).map_err(refused)?;
+        let (sources, interfaces) = (settings.source.clone(), settings.interface.clone());
+        let membership = Membership::new(&ear, group, sources, interfaces).map_err(refused)?;
+        Ok(Self { address, sockets: vec![ear, mouth], membership: Some(membership) })
+    }
+}
+
+fn any(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
+/// The sockets for a stream that is described. One that goes to an address of this machine is listened for there, any other
+/// on all addresses: descriptions that are handed around often name none of ours.
+fn bind_described(address: SocketAddr, rtcp: Option<u16>) -> Result<Vec<Socket>, String> {
+    let ours = Socket::bind(SocketAddr::new(address.ip(), 0)).is_ok();
+    let here = if ours { address.ip() } else { any(address.ip()) };
+    let ports = [Some(address.port()), rtcp];
+    ports.iter().flatten().map(|port| bind(SocketAddr::new(here, *port))).collect()
+}
+
+fn bind(address: SocketAddr) -> Result<Socket, String> {
+    Socket::bind(address).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            let holder = os::port::owner(address).map_or(String::new(), |owner| format!(" by {owner}"));
+            format!("--listen {address}: the port is in use{holder}; choose another, or end the program that has it")
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("--listen {address}: this machine has no such address; 0.0.0.0 listens on all of them")
+        }
+        _ => format!("--listen {address}: {error}"),
+    })
+}
+
+fn parse(text: &str) -> Result<SocketAddr, String> {
+    let port_only = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    match port_only {
+        Ok(port) => Ok((Ipv4Addr::UNSPECIFIED, port).into()),
+        Err(_) => text.parse().map_err(|_| {
+            format!("--listen {text}: write ADDRESS:PORT, like 0.0.0.0:57001 or [::]:57001, or a port alone")
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_bare_ports() {
+        assert_eq!(parse("57001"), Ok("0.0.0.0:57001".parse().unwrap()));
+        assert_eq!(parse(":5000"), Ok("0.0.0.0:5000".parse().unwrap()));
+        assert_eq!(parse("[::1]:5000"), Ok("[::1]:5000".parse().unwrap()));
+        assert!(parse("nonsense").unwrap_err().contains("ADDRESS:PORT"));
+        assert!(parse("0.0.0.0:70000").is_err());
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_with_its_owner() {
+        let holder = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = bind(holder.local_addr().unwrap()).unwrap_err();
+        assert!(error.contains("in use"), "{error}");
+        assert!(
+            !cfg!(target_os = "linux") || error.contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_goes_with_a_group_alone_is_refused_elsewhere() {
+        let of = |listen: &str, source: &[&str]| {
+            let source = source.iter().map(|text| text.parse().unwrap()).collect();
+            let settings = Settings { listen: Some(listen.into()), source, ..Settings::default() };
+            Ears::open(&settings, None)
+        };
+        for (listen, source, words) in [
+            ("127.0.0.1:0", "10.0.0.1", "--source and --interface"),
+            ("239.1.2.3:5004", "::1", "no such sources"),
+            ("239.1.2.3:0", "10.0.0.1", "has a port"),
+        ] {
+            let error = of(listen, &[source]).expect_err(words);
+            assert!(error.contains(words), "{error}");
+        }
+        assert_eq!(of("239.77.1.1:52181", &[]).unwrap().sockets.len(), 2);
+        let (listen, key) = (Some("239.77.1.1:52181".into()), Some("none".into()));
+        let error = Ears::open(&Settings { listen, key, ..Settings::default() }, None).unwrap_err();
+        assert!(error.starts_with("--key does not go with multicast yet"), "{error}");
+    }
+}
