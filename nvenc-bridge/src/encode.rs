@@ -1,5 +1,22 @@
 //! Encoders of pictures: what they are asked for, and what they give.
 
+pub mod mapping;
+pub mod openh264;
+#[cfg(any(feature = "x264", feature = "x265", feature = "svtav1"))]
+pub mod shim;
+pub mod software;
+#[cfg(feature = "svtav1")]
+pub mod svtav1;
+#[cfg(feature = "x264")]
+pub mod x264;
+#[cfg(feature = "x265")]
+pub mod x265;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(any(feature = "x264", feature = "x265"))]
+mod x26;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

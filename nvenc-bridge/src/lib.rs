@@ -3,5 +3,13 @@
 //! A [`picture::Picture`] goes through an [`encode::Encoder`] and leaves as an [`encode::EncodedPicture`], once for each
 //! stream, whatever the number of those who watch it.
 
+#![deny(unsafe_code)]
+
+pub mod args;
+pub mod convert;
 pub mod encode;
+pub mod params;
 pub mod picture;
+pub mod plan;
+pub mod source;
+pub mod tools;

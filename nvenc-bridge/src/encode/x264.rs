@@ -1,0 +1,66 @@
+//! H.264 by x264: the encoder in software that honours nearly all parameters. Under the GPL.
+
+use super::shim::{Choices, Kind, Library, Shim};
+use super::{Codec, Error, Profile, Quality, Settings, x26};
+
+/// What its name is.
+pub const NAME: &str = "x264";
+
+const KIND: Kind = Kind {
+    name: NAME,
+    codec: Codec::H264,
+    choose,
+    live: &["bitrate", "vbv-maxrate", "vbv-bufsize"],
+    library: Library::x264,
+};
+
+/// Opens an encoder.
+///
+/// # Errors
+/// As [`Kind::open`].
+pub fn open(settings: &Settings) -> Result<Shim, Error> {
+    KIND.open(settings)
+}
+
+/// What x264 is given.
+pub fn choose(settings: &Settings) -> Choices {
+    let mut choices = Choices::default();
+    let ahead = x26::effort(settings, &mut choices);
+    choices.fix("mbtree", u8::from(ahead && settings.quality != Quality::HighLatencyLow));
+    let profile = match settings.profile {
+        Profile::Baseline => "baseline",
+        Profile::Main => "main",
+        Profile::High => "high",
+    };
+    choices.set("profile", "profile", profile);
+    x26::key_pictures(settings, "infinite", &mut choices);
+    let (period, length) = (settings.intra_refresh_period, settings.intra_refresh_length);
+    if period > 0 && length + 1 == period {
+        choices.mapping.note("intrarefreshlength", "x264's own, which is this");
+    } else if period > 0 {
+        let own = period - 1;
+        let message =
+            format!("{NAME} spreads a refresh over {own} pictures, its period less one, not {length}");
+        choices.warn("intrarefreshlength", message);
+    }
+    choices.set("maxbframes", "bframes", settings.max_b_frames);
+    let constant = x26::bits(settings, &mut choices);
+    choices.set("bitratemode", "nal-hrd", if constant { "cbr" } else { "vbr" });
+    slices(settings, &mut choices);
+    x26::look(settings, ("fullrange", "off"), &mut choices);
+    choices
+}
+
+/// Threads that share a picture make a slice each; those that take a picture each hold pictures back.
+fn slices(settings: &Settings, choices: &mut Choices) {
+    let slices = settings.slices.max(1);
+    // x264 gives each such thread four rows of macroblocks at least.
+    let shared = slices > 1 && slices <= settings.size.height.div_ceil(16) / 4;
+    choices.set("numslices", "slices", slices);
+    if settings.quality.is_low_latency() {
+        choices.set("numslices", "sliced-threads", u8::from(shared));
+        choices.set("numslices", "threads", if shared { slices } else { 1 });
+    } else {
+        choices.set("numslices", "sliced-threads", 0);
+    }
+}
