@@ -136,7 +136,7 @@ mod tests {
             ("colour = 1", "there is no parameter `colour`"),
             ("[[stream]]\ncolour = 1", "there is no parameter `colour`"),
             ("port = 0", "port: `0` is not a whole number from 1 to 65535"),
-            ("quality = \"best\"", "quality: `\"best\"` is not one of: lowlatencylow"),
+            ("quality = \"best\"", "quality: `best` is not one of: lowlatencylow"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = control::config::load::<Settings>(&path).unwrap_err().to_string();

@@ -67,7 +67,10 @@ fn convert<'a>(
     if data.len() != expected {
         return Err(Error::Octets { found: data.len(), expected });
     }
-    let odd = !size.width.is_multiple_of(2) || !size.height.is_multiple_of(2) || size.width == 0 || size.height == 0;
+    let odd = !size.width.is_multiple_of(2)
+        || !size.height.is_multiple_of(2)
+        || size.width == 0
+        || size.height == 0;
     if odd || size.width > from.width || size.height > from.height {
         return Err(Error::Size { from, to: size });
     }

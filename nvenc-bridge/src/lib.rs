@@ -8,6 +8,7 @@
 pub mod args;
 pub mod convert;
 pub mod encode;
+pub mod encoding;
 pub mod params;
 pub mod picture;
 pub mod plan;

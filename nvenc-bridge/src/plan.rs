@@ -160,7 +160,7 @@ impl Spec {
     /// What is known of its pictures before it is opened.
     pub fn known(&self) -> Option<Origin> {
         let (size, rate, aspect) = match self {
-            Self::Pattern(size, rate) => (*size, Some(*rate), None),
+            Self::Pattern(size) => (*size, None, None),
             Self::Octets(_, Framing::Raw(shape)) => (shape.size, shape.rate, shape.aspect),
             Self::Octets(..) => return None,
         };

@@ -82,7 +82,9 @@ fn configure(settings: &Settings) -> (Config, Mapping) {
         Quality::HighLatencyLow => Complexity::Low,
         Quality::HighLatencyHigh | Quality::HighLatencyUltraHigh => Complexity::High,
     };
-    mapping.note("quality", format!("iComplexityMode {complexity:?}"));
+    let background = u8::from(complexity != Complexity::High);
+    mapping
+        .note("quality", format!("iComplexityMode {complexity:?}, bEnableBackgroundDetection {background}"));
     if !settings.quality.is_low_latency() {
         mapping.warn(
             "quality",
@@ -104,7 +106,9 @@ fn configure(settings: &Settings) -> (Config, Mapping) {
     }
     let bits = |bits: u32| i32::try_from(bits).unwrap_or(i32::MAX);
     mapping.note("avgbitrate", format!("iTargetBitrate {}", settings.average_bitrate));
-    mapping.note("maxbitrate", format!("iMaxBitrate {}", settings.max_bitrate));
+    // With a maximum that is the average, the library stays below both.
+    let max_bitrate = if variable { bits(settings.max_bitrate) } else { 0 };
+    mapping.note("maxbitrate", format!("iMaxBitrate {max_bitrate}"));
     if settings.vbv.is_some() {
         mapping.warn(
             "vbvbufsize",
@@ -144,7 +148,7 @@ fn configure(settings: &Settings) -> (Config, Mapping) {
         complexity,
         variable,
         bitrate: bits(settings.average_bitrate),
-        max_bitrate: bits(settings.max_bitrate),
+        max_bitrate,
         intra_period,
         slices,
         threads,

@@ -40,6 +40,8 @@ pub struct Kind {
     pub codec: Codec,
     /// What it is given.
     pub choose: fn(&Settings) -> Choices,
+    /// Whether it makes a key picture when asked; one that does not is opened anew for it.
+    pub forces_keys: bool,
     /// Options that it can change while it runs.
     pub live: &'static [&'static str],
     /// Its functions.
@@ -114,6 +116,14 @@ impl Kind {
 }
 
 impl Shim {
+    /// Begins anew, and keeps the bits of pictures that were handed in before.
+    fn reopen(&mut self, settings: &Settings) -> Result<(), Error> {
+        let mut next = self.kind.open(settings)?;
+        self.finish(&mut next.ready)?;
+        *self = next;
+        Ok(())
+    }
+
     /// Takes what is ready.
     fn receive(&mut self, out: &mut VecDeque<EncodedPicture>) -> Result<(), Error> {
         let Kind { name, codec, .. } = self.kind;
@@ -146,6 +156,9 @@ impl Encoder for Shim {
         key: bool,
         out: &mut VecDeque<EncodedPicture>,
     ) -> Result<(), Error> {
+        if key && self.index > 0 && !self.kind.forces_keys {
+            self.reopen(&self.settings.clone())?;
+        }
         out.append(&mut self.ready);
         let (at, number, begun) = (picture.at, picture.number, Instant::now());
         let size = self.settings.size;
@@ -167,9 +180,7 @@ impl Encoder for Shim {
             && choices.options.len() == self.choices.options.len();
         let live = changed.iter().all(|option| self.kind.live.contains(&option.name));
         if !(alike && live && self.raw.change(&changed).is_ok()) {
-            let mut next = self.kind.open(settings)?;
-            self.finish(&mut next.ready)?;
-            *self = next;
+            self.reopen(settings)?;
         }
         self.settings = settings.clone();
         self.choices = choices;

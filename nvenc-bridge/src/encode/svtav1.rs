@@ -6,7 +6,15 @@ use super::{BitrateMode, Codec, Error, Quality, Settings};
 /// What its name is.
 pub const NAME: &str = "SVT-AV1";
 
-const KIND: Kind = Kind { name: NAME, codec: Codec::Av1, choose, live: &[], library: Library::svtav1 };
+const KIND: Kind = Kind {
+    name: NAME,
+    codec: Codec::Av1,
+    choose,
+    // Versions before 2 make none in a mode with a bit rate.
+    forces_keys: false,
+    live: &[],
+    library: Library::svtav1,
+};
 
 /// Opens an encoder.
 ///
@@ -32,6 +40,12 @@ pub fn choose(settings: &Settings) -> Choices {
     };
     choices.set("quality", "preset", preset - i32::from(thorough));
     choices.set("quality", "pred-struct", structure);
+    if low {
+        choices.warn(
+            "quality",
+            "SVT-AV1 gives each picture when the next is handed in: one picture more of latency",
+        );
+    }
     if thorough {
         choices.mapping.note("bitratemode", "the next slower preset");
     }
@@ -74,8 +88,7 @@ fn key_pictures(settings: &Settings, choices: &mut Choices) {
         choices.warn("intrarefreshperiod", message);
         choices.warn("intrarefreshlength", format!("{NAME} cannot refresh gradually"));
     }
-    // It counts the pictures between two key pictures; -1 is for none.
-    choices.set("keyframeinterval", "keyint", i64::from(interval) - 1);
+    choices.set("keyframeinterval", "keyint", if interval == 0 { -1 } else { i64::from(interval) });
     choices.fix("irefresh-type", 2);
     choices.fix("scd", 0);
 }

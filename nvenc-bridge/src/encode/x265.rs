@@ -10,6 +10,7 @@ const KIND: Kind = Kind {
     name: NAME,
     codec: Codec::H265,
     choose,
+    forces_keys: true,
     live: &["bitrate", "vbv-maxrate", "vbv-bufsize"],
     library: Library::x265,
 };

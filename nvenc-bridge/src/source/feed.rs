@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::pace::{self, Arrival, Clock};
+use super::pace::{self, Arrival, Clock, Wanted};
 use super::slot::{self, Giver, Taker};
 use super::spec::Spec;
 use super::{Pacing, Reader, Shape};
@@ -16,6 +16,8 @@ pub struct Feed {
     pub pictures: Taker,
     /// Of the first of them.
     pub shape: Shape,
+    /// Pictures a second.
+    pub rate: Arc<Wanted>,
     stop: Arc<AtomicBool>,
 }
 
@@ -49,16 +51,17 @@ impl Opened {
         let Self { mut reader, stop } = self;
         let shape = reader.shape();
         let (giver, pictures) = slot::slot();
-        let stopped = stop.clone();
+        let rate = Arc::new(Wanted::new(rate));
+        let (stopped, wanted) = (stop.clone(), rate.clone());
         // It is not waited for: standard input may keep it for ever.
         std::thread::spawn(move || {
             let ended = match reader.pace() {
-                Pacing::Clock => clocked(&mut *reader, rate, &giver, &stopped),
-                Pacing::Arrival => arriving(&mut *reader, rate, &giver, &stopped),
+                Pacing::Clock => clocked(&mut *reader, &wanted, &giver, &stopped),
+                Pacing::Arrival => arriving(&mut *reader, &wanted, &giver, &stopped),
             };
             giver.end(ended);
         });
-        Feed { pictures, shape, stop }
+        Feed { pictures, shape, rate, stop }
     }
 }
 
@@ -69,24 +72,32 @@ impl Drop for Feed {
 }
 
 /// Reads ahead by one picture, and gives each at its time.
-fn clocked(reader: &mut dyn Reader, rate: Rate, giver: &Giver, stop: &AtomicBool) -> Result<(), String> {
-    let own = reader.shape().rate.unwrap_or(rate);
+fn clocked(reader: &mut dyn Reader, wanted: &Wanted, giver: &Giver, stop: &AtomicBool) -> Result<(), String> {
+    let mut rate = wanted.get();
     let (mut shown, mut memory) = (Vec::new(), Vec::new());
     if !reader.read(&mut shown, 0)? {
         return Ok(());
     }
-    let (mut read, mut clock) = (1, Clock::new(rate, now()));
+    // Pictures read, and those of them that stood before the first one at this rate.
+    let (mut read, mut before) = (1, 0);
+    let mut clock = Clock::new(rate, now());
     while !stop.load(Ordering::Relaxed) {
+        if wanted.get() != rate {
+            rate = wanted.get();
+            before = read;
+            clock.change(rate);
+        }
         let turn = clock.turn(now());
         giver.miss(turn.missed);
-        let wanted = pace::index(rate, own, turn.number);
-        if wanted >= read {
-            if !reader.read(&mut shown, wanted - read)? {
+        let own = reader.shape().rate.unwrap_or(rate);
+        let place = before + pace::index(rate, own, turn.since);
+        if place >= read {
+            if !reader.read(&mut shown, place - read)? {
                 break;
             }
-            read = wanted + 1;
+            read = place + 1;
         }
-        let lasts = pace::index(rate, own, turn.number + 1) < read;
+        let lasts = before + pace::index(rate, own, turn.since + 1) < read;
         let data = if lasts {
             memory.clone_from(&shown);
             std::mem::take(&mut memory)
@@ -102,12 +113,17 @@ fn clocked(reader: &mut dyn Reader, rate: Rate, giver: &Giver, stop: &AtomicBool
 }
 
 /// Gives each as it comes.
-fn arriving(reader: &mut dyn Reader, rate: Rate, giver: &Giver, stop: &AtomicBool) -> Result<(), String> {
-    let mut pace = Arrival::new(rate);
+fn arriving(
+    reader: &mut dyn Reader,
+    wanted: &Wanted,
+    giver: &Giver,
+    stop: &AtomicBool,
+) -> Result<(), String> {
+    let mut pace = Arrival::default();
     let mut data = Vec::new();
     let mut number = 0;
     while reader.read(&mut data, 0)? && !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(pace.wait(now()));
+        std::thread::sleep(pace.wait(wanted.get(), now()));
         let Shape { format, size, .. } = reader.shape();
         data = giver.give(Picture { format, size, data, at: now(), number });
         number += 1;

@@ -6,7 +6,7 @@
 //! that move by two pixels a picture, and a ramp that moves the other way.
 
 use super::{Pacing, Reader, Shape};
-use crate::picture::{Format, Rate, Size};
+use crate::picture::{Format, Size};
 
 /// Cells in a row.
 const CELLS: usize = 32;
@@ -28,20 +28,19 @@ const WHITE: u8 = 235;
 #[derive(Debug)]
 pub struct Pattern {
     size: Size,
-    rate: Rate,
     number: u64,
 }
 
 impl Pattern {
     /// Begins at picture 0.
-    pub fn new(size: Size, rate: Rate) -> Self {
-        Self { size, rate, number: 0 }
+    pub fn new(size: Size) -> Self {
+        Self { size, number: 0 }
     }
 }
 
 impl Reader for Pattern {
     fn shape(&self) -> Shape {
-        Shape { format: Format::I420, size: self.size, rate: Some(self.rate), aspect: None }
+        Shape { format: Format::I420, size: self.size, rate: None, aspect: None }
     }
 
     fn pace(&self) -> Pacing {
@@ -116,8 +115,9 @@ fn write_counter(size: Size, number: u32, luma: &mut [u8]) {
 
 /// Reads the counter from the luma of a decoded picture of this size, rows without padding. `None` where it is not there.
 pub fn read_counter(size: Size, luma: &[u8]) -> Option<u32> {
-    let (width, rows) = (size.width as usize, cell_height(size.height as usize));
-    if luma.len() < width * size.height as usize || width < CELLS {
+    let (width, height) = (size.width as usize, size.height as usize);
+    let rows = cell_height(height);
+    if luma.len() < width * height || width < CELLS || height < 2 * rows {
         return None;
     }
     // The middle of the cell alone: its edges may have run into the next.

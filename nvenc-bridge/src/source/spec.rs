@@ -10,13 +10,13 @@ use super::pipe::{Pipe, Place};
 use super::{Pacing, Reader, Shape};
 use crate::params::Params;
 use crate::params::rules;
-use crate::picture::{Rate, Size};
+use crate::picture::Size;
 
 /// A source, as the parameters have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
     /// The test pattern.
-    Pattern(Size, Rate),
+    Pattern(Size),
     /// Octets of a file or another program.
     Octets(Place, Framing),
 }
@@ -33,7 +33,7 @@ impl Spec {
         let raw = frames::format(&params.text("rawformat"));
         let repeat = params.is_on("repeat");
         let spec = if name == "test" {
-            Self::Pattern(size, rate.unwrap_or(Rate { pictures: 30, seconds: 1 }))
+            Self::Pattern(size)
         } else {
             let framing =
                 raw.map_or(Framing::Y4m, |format| Framing::Raw(Shape { format, size, rate, aspect: None }));
@@ -60,7 +60,7 @@ impl Spec {
     /// One line that names the place.
     pub fn open(&self, stop: Arc<AtomicBool>) -> Result<Box<dyn Reader>, String> {
         match self {
-            Self::Pattern(size, rate) => Ok(Box::new(Pattern::new(*size, *rate))),
+            Self::Pattern(size) => Ok(Box::new(Pattern::new(*size))),
             Self::Octets(place, framing) => {
                 let pacing = match place {
                     Place::File(..) | Place::Video(..) => Pacing::Clock,

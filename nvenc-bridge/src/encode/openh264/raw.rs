@@ -76,6 +76,8 @@ impl Raw {
         params.bEnableFrameSkip = false;
         params.iMultipleThreadIdc = config.threads;
         params.bUseLoadBalancing = false;
+        // It saves time where it takes a macroblock for one that has not changed.
+        params.bEnableBackgroundDetection = config.complexity != Complexity::High;
         // Key pictures come when they are due or asked for, not with each cut.
         params.bEnableSceneChangeDetect = false;
 
@@ -180,20 +182,19 @@ impl Raw {
         let alike =
             Config { rate: old.rate, bitrate: old.bitrate, max_bitrate: old.max_bitrate, ..config.clone() };
         if alike == old {
-            let all = sys::SPATIAL_LAYER_ALL;
-            let rate = |bits| sys::SBitrateInfo { iLayer: all, iBitrate: bits };
-            let mut fps = config.rate.pictures as f32 / config.rate.seconds as f32;
-            // The maximum may not come to lie below the average in between.
-            let mut steps = [
-                (sys::ENCODER_OPTION_MAX_BITRATE, rate(config.max_bitrate)),
-                (sys::ENCODER_OPTION_BITRATE, rate(config.bitrate)),
-            ];
-            if config.max_bitrate < old.bitrate {
-                steps.reverse();
-            }
+            // The maximum is kept by layer, and may not come to lie below the average in between.
+            let bits = |layer, bits| sys::SBitrateInfo { iLayer: layer, iBitrate: bits };
+            let average = (sys::ENCODER_OPTION_BITRATE, bits(sys::SPATIAL_LAYER_ALL, config.bitrate));
+            let most = (sys::ENCODER_OPTION_MAX_BITRATE, bits(sys::SPATIAL_LAYER_0, config.max_bitrate));
+            let steps = if config.bitrate > old.bitrate { [most, average] } else { [average, most] };
             for (option, mut value) in steps {
-                self.option(option, &mut value)?;
+                if option == sys::ENCODER_OPTION_BITRATE
+                    || config.max_bitrate != sys::UNSPECIFIED_BIT_RATE as c_int
+                {
+                    self.option(option, &mut value)?;
+                }
             }
+            let mut fps = config.rate.pictures as f32 / config.rate.seconds as f32;
             if config.rate != old.rate {
                 self.option(sys::ENCODER_OPTION_FRAME_RATE, &mut fps)?;
             }

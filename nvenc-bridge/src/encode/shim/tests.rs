@@ -48,7 +48,7 @@ fn key_pictures_come_when_due_and_when_asked() {
 
 #[test]
 fn a_low_latency_picture_comes_before_the_next_is_handed_in() {
-    for (software, codec) in all() {
+    for (software, codec) in all().into_iter().filter(|(_, codec)| *codec != Codec::Av1) {
         let settings = Settings { codec, ..settings() };
         let mut encoder = software.open(&settings).unwrap();
         let mut out = VecDeque::new();

@@ -86,7 +86,7 @@ fn raw_pictures_have_the_shape_that_was_said() {
     let mut reader = open(path.to_str().unwrap(), &more).unwrap();
     assert_eq!(reader.shape().rate, Some(Rate { pictures: 50, seconds: 1 }));
     let mut data = Vec::new();
-    let whole = std::iter::from_fn(|| reader.read(&mut data, 0).unwrap().then(|| data.len()));
+    let whole = std::iter::from_fn(|| reader.read(&mut data, 0).unwrap().then_some(data.len()));
     assert_eq!(whole.collect::<Vec<_>>(), [64 * 32 * 4; 2]);
 }
 
