@@ -106,6 +106,10 @@ mod tests {
             streamname = "right"
             keyframeinterval = 90
             multicast = "off"
+            [[stream]]
+            operator = "audiostreamout"
+            streamname = "sound"
+            audiochop = "tone"
         "#;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bridge.toml");
@@ -125,7 +129,9 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(seen, [("left".into(), 30, true, 640), ("right".into(), 90, false, 640)]);
+        assert_eq!(seen[..2], [("left".into(), 30, true, 640), ("right".into(), 90, false, 640)]);
+        // What sound alone does not have is not said of it.
+        assert!(settings.streams()[2].check().is_ok() && settings.streams()[2].is_on("multicast"));
     }
 
     #[test]

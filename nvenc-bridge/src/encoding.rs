@@ -1,20 +1,17 @@
-//! The thread that encodes a stream: pictures in, bits out, another encoder where one fails.
+//! The thread that encodes a stream: pictures in, bits out.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::encode::{EncodedPicture, Encoder, Error, Settings, Warning};
+use crate::encode::{EncodedPicture, Encoder, Settings, Warning};
 use crate::picture::{Picture, Size};
 use crate::source::feed::Feed;
 use crate::source::slot::Found;
 
 /// Between two looks whether all shall stop.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// Opens an encoder with settings.
-pub type Open = Box<dyn Fn(&Settings) -> Result<Box<dyn Encoder>, Error> + Send>;
 
 /// What others ask of the thread, and what it has done.
 #[derive(Debug, Default)]
@@ -35,26 +32,19 @@ pub struct Control {
 /// What the thread has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// An encoder is open.
-    Opened {
-        /// Its name for people.
-        name: String,
-        /// What it does otherwise than asked.
-        warnings: Vec<Warning>,
-    },
-    /// An encoder could not be opened, or has failed in mid-stream; the next is tried.
-    Lost(String),
+    /// What the encoder does otherwise than asked, whenever that changes.
+    Warned(Vec<Warning>),
     /// A change of settings was not possible; the stream goes on as before.
     Refused(String),
-    /// The stream has ended: the source has, or no encoder was left, which is an error.
+    /// The stream has ended: the source has, or the encoder has failed for good.
     Ended(Result<(), String>),
 }
 
 /// A thread to be.
 pub struct Encoding {
-    /// Encoders to try, the first by preference. One that has failed is not tried again.
-    pub encoders: VecDeque<Open>,
-    /// What they are asked for.
+    /// What encodes.
+    pub encoder: Box<dyn Encoder>,
+    /// What it is asked for.
     pub settings: Settings,
     /// Where pictures come from.
     pub feed: Feed,
@@ -95,28 +85,32 @@ impl Control {
 }
 
 impl Encoding {
-    /// Encodes until the source ends, all shall stop, or no encoder is left.
+    /// Encodes until the source ends, all shall stop, or the encoder fails.
     pub fn run(mut self) {
         let ended = self.work();
         (self.tell)(News::Ended(ended));
     }
 
     fn work(&mut self) -> Result<(), String> {
-        let mut encoder = self.next_encoder()?;
-        let mut bits = VecDeque::new();
+        let (mut bits, mut warned) = (VecDeque::new(), Vec::new());
         while !self.control.stop.load(Ordering::Acquire) {
+            if self.encoder.warnings() != warned {
+                warned = self.encoder.warnings().to_vec();
+                (self.tell)(News::Warned(warned.clone()));
+            }
             match self.feed.pictures.take(LOOK) {
                 Found::Nothing => {}
                 Found::End(reason) => {
                     // What an encoder that fails now has kept back is lost, and nobody waits for more.
-                    let _ = encoder.finish(&mut bits);
+                    let _ = self.encoder.finish(&mut bits);
                     self.give(&mut bits);
                     return reason;
                 }
                 Found::Picture(picture) => {
-                    self.heed(&mut encoder, &picture)?;
+                    self.heed(&picture)?;
                     let key = self.control.key.swap(false, Ordering::AcqRel);
-                    self.encode(&mut encoder, &picture, key, &mut bits)?;
+                    let encoded = self.encoder.encode(&picture, key, &mut bits);
+                    encoded.map_err(|error| error.to_string())?;
                     self.give(&mut bits);
                     self.feed.pictures.reuse(picture);
                 }
@@ -125,64 +119,28 @@ impl Encoding {
         Ok(())
     }
 
-    /// Encodes a picture, with the next encoder where this one has failed.
-    fn encode(
-        &mut self,
-        encoder: &mut Box<dyn Encoder>,
-        picture: &Picture,
-        key: bool,
-        bits: &mut VecDeque<EncodedPicture>,
-    ) -> Result<(), String> {
-        while let Err(error) = encoder.encode(picture, key, bits) {
-            (self.tell)(News::Lost(error.to_string()));
-            *encoder = self.next_encoder()?;
-        }
-        Ok(())
-    }
-
     /// Changes what was asked for, and the size where pictures have another from now on.
-    fn heed(&mut self, encoder: &mut Box<dyn Encoder>, picture: &Picture) -> Result<(), String> {
+    fn heed(&mut self, picture: &Picture) -> Result<(), String> {
         let asked = self.control.take_change();
         let size = Size { width: picture.size.width & !1, height: picture.size.height & !1 };
-        if asked.is_none() && size == self.settings.size {
+        let resized = size != self.settings.size;
+        if asked.is_none() && !resized {
             return Ok(());
         }
         let settings = Settings { size, ..asked.unwrap_or_else(|| self.settings.clone()) };
-        let changed = encoder.change(&settings);
-        let resized = size != self.settings.size;
-        match changed {
+        match self.encoder.change(&settings) {
             Ok(()) => {
                 self.feed.rate.set(settings.rate);
                 self.settings = settings;
+                Ok(())
             }
-            Err(error) if !resized => (self.tell)(News::Refused(error.to_string())),
-            // The pictures are what they are: an encoder of this size has to be found.
+            // The pictures are what they are.
+            Err(error) if resized => Err(error.to_string()),
             Err(error) => {
-                (self.tell)(News::Lost(error.to_string()));
-                self.settings = settings;
-                *encoder = self.next_encoder()?;
+                (self.tell)(News::Refused(error.to_string()));
+                Ok(())
             }
         }
-        Ok(())
-    }
-
-    /// Opens the next encoder that can be opened.
-    fn next_encoder(&mut self) -> Result<Box<dyn Encoder>, String> {
-        let mut reason = "there is no encoder left".to_string();
-        while let Some(open) = self.encoders.pop_front() {
-            match open(&self.settings) {
-                Ok(encoder) => {
-                    let (name, warnings) = (encoder.name().to_string(), encoder.warnings().to_vec());
-                    (self.tell)(News::Opened { name, warnings });
-                    return Ok(encoder);
-                }
-                Err(error) => {
-                    reason = error.to_string();
-                    (self.tell)(News::Lost(reason.clone()));
-                }
-            }
-        }
-        Err(reason)
     }
 
     fn give(&mut self, bits: &mut VecDeque<EncodedPicture>) {
@@ -198,14 +156,15 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::encode::Error;
     use crate::encode::software::Software;
     use crate::encode::testing::settings;
     use crate::params::Params;
     use crate::source::feed::Opened;
     use crate::source::spec::Spec;
 
-    /// Fails at its third picture.
-    struct Frail(Box<dyn Encoder>, u32);
+    /// Fails at its third picture, and has a warning by then.
+    struct Frail(Box<dyn Encoder>, Vec<Warning>);
 
     impl Encoder for Frail {
         fn name(&self) -> &str {
@@ -213,7 +172,7 @@ mod tests {
         }
 
         fn warnings(&self) -> &[Warning] {
-            &[]
+            &self.1
         }
 
         fn encode(
@@ -222,15 +181,15 @@ mod tests {
             key: bool,
             out: &mut VecDeque<EncodedPicture>,
         ) -> Result<(), Error> {
-            self.1 += 1;
-            if self.1 == 3 {
+            if self.1.len() == 2 {
                 return Err(Error::Failed("the device is lost".into()));
             }
+            self.1.push(Warning { parameter: "quality", message: self.1.len().to_string() });
             self.0.encode(picture, key, out)
         }
 
-        fn change(&mut self, settings: &Settings) -> Result<(), Error> {
-            self.0.change(settings)
+        fn change(&mut self, _: &Settings) -> Result<(), Error> {
+            Err(Error::Failed("it is as it is".into()))
         }
 
         fn finish(&mut self, out: &mut VecDeque<EncodedPicture>) -> Result<(), Error> {
@@ -238,31 +197,25 @@ mod tests {
         }
     }
 
-    fn frail() -> Open {
-        Box::new(|settings| Ok(Box::new(Frail(Software::Openh264.open(settings)?, 0))))
+    fn openh264() -> Box<dyn Encoder> {
+        Software::Openh264.open(&settings()).unwrap()
     }
 
-    fn sound() -> Open {
-        Box::new(|settings| Software::Openh264.open(settings))
-    }
-
-    fn absent() -> Open {
-        Box::new(|_| Err(Error::Unavailable("there is no card".into())))
-    }
+    type Running = (Arc<Control>, mpsc::Receiver<EncodedPicture>, mpsc::Receiver<News>);
 
     /// A stream of the pattern, with what it gives and says.
-    fn begin(encoders: Vec<Open>) -> (Arc<Control>, mpsc::Receiver<EncodedPicture>, mpsc::Receiver<News>) {
+    fn begin(encoder: Box<dyn Encoder>, control: Control) -> Running {
         let mut params = Params::default();
-        for (name, value) in [("resolutionw", 320), ("resolutionh", 240), ("fps", 200)] {
+        for (name, value) in [("resolutionw", 320), ("resolutionh", 240)] {
             params.set(name, &value.into()).unwrap();
         }
         let settings = settings();
         let opened = Opened::new(&Spec::new(&params).unwrap(), Arc::default()).unwrap();
         let (bits, taken) = mpsc::channel();
         let (news, heard) = mpsc::channel();
-        let control = Arc::<Control>::default();
+        let control = Arc::new(control);
         let encoding = Encoding {
-            encoders: encoders.into(),
+            encoder,
             feed: opened.begin(settings.rate),
             settings,
             control: control.clone(),
@@ -275,33 +228,27 @@ mod tests {
     }
 
     #[test]
-    fn the_next_encoder_takes_over_with_the_very_picture_at_which_one_fails() {
-        let (control, taken, heard) = begin(vec![absent(), frail(), sound()]);
-        let pictures: Vec<_> = taken.iter().take(6).collect();
-        control.stop();
-        assert_eq!(
-            pictures.iter().map(|picture| picture.key).collect::<Vec<_>>(),
-            [true, false, true, false, false, false]
-        );
-        let heard: Vec<_> = heard.iter().collect();
-        assert_eq!(heard[0], News::Lost("there is no card".into()));
-        assert!(matches!(&heard[1], News::Opened { name, .. } if name == "frail"));
-        assert_eq!(heard[2], News::Lost("the device is lost".into()));
-        assert!(matches!(&heard[3], News::Opened { name, .. } if name == "openh264"));
-        assert_eq!(heard[4..], [News::Ended(Ok(()))]);
-    }
-
-    #[test]
-    fn without_an_encoder_the_stream_ends_with_the_reason() {
-        let (_, taken, heard) = begin(vec![frail()]);
+    fn an_encoder_that_fails_ends_the_stream_with_its_reason_and_a_change_that_fails_does_not() {
+        let control = Control::default();
+        control.change(Settings { average_bitrate: 1, ..settings() });
+        let (_, taken, heard) = begin(Box::new(Frail(openh264(), Vec::new())), control);
         assert_eq!(taken.iter().count(), 2);
-        let heard: Vec<_> = heard.iter().collect();
-        assert_eq!(heard.last(), Some(&News::Ended(Err("there is no encoder left".into()))));
+        let warned = |count| {
+            let warning = |n: usize| Warning { parameter: "quality", message: n.to_string() };
+            News::Warned((0..count).map(warning).collect())
+        };
+        let expected = [
+            News::Refused("it is as it is".into()),
+            warned(1),
+            warned(2),
+            News::Ended(Err("the device is lost".into())),
+        ];
+        assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]
     fn a_key_picture_that_is_asked_for_twice_comes_once() {
-        let (control, taken, _heard) = begin(vec![sound()]);
+        let (control, taken, heard) = begin(openh264(), Control::default());
         let first = taken.recv().unwrap();
         control.force_key();
         control.force_key();
@@ -310,5 +257,19 @@ mod tests {
         control.stop();
         assert!(first.key);
         assert_eq!(keys.len(), 1);
+        assert_eq!(heard.iter().collect::<Vec<_>>(), [News::Ended(Ok(()))]);
+        assert!(control.encoded.load(Ordering::Relaxed) >= 6);
+    }
+
+    #[test]
+    fn a_rate_that_is_asked_for_holds_for_source_and_encoder() {
+        let (control, taken, _heard) = begin(openh264(), Control::default());
+        taken.recv().unwrap();
+        control.change(Settings { rate: crate::picture::Rate { pictures: 100, seconds: 1 }, ..settings() });
+        let at: Vec<_> = taken.iter().take(12).map(|picture| (picture.number, picture.at)).collect();
+        control.stop();
+        // By number, whatever was dropped on the way.
+        let (from, to) = (at[9], at[11]);
+        assert_eq!(to.1 - from.1, Duration::from_millis(10 * (to.0 - from.0)));
     }
 }

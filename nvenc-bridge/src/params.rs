@@ -37,6 +37,17 @@ pub enum Operator {
     Audio,
 }
 
+impl Page {
+    /// Whether an operator has the parameters of this page.
+    pub fn has(self, operator: Operator) -> bool {
+        match self {
+            Self::Video => operator == Operator::Video,
+            Self::Audio => operator == Operator::Audio,
+            Self::Both | Self::Own => true,
+        }
+    }
+}
+
 impl Params {
     /// Takes a value from a file or a request. `resolution` and `aspect` take both of their numbers at once, as a list.
     ///
@@ -69,12 +80,15 @@ impl Params {
         Ok(())
     }
 
-    /// The same where `other` says nothing, else what it says.
+    /// What `stream` says, and the same as here where it says nothing. What only the other operator has stays here.
     #[must_use]
-    pub fn under(&self, other: &Self) -> Self {
-        let mut all = self.0.clone();
-        all.extend(other.0.iter().map(|(name, value)| (*name, value.clone())));
-        Self(all)
+    pub fn under(&self, stream: &Self) -> Self {
+        let said = |params: &Self| params.0.clone().into_iter();
+        let mut all = Self(said(self).chain(said(stream)).collect());
+        let operator = all.operator();
+        let fits = |name: &str| table::find(name).is_some_and(|parameter| parameter.page.has(operator));
+        all.0.retain(|name, _| stream.is_given(name) || fits(name));
+        all
     }
 
     /// What was said, else the default.
@@ -135,14 +149,9 @@ impl Params {
         let mut warnings = Vec::new();
         for (name, value) in &self.0 {
             let Some(parameter) = table::find(name) else { continue };
-            match (parameter.page, self.operator()) {
-                (Page::Video, Operator::Audio) => {
-                    return Err(format!("{name}: Audio Stream Out has no such parameter"));
-                }
-                (Page::Audio, Operator::Video) => {
-                    return Err(format!("{name}: Video Stream Out has no such parameter"));
-                }
-                _ => {}
+            let operator = self.operator();
+            if !parameter.page.has(operator) {
+                return Err(format!("{name}: {operator:?} Stream Out has no such parameter"));
             }
             match parameter.standing {
                 Standing::Later(part) if Some(value) != parameter.default().as_ref() => {

@@ -199,7 +199,7 @@ mod tests {
         let stream = &plan.streams[0];
         assert!(stream.pictures.is_none());
         let sound = stream.sound.as_ref().unwrap();
-        assert_eq!((sound.bitrate, sound.rates), (192_000, &[44_100, 48_000][..]));
+        assert_eq!((sound.bitrate, sound.rates), (128_000, &[44_100, 48_000][..]));
     }
 
     #[test]

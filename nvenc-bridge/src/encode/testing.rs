@@ -152,7 +152,7 @@ pub(crate) fn assert_nothing_is_ignored(codec: Codec, mut open: impl FnMut(&Sett
 }
 
 /// The same picture with noise below the counter, so that bits are scarce.
-fn with_noise(mut picture: Picture) -> Picture {
+pub(crate) fn with_noise(mut picture: Picture) -> Picture {
     let mut seed = picture.number as u32 + 1;
     let rows = (picture.size.height / 8 * picture.size.width) as usize;
     let luma = (picture.size.width * picture.size.height) as usize;

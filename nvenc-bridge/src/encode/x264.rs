@@ -46,7 +46,12 @@ pub fn choose(settings: &Settings) -> Choices {
     }
     choices.set("maxbframes", "bframes", settings.max_b_frames);
     let constant = x26::bits(settings, &mut choices);
-    choices.set("bitratemode", "nal-hrd", if constant { "cbr" } else { "vbr" });
+    if constant {
+        // Not by nal-hrd=cbr, with which x264 keeps its bit rate whatever it is asked later.
+        choices.set("bitratemode", "filler", 1);
+    } else {
+        choices.mapping.note("bitratemode", "bitrate on average, vbv-maxrate at most");
+    }
     slices(settings, &mut choices);
     x26::look(settings, ("fullrange", "off"), &mut choices);
     choices
@@ -54,9 +59,13 @@ pub fn choose(settings: &Settings) -> Choices {
 
 /// Threads that share a picture make a slice each; those that take a picture each hold pictures back.
 fn slices(settings: &Settings, choices: &mut Choices) {
-    let slices = settings.slices.max(1);
+    let rows = settings.size.height.div_ceil(16);
+    let slices = settings.slices.clamp(1, rows);
+    if slices != settings.slices {
+        choices.warn("numslices", format!("{NAME} makes {slices} of pictures of this size, not {}", settings.slices));
+    }
     // x264 gives each such thread four rows of macroblocks at least.
-    let shared = slices > 1 && slices <= settings.size.height.div_ceil(16) / 4;
+    let shared = slices > 1 && slices <= rows / 4;
     choices.set("numslices", "slices", slices);
     if settings.quality.is_low_latency() {
         choices.set("numslices", "sliced-threads", u8::from(shared));

@@ -11,7 +11,8 @@ const KIND: Kind = Kind {
     codec: Codec::H265,
     choose,
     forces_keys: true,
-    live: &["bitrate", "vbv-maxrate", "vbv-bufsize"],
+    // It takes other bit rates while it runs, says that it did, and goes on as before.
+    live: &[],
     library: Library::x265,
 };
 
@@ -39,7 +40,12 @@ pub fn choose(settings: &Settings) -> Choices {
     choices.set("maxbframes", "bframes", settings.max_b_frames);
     let constant = x26::bits(settings, &mut choices);
     choices.set("bitratemode", "strict-cbr", u8::from(constant));
-    choices.set("numslices", "slices", settings.slices.max(1));
+    // A slice has a row of coding tree units, of 64 pixels at most, for itself.
+    let slices = settings.slices.clamp(1, settings.size.height.div_ceil(64));
+    if slices != settings.slices {
+        choices.warn("numslices", format!("{NAME} makes {slices} of pictures of this size, not {}", settings.slices));
+    }
+    choices.set("numslices", "slices", slices);
     x26::look(settings, ("range", "limited"), &mut choices);
     choices
 }

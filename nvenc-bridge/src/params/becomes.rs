@@ -3,8 +3,8 @@
 use serde_json::{Value as Json, json};
 
 use super::matrix::{self, Named};
-use super::parameter::{Page, Parameter, Standing};
-use super::{Operator, table};
+use super::parameter::{Parameter, Standing};
+use super::table;
 use crate::encode::mapping::Mapping;
 use crate::encode::{Settings, Warning};
 use crate::plan::Stream;
@@ -31,11 +31,7 @@ pub struct Row {
 /// Every parameter of a stream that this version heeds, or really every one, with what the encoder makes of it.
 pub fn rows(stream: &Stream, settings: Option<&Settings>, encoder: &Mapping, all: bool) -> Vec<Row> {
     let shown = |parameter: &&Parameter| {
-        let page = match parameter.page {
-            Page::Video => stream.params.operator() == Operator::Video,
-            Page::Audio => stream.params.operator() == Operator::Audio,
-            Page::Both | Page::Own => true,
-        };
+        let page = parameter.page.has(stream.params.operator());
         page && (all || parameter.standing == Standing::Here || stream.params.is_given(parameter.name))
     };
     let row = |parameter: &'static Parameter| {
@@ -125,4 +121,75 @@ pub fn value(rows: &[Row]) -> Json {
         })
     };
     rows.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::software::Software;
+    use crate::params::Params;
+    use crate::plan::Plan;
+
+    fn shown(entries: &[(&str, &str)], all: bool) -> Vec<Row> {
+        let mut params = Params::default();
+        entries.iter().for_each(|(name, value)| params.set(name, &(*value).into()).unwrap());
+        let plan = Plan::new(&crate::args::Settings { params, ..Default::default() }).unwrap();
+        let stream = &plan.streams[0];
+        let settings = stream.foreseen().unwrap();
+        let mapping = settings.as_ref().map(|settings| Software::Openh264.mapping(settings)).unwrap_or_default();
+        rows(stream, settings.as_ref(), &mapping, all)
+    }
+
+    fn row(rows: &[Row], name: &str) -> Row {
+        rows.iter().find(|row| row.name == name).cloned().unwrap_or_else(|| panic!("{name} is not shown"))
+    }
+
+    #[test]
+    fn each_parameter_of_the_encoder_becomes_something_or_is_warned_of() {
+        let asked = [
+            ("maxbframes", "2"),
+            ("forcevbvbufsize", "on"),
+            ("vbvbufsize", "1"),
+            ("fps", "25"),
+            ("intrarefreshperiod", "30"),
+            ("outputaspect", "custom"),
+            ("aspect1", "4"),
+            ("aspect2", "3"),
+        ];
+        let rows = shown(&asked, false);
+        for name in [
+            "fps",
+            "videocodec",
+            "profile",
+            "quality",
+            "keyframeinterval",
+            "maxbframes",
+            "intrarefreshperiod",
+            "intrarefreshlength",
+            "bitratemode",
+            "avgbitrate",
+            "maxbitrate",
+            "numslices",
+            "vbvbufsize",
+            "outputaspect",
+        ] {
+            let row = row(&rows, name);
+            assert!(!row.becomes.is_empty() || row.warning.is_some(), "{row:?}");
+        }
+        assert_eq!(row(&rows, "profile").becomes, "uiProfileIdc 100, iEntropyCodingModeFlag 1");
+        assert!(row(&rows, "maxbframes").warning.unwrap().contains("B-pictures"));
+        assert!(row(&rows, "fps").given && !row(&rows, "quality").given);
+    }
+
+    #[test]
+    fn only_the_operators_own_parameters_are_shown_and_all_of_them_when_asked() {
+        let sound = shown(&[("operator", "audiostreamout"), ("audiochop", "tone")], true);
+        assert!(sound.iter().all(|row| row.name != "fps" && row.name != "webrtcvideotrack"));
+        assert_eq!(row(&sound, "webrtctrack").becomes, "nothing: it is for WebRTC, which this version does not speak");
+        assert_eq!(row(&sound, "audiocodec").becomes, "RTP payload of RFC 2250");
+        let plain = shown(&[], false);
+        assert!(plain.iter().all(|row| row.name != "url"));
+        let table = text(&plain);
+        assert!(table.lines().any(|line| line.contains("streamname (--stream-name)") && line.ends_with("rtsp://ADDRESS:8554/stream")), "{table}");
+    }
 }

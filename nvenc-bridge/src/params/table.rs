@@ -260,7 +260,7 @@ pub static TABLE: &[Parameter] = &[
         ("audiochop", "audio", "Audio CHOP"),
         Text,
         "",
-        "Where sound comes from: tone, silence, a file, a sound card, a sender's stream [default: no sound; Audio Stream Out needs one]",
+        "Where sound comes from: rtp://ADDRESS:PORT, FILE.sdp, tone, silence, FILE.wav, `-`, a sound card [default: no sound; Audio Stream Out needs one]",
     ),
     row(
         Both,
@@ -284,7 +284,7 @@ pub static TABLE: &[Parameter] = &[
             ("b256", "256 kb/s"),
             ("b320", "320 kb/s"),
         ]),
-        "b192",
+        "b128",
         "Bits a second of sound, all channels together",
     ),
     row(

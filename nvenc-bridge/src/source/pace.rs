@@ -40,7 +40,7 @@ impl Wanted {
 
     /// Another from now on.
     pub fn set(&self, rate: Rate) {
-        self.0.store(u64::from(rate.pictures) << 32 | u64::from(rate.seconds), Ordering::Relaxed);
+        self.0.store((u64::from(rate.pictures) << 32) | u64::from(rate.seconds), Ordering::Relaxed);
     }
 
     /// The one that holds.

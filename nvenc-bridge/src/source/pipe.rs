@@ -121,7 +121,7 @@ impl Pipe {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         let mut said = String::new();
         if let Some(errors) = &mut child.stderr {
-            // What it says is read after its end; with -v error it is short.
+            // With -v fatal it is short.
             let _ = errors.take(4096).read_to_string(&mut said);
         }
         match child.wait() {
@@ -157,7 +157,8 @@ fn open(path: &Path) -> Result<std::fs::File, String> {
 /// An ffmpeg that writes the file's pictures as YUV4MPEG2, in the colours that we send.
 fn video(path: &Path, repeat: bool) -> Result<Child, String> {
     let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-nostdin"]);
+    // Nothing but what ends it: nobody reads what it says before that.
+    command.args(["-v", "fatal", "-nostdin"]);
     if repeat {
         command.args(["-stream_loop", "-1"]);
     }

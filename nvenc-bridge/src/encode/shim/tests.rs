@@ -115,3 +115,23 @@ fn a_change_loses_no_picture() {
         assert_unbroken(codec, first.size, &Vec::from(out));
     }
 }
+
+#[test]
+fn another_bit_rate_holds_at_once() {
+    for (software, codec) in all() {
+        let first = Settings { codec, vbv: Some(40_000), ..settings() };
+        let mut encoder = software.open(&first).unwrap();
+        let mut out = VecDeque::new();
+        let mut octets = |encoder: &mut dyn Encoder, numbers| {
+            for picture in testing::pictures(first.size, numbers) {
+                encoder.encode(&testing::with_noise(picture), false, &mut out).unwrap();
+            }
+            out.drain(..).map(|picture| picture.data.len()).sum::<usize>()
+        };
+        let before = octets(&mut *encoder, 0..30);
+        encoder.change(&Settings { average_bitrate: 250_000, max_bitrate: 250_000, ..first.clone() }).unwrap();
+        octets(&mut *encoder, 30..40);
+        let after = octets(&mut *encoder, 40..70);
+        assert!(after < before / 2, "{software:?}: {before} octets, then {after}");
+    }
+}
