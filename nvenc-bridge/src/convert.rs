@@ -169,7 +169,8 @@ impl Out<'_> {
             // Red and blue stand 16 bits apart, which four of 8 bits do not fill.
             let outer: u32 = four.map(|word| word & 0x00ff_00ff).iter().sum();
             let green: u32 = four.map(|word| (word >> 8) & 0xff).iter().sum();
-            let sums = [(outer >> (8 * R)) & 0xffff, green, (outer >> (8 * B)) & 0xffff].map(|sum| sum as i32);
+            let sums =
+                [(outer >> (8 * R)) & 0xffff, green, (outer >> (8 * B)) & 0xffff].map(|sum| sum as i32);
             ((weigh(BLUE, sums, BITS + 2) + 128) as u8, (weigh(RED, sums, BITS + 2) + 128) as u8)
         };
         self.chroma(pixels.chunks_exact(2 * stride).map(|rows| {

@@ -109,6 +109,12 @@ fn configure(settings: &Settings) -> (Config, Mapping) {
     // With a maximum that is the average, the library stays below both.
     let max_bitrate = if variable { bits(settings.max_bitrate) } else { 0 };
     mapping.note("maxbitrate", format!("iMaxBitrate {max_bitrate}"));
+    if variable {
+        let message = format!(
+            "{NAME} holds a maximum by leaving out pictures alone, which it is not let do: the average holds, the maximum may not"
+        );
+        mapping.warn("maxbitrate", message);
+    }
     if settings.vbv.is_some() {
         mapping.warn(
             "vbvbufsize",

@@ -62,7 +62,10 @@ fn slices(settings: &Settings, choices: &mut Choices) {
     let rows = settings.size.height.div_ceil(16);
     let slices = settings.slices.clamp(1, rows);
     if slices != settings.slices {
-        choices.warn("numslices", format!("{NAME} makes {slices} of pictures of this size, not {}", settings.slices));
+        choices.warn(
+            "numslices",
+            format!("{NAME} makes {slices} of pictures of this size, not {}", settings.slices),
+        );
     }
     // x264 gives each such thread four rows of macroblocks at least.
     let shared = slices > 1 && slices <= rows / 4;

@@ -30,6 +30,10 @@ pub fn choose(settings: &Settings) -> Choices {
     if !x26::effort(settings, &mut choices) {
         // Threads that take a picture each would hold pictures back.
         choices.set("quality", "frame-threads", 1);
+        if settings.max_b_frames > 0 {
+            // x265 refuses B-pictures that it cannot look ahead over.
+            choices.set("maxbframes", "rc-lookahead", settings.max_b_frames + 1);
+        }
     }
     x26::key_pictures(settings, "-1", &mut choices);
     if settings.intra_refresh_period > 0 {
@@ -43,7 +47,10 @@ pub fn choose(settings: &Settings) -> Choices {
     // A slice has a row of coding tree units, of 64 pixels at most, for itself.
     let slices = settings.slices.clamp(1, settings.size.height.div_ceil(64));
     if slices != settings.slices {
-        choices.warn("numslices", format!("{NAME} makes {slices} of pictures of this size, not {}", settings.slices));
+        choices.warn(
+            "numslices",
+            format!("{NAME} makes {slices} of pictures of this size, not {}", settings.slices),
+        );
     }
     choices.set("numslices", "slices", slices);
     x26::look(settings, ("range", "limited"), &mut choices);

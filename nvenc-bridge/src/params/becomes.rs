@@ -136,7 +136,8 @@ mod tests {
         let plan = Plan::new(&crate::args::Settings { params, ..Default::default() }).unwrap();
         let stream = &plan.streams[0];
         let settings = stream.foreseen().unwrap();
-        let mapping = settings.as_ref().map(|settings| Software::Openh264.mapping(settings)).unwrap_or_default();
+        let mapping =
+            settings.as_ref().map(|settings| Software::Openh264.mapping(settings)).unwrap_or_default();
         rows(stream, settings.as_ref(), &mapping, all)
     }
 
@@ -185,11 +186,18 @@ mod tests {
     fn only_the_operators_own_parameters_are_shown_and_all_of_them_when_asked() {
         let sound = shown(&[("operator", "audiostreamout"), ("audiochop", "tone")], true);
         assert!(sound.iter().all(|row| row.name != "fps" && row.name != "webrtcvideotrack"));
-        assert_eq!(row(&sound, "webrtctrack").becomes, "nothing: it is for WebRTC, which this version does not speak");
+        assert_eq!(
+            row(&sound, "webrtctrack").becomes,
+            "nothing: it is for WebRTC, which this version does not speak"
+        );
         assert_eq!(row(&sound, "audiocodec").becomes, "RTP payload of RFC 2250");
         let plain = shown(&[], false);
         assert!(plain.iter().all(|row| row.name != "url"));
         let table = text(&plain);
-        assert!(table.lines().any(|line| line.contains("streamname (--stream-name)") && line.ends_with("rtsp://ADDRESS:8554/stream")), "{table}");
+        assert!(
+            table.lines().any(|line| line.contains("streamname (--stream-name)")
+                && line.ends_with("rtsp://ADDRESS:8554/stream")),
+            "{table}"
+        );
     }
 }

@@ -93,7 +93,7 @@ fn what_it_cannot_do_is_said() {
     let named: Vec<_> = warnings.iter().map(|warning| warning.parameter).collect();
     assert_eq!(
         named,
-        ["quality", "bitratemode", "vbvbufsize", "intrarefreshperiod", "intrarefreshlength", "maxbframes"]
+        ["quality", "bitratemode", "maxbitrate", "vbvbufsize", "intrarefreshperiod", "intrarefreshlength", "maxbframes"]
     );
 }
 

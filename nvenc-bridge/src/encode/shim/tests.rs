@@ -129,7 +129,9 @@ fn another_bit_rate_holds_at_once() {
             out.drain(..).map(|picture| picture.data.len()).sum::<usize>()
         };
         let before = octets(&mut *encoder, 0..30);
-        encoder.change(&Settings { average_bitrate: 250_000, max_bitrate: 250_000, ..first.clone() }).unwrap();
+        encoder
+            .change(&Settings { average_bitrate: 250_000, max_bitrate: 250_000, ..first.clone() })
+            .unwrap();
         octets(&mut *encoder, 30..40);
         let after = octets(&mut *encoder, 40..70);
         assert!(after < before / 2, "{software:?}: {before} octets, then {after}");
