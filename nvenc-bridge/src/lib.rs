@@ -2,6 +2,13 @@
 //!
 //! A [`picture::Picture`] goes through an [`encode::Encoder`] and leaves as an [`encode::EncodedPicture`], once for each
 //! stream, whatever the number of those who watch it.
+//!
+//! ```text
+//!  source ──newest picture──► encoding ──access units──►
+//!  (a thread: pace)           (a thread: an encoder)
+//! ```
+//!
+//! What people say of a stream ([`args`], [`params`]) is decided as a whole in a [`plan`] before anything starts.
 
 #![deny(unsafe_code)]
 

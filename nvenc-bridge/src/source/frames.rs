@@ -36,12 +36,18 @@ impl Frames {
     /// # Errors
     /// One line: there is none, or its pictures are of a kind that is not taken.
     pub fn open(mut pipe: Pipe, framing: Framing, pacing: Pacing) -> Result<Self, String> {
-        if !pipe.turn_over()? {
-            return Err("there are no pictures".into());
-        }
-        let shape = match framing {
-            Framing::Raw(shape) => shape,
-            Framing::Y4m => begin(&mut pipe, &mut Vec::new())?,
+        let shape = loop {
+            if !pipe.turn_over()? {
+                return Err("there are no pictures".into());
+            }
+            match framing {
+                Framing::Raw(shape) => break shape,
+                Framing::Y4m => match begin(&mut pipe, &mut Vec::new())? {
+                    Some(shape) => break shape,
+                    None if pacing == Pacing::Clock => return Err("there are no pictures in it".into()),
+                    None => {}
+                },
+            }
         };
         Ok(Self { pipe, framing, pacing, shape, line: Vec::new() })
     }
@@ -90,7 +96,7 @@ impl Reader for Frames {
                     }
                     fruitless = true;
                     if self.framing == Framing::Y4m {
-                        self.shape = begin(&mut self.pipe, &mut self.line)?;
+                        self.shape = begin(&mut self.pipe, &mut self.line)?.unwrap_or(self.shape);
                     }
                 }
             }
@@ -98,12 +104,17 @@ impl Reader for Frames {
     }
 }
 
-/// Reads the line that all begins with.
-fn begin(pipe: &mut Pipe, text: &mut Vec<u8>) -> Result<Shape, String> {
+/// Reads the line that all begins with; `None` where the program has ended without a word.
+fn begin(pipe: &mut Pipe, text: &mut Vec<u8>) -> Result<Option<Shape>, String> {
     line(pipe, text)?;
-    y4m::header(text).map_err(|reason| {
+    if text.is_empty() {
+        pipe.conclude()?;
+        return Ok(None);
+    }
+    let shape = y4m::header(text).map_err(|reason| {
         format!("{reason}; for pictures without a header name their form with --raw-format")
-    })
+    })?;
+    Ok(Some(shape))
 }
 
 /// Reads a line, without its end; empty where the program has ended.

@@ -64,7 +64,7 @@ impl Pipe {
     pub fn turn_over(&mut self) -> Result<bool, String> {
         let first = !std::mem::replace(&mut self.begun, true);
         self.current = None;
-        self.bury()?;
+        self.conclude()?;
         self.current = match &self.place {
             Place::File(path, repeat) if first || *repeat => Some(Box::new(open(path)?)),
             Place::Stdin if first => Some(Box::new(io::stdin())),
@@ -116,8 +116,11 @@ impl Pipe {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// What ffmpeg has to say where it failed.
-    fn bury(&mut self) -> Result<(), String> {
+    /// Ends an ffmpeg of ours that writes no more.
+    ///
+    /// # Errors
+    /// What it has to say where it failed.
+    pub fn conclude(&mut self) -> Result<(), String> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         let mut said = String::new();
         if let Some(errors) = &mut child.stderr {

@@ -130,7 +130,9 @@ fn programs_come_and_go_at_a_socket() {
     };
     let writer = std::thread::spawn(move || {
         let cut = y4m(&[1, 2]);
+        drop(call());
         call().write_all(&cut[..cut.len() - 100]).unwrap();
+        drop(call());
         call().write_all(&y4m(&[3])).unwrap();
     });
     let mut reader = open(&name, &[]).unwrap();
@@ -184,4 +186,26 @@ fn what_is_given_is_in_order_and_numbered_as_it_is_drawn() {
             feed.pictures.reuse(picture);
         }
     }
+}
+
+#[test]
+fn a_video_file_comes_by_ffmpeg_and_what_it_cannot_read_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = file(folder.path(), "a.y4m", &y4m(&[3, 4, 5]));
+    let video = folder.path().join("a:b.mkv");
+    let mut make = std::process::Command::new("ffmpeg");
+    make.args(["-v", "error", "-i"]).arg(&pictures).args(["-c:v", "ffv1"]).arg(format!("file:{}", video.display()));
+    let Ok(made) = make.status() else {
+        eprintln!("there is no ffmpeg to read videos with: left out");
+        return;
+    };
+    assert!(made.success());
+    let mut once = open(video.to_str().unwrap(), &[]).unwrap();
+    assert_eq!(once.shape().rate, Some(Rate { pictures: 25, seconds: 1 }));
+    assert_eq!(counters(&mut *once, 9), [3, 4, 5]);
+    let mut again = open(video.to_str().unwrap(), &[("repeat", "on")]).unwrap();
+    assert_eq!(counters(&mut *again, 7), [3, 4, 5, 3, 4, 5, 3]);
+    let text = file(folder.path(), "text.mp4", b"no video");
+    let error = open(text.to_str().unwrap(), &[]).err().unwrap();
+    assert!(error.contains("text.mp4: ") && error.contains("Invalid data"), "{error}");
 }
