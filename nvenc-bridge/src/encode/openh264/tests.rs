@@ -93,7 +93,15 @@ fn what_it_cannot_do_is_said() {
     let named: Vec<_> = warnings.iter().map(|warning| warning.parameter).collect();
     assert_eq!(
         named,
-        ["quality", "bitratemode", "maxbitrate", "vbvbufsize", "intrarefreshperiod", "intrarefreshlength", "maxbframes"]
+        [
+            "quality",
+            "bitratemode",
+            "maxbitrate",
+            "vbvbufsize",
+            "intrarefreshperiod",
+            "intrarefreshlength",
+            "maxbframes"
+        ]
     );
 }
 

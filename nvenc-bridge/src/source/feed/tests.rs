@@ -194,7 +194,10 @@ fn a_video_file_comes_by_ffmpeg_and_what_it_cannot_read_is_said() {
     let pictures = file(folder.path(), "a.y4m", &y4m(&[3, 4, 5]));
     let video = folder.path().join("a:b.mkv");
     let mut make = std::process::Command::new("ffmpeg");
-    make.args(["-v", "error", "-i"]).arg(&pictures).args(["-c:v", "ffv1"]).arg(format!("file:{}", video.display()));
+    make.args(["-v", "error", "-i"])
+        .arg(&pictures)
+        .args(["-c:v", "ffv1"])
+        .arg(format!("file:{}", video.display()));
     let Ok(made) = make.status() else {
         eprintln!("there is no ffmpeg to read videos with: left out");
         return;
