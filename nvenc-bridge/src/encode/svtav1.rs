@@ -109,11 +109,7 @@ fn bits(settings: &Settings, low: bool, choices: &mut Choices) {
     if !constant {
         choices.warn("maxbitrate", format!("{NAME} has no maximum beside its average"));
     }
-    if settings.vbv.is_some() && low {
-        let millis = u64::from(settings.buffer(settings.average_bitrate)) * 1000
-            / u64::from(settings.average_bitrate.max(1));
-        choices.set("vbvbufsize", "buf-sz", millis.clamp(20, 10_000));
-    } else if settings.vbv.is_some() {
-        choices.warn("vbvbufsize", format!("{NAME} has such a buffer with the low-latency qualities alone"));
+    if settings.vbv.is_some() {
+        choices.warn("vbvbufsize", format!("{NAME} makes the same bits whatever its buffer holds"));
     }
 }

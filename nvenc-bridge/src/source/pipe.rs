@@ -1,10 +1,11 @@
 //! Octets of one program after another: a file, standard input, a FIFO, a local socket, the output of an ffmpeg of our own.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Between two looks whether anything has come, where the system does not wake us: well below a picture's time.
@@ -31,7 +32,7 @@ pub enum Place {
 pub struct Pipe {
     place: Place,
     current: Option<Box<dyn Read + Send>>,
-    child: Option<Child>,
+    child: Option<(Child, JoinHandle<String>)>,
     #[cfg(unix)]
     listener: Option<Listener>,
     /// A FIFO stays open from one program to the next, so that none finds it without a reader.
@@ -69,8 +70,14 @@ impl Pipe {
             Place::File(path, repeat) if first || *repeat => Some(Box::new(open(path)?)),
             Place::Stdin if first => Some(Box::new(io::stdin())),
             Place::Video(path, repeat) if first => {
-                let child = video(path, *repeat)?;
-                let output = self.child.insert(child).stdout.take();
+                let mut child = video(path, *repeat)?;
+                let (output, errors) = (child.stdout.take(), child.stderr.take());
+                // All that it says is read, or it would wait for that one day; the last of it is kept.
+                let said = std::thread::spawn(move || {
+                    let lines = errors.map(|errors| BufReader::new(errors).lines().map_while(Result::ok));
+                    lines.and_then(Iterator::last).unwrap_or_else(|| "ffmpeg has failed".into())
+                });
+                self.child = Some((child, said));
                 output.map(|output| Box::new(output) as Box<dyn Read + Send>)
             }
             #[cfg(unix)]
@@ -121,22 +128,17 @@ impl Pipe {
     /// # Errors
     /// What it has to say where it failed.
     pub fn conclude(&mut self) -> Result<(), String> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        let mut said = String::new();
-        if let Some(errors) = &mut child.stderr {
-            // With -v fatal it is short.
-            let _ = errors.take(4096).read_to_string(&mut said);
-        }
+        let Some((mut child, said)) = self.child.take() else { return Ok(()) };
         match child.wait() {
             Ok(status) if status.success() => Ok(()),
-            _ => Err(format!("{}: {}", self.place, said.lines().last().unwrap_or("ffmpeg has failed"))),
+            _ => Err(format!("{}: {}", self.place, said.join().unwrap_or_default())),
         }
     }
 }
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
+        if let Some((child, _)) = &mut self.child {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -160,8 +162,7 @@ fn open(path: &Path) -> Result<std::fs::File, String> {
 /// An ffmpeg that writes the file's pictures as YUV4MPEG2, in the colours that we send.
 fn video(path: &Path, repeat: bool) -> Result<Child, String> {
     let mut command = Command::new("ffmpeg");
-    // Nothing but what ends it: nobody reads what it says before that.
-    command.args(["-v", "fatal", "-nostdin"]);
+    command.args(["-v", "error", "-nostdin"]);
     if repeat {
         command.args(["-stream_loop", "-1"]);
     }

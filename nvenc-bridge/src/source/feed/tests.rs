@@ -93,7 +93,7 @@ fn raw_pictures_have_the_shape_that_was_said() {
 #[test]
 fn what_is_asked_of_a_source_that_has_no_such_thing_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let path = file(folder.path(), "a.y4m", b"nothing");
+    let path = file(folder.path(), "a.y4m", b"nothing\n");
     let path = path.to_str().unwrap();
     for (more, words) in [
         (&[("pictures", path), ("resolutionw", "64")][..], "resolutionw: "),
