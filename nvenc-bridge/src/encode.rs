@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::picture::{Picture, Rate, Size};
 
+pub mod nvenc;
+
 /// `videocodec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
