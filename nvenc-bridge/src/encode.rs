@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::picture::{Picture, Rate, Size};
 
 pub mod nvenc;
+pub mod standby;
 
 /// `videocodec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize, serde::Deserialize)]

@@ -9,3 +9,4 @@
 pub mod cuda;
 pub mod encode;
 pub mod picture;
+pub mod probe;

@@ -69,17 +69,25 @@ impl Driver {
     /// # Errors
     /// [`Error::Unavailable`] with one line that says what is missing: driver, card, the encoder's library, or a newer driver.
     pub fn open(paths: &Paths) -> Result<Arc<Self>, Error> {
-        Self::try_open(paths).map(Arc::new).map_err(Error::Unavailable)
+        let cuda = Cuda::open(&paths.cuda).map_err(Error::Unavailable)?;
+        Self::on(Arc::new(cuda), &paths.nvenc)
     }
 
-    fn try_open(paths: &Paths) -> Result<Self, String> {
-        let cuda = Arc::new(Cuda::open(&paths.cuda)?);
+    /// Opens the encoder's library beside an opened driver.
+    ///
+    /// # Errors
+    /// As [`Driver::open`].
+    pub fn on(cuda: Arc<Cuda>, library: &Path) -> Result<Arc<Self>, Error> {
+        Self::try_open(cuda, library).map(Arc::new).map_err(Error::Unavailable)
+    }
+
+    fn try_open(cuda: Arc<Cuda>, path: &Path) -> Result<Self, String> {
         // SAFETY: as in `Cuda::open`.
-        let library = unsafe { Library::new(&paths.nvenc) }.map_err(|_| {
+        let library = unsafe { Library::new(path) }.map_err(|_| {
             format!(
                 "the NVIDIA driver is here, its encoder's library is not ({} is not found): install the driver's package for \
                  encoding (Debian: libnvidia-encode1); a container needs NVIDIA_DRIVER_CAPABILITIES=video",
-                paths.nvenc.display()
+                path.display()
             )
         })?;
         let api = newest(&library)?;
