@@ -89,9 +89,7 @@ impl Cuda {
                 library.display()
             )
         })?;
-        let cuda = Self {
-            functions: Functions::find(opened)?,
-        };
+        let cuda = Self { functions: Functions::find(opened)? };
         // SAFETY: takes flags, of which there are none.
         match unsafe { (cuda.functions.init)(0) } {
             0 => Ok(cuda),
@@ -129,9 +127,7 @@ impl Cuda {
         // SAFETY: writes a number.
         self.check("card", unsafe { (self.functions.get)(&raw mut device, index) })?;
         // SAFETY: writes at most 255 characters and a zero.
-        self.check("name of the card", unsafe {
-            (self.functions.name)(name.as_mut_ptr(), 255, device)
-        })?;
+        self.check("name of the card", unsafe { (self.functions.name)(name.as_mut_ptr(), 255, device) })?;
         let [major, minor] = COMPUTE.map(|attribute| {
             let mut value = 0;
             // SAFETY: writes a number.
@@ -162,11 +158,14 @@ impl Cuda {
             // SAFETY: a constant of the driver's, ended by a zero.
             unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
         };
-        format!("the NVIDIA driver failed ({what}: {name}): look at `nvidia-smi`, and restart the machine after an update of the driver")
+        format!(
+            "the NVIDIA driver failed ({what}: {name}): look at `nvidia-smi`, and restart the machine after an update of the driver"
+        )
     }
 }
 
-const NO_CARD: &str = "the NVIDIA driver sees no card: look at `nvidia-smi`; a container must be given the card (--gpus all)";
+const NO_CARD: &str =
+    "the NVIDIA driver sees no card: look at `nvidia-smi`; a container must be given the card (--gpus all)";
 
 /// What of the card belongs to one encoder. Calls of the encoder are made while it is [`Context::enter`]ed.
 pub struct Context {
@@ -187,10 +186,7 @@ impl Context {
         // SAFETY: writes a handle.
         let outcome = unsafe { (cuda.functions.create)(&raw mut handle, SLEEP_WHILE_WAITING, card.device) };
         cuda.check("context on the card", outcome)?;
-        let context = Self {
-            cuda: cuda.clone(),
-            handle,
-        };
+        let context = Self { cuda: cuda.clone(), handle };
         // Creation made it current, which only `enter` shall do.
         drop(Current(&context));
         Ok(context)

@@ -10,3 +10,4 @@ pub mod cuda;
 pub mod encode;
 pub mod picture;
 pub mod probe;
+pub mod selftest;

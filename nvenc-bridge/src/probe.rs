@@ -150,8 +150,14 @@ impl Display for Report {
 
 fn limits(caps: &Caps) -> String {
     let numbers = [
-        format!("  sizes                  {} × {} to {} × {}", caps.min_width, caps.min_height, caps.max_width, caps.max_height),
-        format!("  blocks of 16 × 16      {} a second over all sessions, by the driver's estimate", caps.max_blocks_per_second),
+        format!(
+            "  sizes                  {} × {} to {} × {}",
+            caps.min_width, caps.min_height, caps.max_width, caps.max_height
+        ),
+        format!(
+            "  blocks of 16 × 16      {} a second over all sessions, by the driver's estimate",
+            caps.max_blocks_per_second
+        ),
         format!("  B-pictures in a row    {}", caps.max_b_frames),
         format!("  engines                {}", caps.engines),
     ];

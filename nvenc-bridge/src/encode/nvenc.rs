@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cuda::Card;
@@ -22,19 +21,13 @@ pub mod library;
 mod planes;
 #[allow(unsafe_code)]
 pub mod session;
+mod work;
 
 use caps::Caps;
-use config::{Plan, Preset};
 use fault::Fault;
 use library::Driver;
-use session::{Bits, Frame, Session, Slot, Taken};
-
-/// How long a busy card is waited for. Longer, and whoever watches would rather have another encoder.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(1);
-/// A driver keeps 32 pictures back at most; to these come the spare ones.
-const SLOTS: usize = 64;
+use session::{Bits, Frame, Taken};
+use work::{SLOTS, Work, check_size, native, patiently};
 
 /// An encoder on a card.
 pub struct Nvenc {
@@ -50,28 +43,6 @@ pub struct Nvenc {
     failed: Option<String>,
 }
 
-/// A session and what is in it.
-struct Work {
-    session: Session,
-    caps: Caps,
-    preset: Tuned,
-    plan: Plan,
-    largest: Size,
-    /// Longest free first.
-    free: VecDeque<Slot>,
-    pending: VecDeque<Slot>,
-    /// Of those pending, how many may be read.
-    covered: usize,
-    slots: usize,
-}
-
-/// A preset as the driver took it.
-struct Tuned {
-    preset: Preset,
-    tuning: u32,
-    base: abi::Config,
-}
-
 /// A picture whose bits have not come yet.
 struct Shown {
     sequence: u64,
@@ -85,7 +56,12 @@ impl Nvenc {
     ///
     /// # Errors
     /// [`Error::Unavailable`] with one line that says why no card does it.
-    pub fn open(driver: &Arc<Driver>, card: Option<u32>, settings: &Settings, format: Format) -> Result<Self, Error> {
+    pub fn open(
+        driver: &Arc<Driver>,
+        card: Option<u32>,
+        settings: &Settings,
+        format: Format,
+    ) -> Result<Self, Error> {
         let cards = driver.cuda.cards().map_err(Error::Unavailable)?;
         let mut reason = match card {
             Some(index) => format!("there is no card {index}: `nvenc-bridge probe` lists the cards"),
@@ -119,7 +95,12 @@ impl Nvenc {
         &self.work.caps
     }
 
-    fn submit(&mut self, picture: &Picture, key: bool, out: &mut VecDeque<EncodedPicture>) -> Result<(), Fault> {
+    fn submit(
+        &mut self,
+        picture: &Picture,
+        key: bool,
+        out: &mut VecDeque<EncodedPicture>,
+    ) -> Result<(), Fault> {
         let since = Instant::now();
         let (sequence, settings) = (self.sequence, &self.settings);
         let (width, height) = (settings.size.width, settings.size.height);
@@ -127,11 +108,19 @@ impl Nvenc {
         let work = &mut self.work;
         let slot = match work.free.pop_front() {
             Some(slot) => slot,
-            None if work.slots < SLOTS => work.session.add_slot(width, height, format).inspect(|_| work.slots += 1)?,
-            None => return Err(Fault::cuda(format!("NVENC keeps back more than {SLOTS} pictures: choose a quality of low latency"))),
+            None if work.slots < SLOTS => {
+                work.session.add_slot(width, height, format).inspect(|_| work.slots += 1)?
+            }
+            None => {
+                return Err(Fault::cuda(format!(
+                    "NVENC keeps back more than {SLOTS} pictures: choose a quality of low latency"
+                )));
+            }
         };
         let rows = planes::rows(height);
-        let pitch = patiently(|| work.session.write(slot, rows, |buffer, pitch| planes::copy(picture, buffer, pitch)))?;
+        let pitch = patiently(|| {
+            work.session.write(slot, rows, |buffer, pitch| planes::copy(picture, buffer, pitch))
+        })?;
         let frame = Frame {
             width,
             height,
@@ -141,17 +130,13 @@ impl Nvenc {
             timestamp: sequence,
         };
         let taken = patiently(|| work.session.encode(slot, frame))?;
+        work.idle = false;
         work.pending.push_back(slot);
         if taken == Taken::Done {
             work.covered = work.pending.len();
         }
         self.sequence += 1;
-        self.shown.push_back(Shown {
-            sequence,
-            at: picture.at,
-            number: picture.number,
-            since,
-        });
+        self.shown.push_back(Shown { sequence, at: picture.at, number: picture.number, since });
         self.collect(self.work.plan.kept, out)
     }
 
@@ -185,9 +170,10 @@ impl Nvenc {
     }
 
     fn drain(&mut self, out: &mut VecDeque<EncodedPicture>) -> Result<(), Fault> {
-        if self.work.pending.is_empty() {
+        if self.work.idle {
             return Ok(());
         }
+        self.work.idle = true;
         patiently(|| self.work.session.end())?;
         self.work.covered = self.work.pending.len();
         let done = self.collect(0, out);
@@ -213,7 +199,8 @@ impl Nvenc {
         self.ready = ready;
         drained.map_err(|fault| self.fail(fault))?;
         self.settings = settings.clone();
-        let fits = settings.size.width <= self.work.largest.width && settings.size.height <= self.work.largest.height;
+        let fits = settings.size.width <= self.work.largest.width
+            && settings.size.height <= self.work.largest.height;
         if fits && self.work.caps.dynamic_size && self.work.resize(settings, self.format).is_ok() {
             return Ok(());
         }
@@ -236,10 +223,18 @@ impl Encoder for Nvenc {
         &self.work.plan.warnings
     }
 
-    fn encode(&mut self, picture: &Picture, key: bool, out: &mut VecDeque<EncodedPicture>) -> Result<(), Error> {
+    fn encode(
+        &mut self,
+        picture: &Picture,
+        key: bool,
+        out: &mut VecDeque<EncodedPicture>,
+    ) -> Result<(), Error> {
         self.usable()?;
         if picture.format != self.format || picture.size != self.settings.size || !planes::whole(picture) {
-            let line = format!("a picture is not the {:?} of {} × {} that was agreed on", self.format, self.settings.size.width, self.settings.size.height);
+            let line = format!(
+                "a picture is not the {:?} of {} × {} that was agreed on",
+                self.format, self.settings.size.width, self.settings.size.height
+            );
             return Err(Error::Failed(line));
         }
         out.append(&mut self.ready);
@@ -260,9 +255,14 @@ impl Encoder for Nvenc {
         }
         let bits = |of: &Settings| (of.average_bitrate, of.max_bitrate, of.vbv);
         if bits(settings) != bits(&self.settings) && !self.work.caps.dynamic_bitrate {
-            return Err(Error::Unavailable(format!("{} does not change bitrates in mid-stream: open the encoder anew", self.card.name)));
+            return Err(Error::Unavailable(format!(
+                "{} does not change bitrates in mid-stream: open the encoder anew",
+                self.card.name
+            )));
         }
-        self.work.reconfigure(settings, self.format, false).map_err(|fault| Error::Unavailable(fault.line))?;
+        self.work
+            .reconfigure(settings, self.format, false)
+            .map_err(|fault| Error::Unavailable(fault.line))?;
         self.settings = settings.clone();
         Ok(())
     }
@@ -271,125 +271,6 @@ impl Encoder for Nvenc {
         self.usable()?;
         out.append(&mut self.ready);
         self.drain(out).map_err(|fault| self.fail(fault))
-    }
-}
-
-impl Work {
-    fn open(driver: &Arc<Driver>, card: &Card, settings: &Settings, format: Format) -> Result<Self, String> {
-        let ten_bit = depth(format, settings.codec)?;
-        let line = |fault: Fault| fault.line;
-        let mut session = Session::open(driver, card).map_err(line)?;
-        let codec = settings.codec;
-        if !caps::codecs(&session).map_err(line)?.contains(&codec) {
-            return Err(format!("NVENC has no {codec:?} on this card: see `nvenc-bridge caps`, or use a software encoder"));
-        }
-        let caps = Caps::of(&session, codec).map_err(line)?;
-        check_size(settings, &caps)?;
-        if ten_bit && !caps.ten_bit {
-            return Err(format!("NVENC has no {codec:?} of 10 bits on this card: convert the pictures to NV12"));
-        }
-        let preset = Tuned::ask(&session, settings).map_err(line)?;
-        let plan = preset.plan(settings, &caps, ten_bit);
-        session.initialize(&plan.initialize, &plan.config).map_err(line)?;
-        let mut work = Self {
-            session,
-            caps,
-            preset,
-            largest: settings.size,
-            free: VecDeque::new(),
-            pending: VecDeque::new(),
-            covered: 0,
-            slots: 0,
-            plan,
-        };
-        work.add_slots(settings.size, format).map_err(line)?;
-        Ok(work)
-    }
-
-    /// As many as pictures are kept back, and one to write. B-pictures come out of slots other than their own, so that one
-    /// whose bits were read may still hold a picture that is not coded yet: as many are spare. More are made should the driver
-    /// keep more.
-    fn add_slots(&mut self, size: Size, format: Format) -> Result<(), Fault> {
-        let wanted = self.plan.kept + 1 + self.plan.b_frames;
-        for _ in 0..wanted {
-            self.free.push_back(self.session.add_slot(size.width, size.height, native(format))?);
-        }
-        self.slots = wanted;
-        Ok(())
-    }
-
-    fn reconfigure(&mut self, settings: &Settings, format: Format, reset: bool) -> Result<(), Fault> {
-        let mut plan = self.preset.plan(settings, &self.caps, format == Format::P010);
-        (plan.initialize.max_width, plan.initialize.max_height) = (self.largest.width, self.largest.height);
-        self.session.reconfigure(&plan.initialize, &plan.config, reset)?;
-        self.plan = plan;
-        Ok(())
-    }
-
-    /// With nothing pending.
-    fn resize(&mut self, settings: &Settings, format: Format) -> Result<(), Fault> {
-        self.reconfigure(settings, format, true)?;
-        self.free.clear();
-        self.session.clear_slots();
-        self.add_slots(settings.size, format)
-    }
-}
-
-impl Tuned {
-    fn ask(session: &Session, settings: &Settings) -> Result<Self, Fault> {
-        let preset = config::preset(settings);
-        let ask = |tuning| {
-            let base = session.preset(caps::guid(settings.codec), preset.preset, tuning)?;
-            Ok(Self { preset, tuning, base })
-        };
-        match (ask(preset.tuning), preset.otherwise) {
-            (Err(_), Some(tuning)) => ask(tuning),
-            (asked, _) => asked,
-        }
-    }
-
-    fn plan(&self, settings: &Settings, caps: &Caps, ten_bit: bool) -> Plan {
-        config::plan(settings, caps, ten_bit, &self.preset, self.tuning, self.base.clone())
-    }
-}
-
-fn depth(format: Format, codec: Codec) -> Result<bool, String> {
-    match format {
-        Format::I420 | Format::Nv12 => Ok(false),
-        Format::P010 if codec == Codec::H264 => Err("NVENC has no H.264 of 10 bits: convert the pictures to NV12, or choose H.265 or AV1".to_owned()),
-        Format::P010 => Ok(true),
-        Format::Rgba | Format::Bgra => Err(format!("pictures in {format:?} must be converted to NV12 first")),
-    }
-}
-
-fn native(format: Format) -> u32 {
-    match format {
-        Format::I420 => abi::format::IYUV,
-        Format::P010 => abi::format::YUV420_10BIT,
-        Format::Nv12 | Format::Rgba | Format::Bgra => abi::format::NV12,
-    }
-}
-
-fn check_size(settings: &Settings, caps: &Caps) -> Result<(), String> {
-    let Size { width, height } = settings.size;
-    let fits = (caps.min_width..=caps.max_width).contains(&width) && (caps.min_height..=caps.max_height).contains(&height);
-    if fits {
-        return Ok(());
-    }
-    Err(format!(
-        "NVENC on this card codes {:?} from {} × {} to {} × {}, not {width} × {height}: choose another size or codec",
-        settings.codec, caps.min_width, caps.min_height, caps.max_width, caps.max_height
-    ))
-}
-
-/// Repeats a call while the card is busy.
-fn patiently<T>(mut call: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
-    let begun = Instant::now();
-    loop {
-        match call() {
-            Err(fault) if fault.passes() && begun.elapsed() < PATIENCE => thread::sleep(PAUSE),
-            outcome => return outcome,
-        }
     }
 }
 

@@ -67,7 +67,8 @@ impl Standby {
 
     /// Puts another encoder in the place of one that failed.
     fn replace(&mut self, error: Error) -> Result<(), Error> {
-        let again = if self.on_second || self.age < PROVEN { None } else { (self.first)(&self.settings).ok() };
+        let again =
+            if self.on_second || self.age < PROVEN { None } else { (self.first)(&self.settings).ok() };
         if let Some(encoder) = again {
             self.told.push(Warning {
                 parameter: "videocodec",
@@ -89,10 +90,7 @@ impl Standby {
 }
 
 fn instead(error: &Error, name: &str) -> Warning {
-    Warning {
-        parameter: "videocodec",
-        message: format!("{error}; {name} encodes instead"),
-    }
+    Warning { parameter: "videocodec", message: format!("{error}; {name} encodes instead") }
 }
 
 impl Encoder for Standby {
@@ -104,7 +102,12 @@ impl Encoder for Standby {
         &self.warnings
     }
 
-    fn encode(&mut self, picture: &Picture, key: bool, out: &mut VecDeque<EncodedPicture>) -> Result<(), Error> {
+    fn encode(
+        &mut self,
+        picture: &Picture,
+        key: bool,
+        out: &mut VecDeque<EncodedPicture>,
+    ) -> Result<(), Error> {
         self.age = self.age.saturating_add(1);
         let Err(error) = self.encoder.encode(picture, key, out) else {
             return Ok(());

@@ -41,13 +41,7 @@ pub(crate) fn picture(number: u64, format: Format, size: Size) -> Picture {
     for (y, row) in data.chunks_exact_mut(width * octets).take(height).enumerate() {
         row.fill((16 + (number as usize * 7 + y / 4) % 200) as u8);
     }
-    Picture {
-        format,
-        size,
-        data,
-        at: Duration::from_millis(1000 + 33 * number),
-        number,
-    }
+    Picture { format, size, data, at: Duration::from_millis(1000 + 33 * number), number }
 }
 
 pub(crate) fn driver(double: &Double) -> Result<Arc<Driver>, Error> {
@@ -59,7 +53,12 @@ pub(crate) fn open(double: &Double, settings: &Settings, format: Format) -> Resu
 }
 
 /// Encodes so many pictures and ends the stream.
-pub(crate) fn run(encoder: &mut Nvenc, pictures: u64, format: Format, size: Size) -> Result<Vec<EncodedPicture>, Error> {
+pub(crate) fn run(
+    encoder: &mut Nvenc,
+    pictures: u64,
+    format: Format,
+    size: Size,
+) -> Result<Vec<EncodedPicture>, Error> {
     let mut out = VecDeque::new();
     for number in 0..pictures {
         encoder.encode(&picture(number, format, size), false, &mut out)?;

@@ -67,7 +67,8 @@ fn libraries_that_are_absent_or_not_nvidias_have_their_lines() {
 fn a_card_without_engine_is_passed_over_for_one_that_has_it_only_when_none_is_named() {
     let Some(double) = Double::new("cards 2").unwrap() else { return };
     let driver = driver(&double).unwrap();
-    let named = |card| nvenc_bridge::encode::nvenc::Nvenc::open(&driver, card, &settings(Codec::H264), Format::Nv12);
+    let named =
+        |card| nvenc_bridge::encode::nvenc::Nvenc::open(&driver, card, &settings(Codec::H264), Format::Nv12);
     assert_eq!(named(None).unwrap().name(), "NVENC on Double 0");
     assert_eq!(named(Some(1)).unwrap().name(), "NVENC on Double 1");
     let Err(Error::Unavailable(line)) = named(Some(2)) else { panic!("it opened") };
@@ -78,7 +79,8 @@ fn a_card_without_engine_is_passed_over_for_one_that_has_it_only_when_none_is_na
 fn the_ninth_session_is_refused_and_one_that_ends_makes_room() {
     let Some(double) = Double::new("sessions 8").unwrap() else { return };
     let driver = driver(&double).unwrap();
-    let one = || nvenc_bridge::encode::nvenc::Nvenc::open(&driver, None, &settings(Codec::H265), Format::Nv12);
+    let one =
+        || nvenc_bridge::encode::nvenc::Nvenc::open(&driver, None, &settings(Codec::H265), Format::Nv12);
     let mut eight: Vec<_> = (0..8).map(|_| one().unwrap()).collect();
     let Err(Error::Unavailable(line)) = one() else { panic!("it opened") };
     assert!(line.contains("GeForce: 8"), "{line}");
@@ -116,7 +118,10 @@ fn a_card_that_is_lost_in_mid_stream_fails_once_and_for_good() {
         encoder.encode(&picture(number, Format::Nv12, SIZE), false, &mut out).unwrap();
     }
     for _ in 0..2 {
-        let Err(Error::Failed(line)) = encoder.encode(&picture(5, Format::Nv12, SIZE), false, &mut out) else { panic!("it went on") };
+        let Err(Error::Failed(line)) = encoder.encode(&picture(5, Format::Nv12, SIZE), false, &mut out)
+        else {
+            panic!("it went on")
+        };
         assert!(line.contains("Double 0") && line.contains("failed"), "{line}");
     }
     assert!(encoder.finish(&mut out).is_err() && encoder.change(&settings(Codec::H264)).is_err());

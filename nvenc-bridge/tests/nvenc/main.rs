@@ -3,5 +3,7 @@
 mod desk;
 mod faults;
 mod golden;
+mod report;
+mod standby;
 mod stream;
 mod table;

@@ -13,7 +13,21 @@ use crate::desk::{SIZE, clean, open, picture, run, settings};
 /// Luma of the middle of each row of each picture, as ffmpeg decodes them.
 fn decode(bits: &[EncodedPicture], size: Size) -> Option<Vec<Vec<u8>>> {
     let decoder = Command::new("ffmpeg")
-        .args(["-v", "error", "-f", "h264", "-i", "-", "-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"])
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "h264",
+            "-i",
+            "-",
+            "-fps_mode",
+            "passthrough",
+            "-pix_fmt",
+            "yuv420p",
+            "-f",
+            "rawvideo",
+            "-",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();
@@ -134,7 +148,11 @@ fn bitrate_and_rate_change_in_mid_stream_without_a_key_picture() {
     let Some(double) = Double::new("").unwrap() else { return };
     let before = settings(Codec::H264);
     let mut encoder = open(&double, &before, Format::Nv12).unwrap();
-    let after = Settings { average_bitrate: 500_000, rate: Rate { pictures: 60_000, seconds: 1001 }, ..before.clone() };
+    let after = Settings {
+        average_bitrate: 500_000,
+        rate: Rate { pictures: 60_000, seconds: 1001 },
+        ..before.clone()
+    };
     let mut out = VecDeque::new();
     for number in 0..20 {
         if number == 10 {
@@ -158,7 +176,9 @@ fn bitrate_and_rate_change_in_mid_stream_without_a_key_picture() {
 fn size_changes_in_mid_stream_with_a_key_picture_and_without_loss() {
     let smaller = Size { width: 160, height: 90 };
     let larger = Size { width: 640, height: 360 };
-    for (script, size, sessions) in [("", smaller, 1), ("cap 19 0", smaller, 2), ("reconfigure_status 8", smaller, 2), ("", larger, 2)] {
+    for (script, size, sessions) in
+        [("", smaller, 1), ("cap 19 0", smaller, 2), ("reconfigure_status 8", smaller, 2), ("", larger, 2)]
+    {
         let Some(double) = Double::new(script).unwrap() else { return };
         let before = Settings { max_b_frames: 2, ..settings(Codec::H264) };
         let mut encoder = open(&double, &before, Format::Nv12).unwrap();

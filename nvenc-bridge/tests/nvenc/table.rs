@@ -50,7 +50,12 @@ fn videocodec_and_profile() {
             Codec::H265 => "hevc",
             Codec::Av1 => "av1",
         };
-        expect("", &Settings { profile, ..base(codec) }, json!({"codec": label, "profile": name, "entropy": entropy}), warnings);
+        expect(
+            "",
+            &Settings { profile, ..base(codec) },
+            json!({"codec": label, "profile": name, "entropy": entropy}),
+            warnings,
+        );
     }
 }
 
@@ -74,7 +79,11 @@ fn quality() {
                 "temporal_aq": u8::from(quality == HighLatencyUltraHigh), "zero_reorder": u8::from(tuning == 2), "filter": 0,
             });
             // What presets of high quality turn on of themselves is the driver's to know.
-            let fields = if quality == HighLatencyLow { json!({"preset": preset, "tuning": tuning, "lookahead": 0}) } else { fields };
+            let fields = if quality == HighLatencyLow {
+                json!({"preset": preset, "tuning": tuning, "lookahead": 0})
+            } else {
+                fields
+            };
             expect("", &wanted, fields, &[]);
         }
     }
@@ -104,11 +113,21 @@ fn maxbframes() {
             let wanted = Settings { max_b_frames: b, quality: Quality::HighLatencyLow, ..base(codec) };
             expect("", &wanted, json!({"interval": interval}), warnings);
         }
-        expect("cap 0 0", &Settings { max_b_frames: 2, ..base(codec) }, json!({"interval": 1, "b_as_reference": 0}), &["maxbframes"]);
+        expect(
+            "cap 0 0",
+            &Settings { max_b_frames: 2, ..base(codec) },
+            json!({"interval": 1, "b_as_reference": 0}),
+            &["maxbframes"],
+        );
         let short = Settings { max_b_frames: 4, keyframe_interval: 3, ..base(codec) };
         expect("", &short, json!({"interval": 3, "gop": 3}), &["maxbframes"]);
         // B-pictures wait for others, whatever the latency asked for.
-        expect("", &Settings { max_b_frames: 2, ..base(codec) }, json!({"interval": 3, "zero_reorder": 0}), &[]);
+        expect(
+            "",
+            &Settings { max_b_frames: 2, ..base(codec) },
+            json!({"interval": 3, "zero_reorder": 0}),
+            &[],
+        );
     }
     let baseline = Settings { max_b_frames: 2, profile: Profile::Baseline, ..base(Codec::H264) };
     expect("", &baseline, json!({"interval": 1}), &["maxbframes"]);
@@ -127,7 +146,8 @@ fn intrarefreshperiod_and_intrarefreshlength() {
             let bit = u8::from(codec != Codec::Av1);
             json!({"refresh": 1, "refresh_period": period, "refresh_count": length, "gop": u32::MAX, "idr": u32::MAX, "recovery": bit, "single_slice": bit})
         };
-        let off = json!({"refresh": 0, "refresh_period": 0, "refresh_count": 0, "recovery": 0, "single_slice": 0});
+        let off =
+            json!({"refresh": 0, "refresh_period": 0, "refresh_count": 0, "recovery": 0, "single_slice": 0});
         expect("", &with(0, 0, 30), off.clone(), &[]);
         expect("", &with(30, 10, 0), on(30, 10), &[]);
         expect("", &with(30, 10, 60), on(30, 10), &["keyframeinterval"]);
@@ -140,7 +160,13 @@ fn intrarefreshperiod_and_intrarefreshlength() {
         let b = Settings { max_b_frames: 2, ..with(30, 10, 0) };
         expect("", &b, json!({"refresh": 1, "interval": 1}), &["maxbframes"]);
     }
-    let sliced = Settings { intra_refresh_period: 30, intra_refresh_length: 10, slices: 4, keyframe_interval: 0, ..base(Codec::H264) };
+    let sliced = Settings {
+        intra_refresh_period: 30,
+        intra_refresh_length: 10,
+        slices: 4,
+        keyframe_interval: 0,
+        ..base(Codec::H264)
+    };
     expect("", &sliced, json!({"single_slice": 0, "slices": 4}), &[]);
 }
 
@@ -159,12 +185,28 @@ fn bitratemode_avgbitrate_and_maxbitrate() {
             (Variable, Quality::HighLatencyLow, 1, 0),
         ] {
             let constant = number == 2;
-            let wanted = Settings { bitrate_mode: mode, quality: latency, average_bitrate: 3_000_000, max_bitrate: 5_000_000, ..base(codec) };
+            let wanted = Settings {
+                bitrate_mode: mode,
+                quality: latency,
+                average_bitrate: 3_000_000,
+                max_bitrate: 5_000_000,
+                ..base(codec)
+            };
             let maximum = if constant { 3_000_000 } else { 5_000_000 };
             let warnings: &[_] = if constant { &["maxbitrate"] } else { &[] };
-            expect("", &wanted, json!({"mode": number, "passes": passes, "average": 3_000_000, "maximum": maximum}), warnings);
+            expect(
+                "",
+                &wanted,
+                json!({"mode": number, "passes": passes, "average": 3_000_000, "maximum": maximum}),
+                warnings,
+            );
         }
-        let less = Settings { bitrate_mode: Variable, average_bitrate: 3_000_000, max_bitrate: 1_000_000, ..base(codec) };
+        let less = Settings {
+            bitrate_mode: Variable,
+            average_bitrate: 3_000_000,
+            max_bitrate: 1_000_000,
+            ..base(codec)
+        };
         expect("", &less, json!({"average": 3_000_000, "maximum": 3_000_000}), &["maxbitrate"]);
         let most = Settings { average_bitrate: 4_000_000_000, ..base(codec) };
         expect("", &most, json!({"average": 4_000_000_000_u32}), &[]);
@@ -212,10 +254,16 @@ fn fps_resolution_and_aspect() {
     for codec in CODECS {
         let television = Settings { rate: Rate { pictures: 30_000, seconds: 1001 }, ..base(codec) };
         expect("", &television, json!({"rate": [30_000, 1001], "vbv": 66_733}), &[]);
-        let fields = json!({"width": 1280, "height": 720, "max_width": 1280, "max_height": 720, "dar": [1280, 720]});
+        let fields =
+            json!({"width": 1280, "height": 720, "max_width": 1280, "max_height": 720, "dar": [1280, 720]});
         expect("", &base(codec), fields, &[]);
         expect("", &Settings { aspect: Some((4, 3)), ..base(codec) }, json!({"dar": [4, 3]}), &[]);
         // BT.709 in its narrow range, whatever the codec.
-        expect("", &base(codec), json!({"colours": [1, 1, 1], "full_range": 0, "described": 1, "depth": 8}), &[]);
+        expect(
+            "",
+            &base(codec),
+            json!({"colours": [1, 1, 1], "full_range": 0, "described": 1, "depth": 8}),
+            &[],
+        );
     }
 }

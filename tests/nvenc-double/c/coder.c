@@ -17,6 +17,9 @@ struct coder {
     size_t count, next;
 };
 
+/* openh264 counts bits in an int, and has a limit of its own. */
+static int within(uint32_t bitrate) { return bitrate > 100000000 ? 100000000 : (int)bitrate; }
+
 static bool open_h264(struct coder *coder) {
     const struct coding *c = &coder->coding;
     if (WelsCreateSVCEncoder(&coder->openh264)) return false;
@@ -27,10 +30,11 @@ static bool open_h264(struct coder *coder) {
     p.iPicWidth = c->width;
     p.iPicHeight = c->height;
     p.fMaxFrameRate = (float)c->rate_num / (float)c->rate_den;
-    p.iTargetBitrate = (int)c->bitrate;
+    p.iTargetBitrate = within(c->bitrate);
     p.iMaxBitrate = UNSPECIFIED_BIT_RATE;
     p.iRCMode = RC_BITRATE_MODE;
     p.bEnableFrameSkip = false;
+    p.bEnableSceneChangeDetect = false;
     p.uiIntraPeriod = 0;
     p.eSpsPpsIdStrategy = CONSTANT_ID;
     p.iMultipleThreadIdc = 1;
@@ -39,7 +43,7 @@ static bool open_h264(struct coder *coder) {
     layer->iVideoWidth = c->width;
     layer->iVideoHeight = c->height;
     layer->fFrameRate = p.fMaxFrameRate;
-    layer->iSpatialBitrate = (int)c->bitrate;
+    layer->iSpatialBitrate = within(c->bitrate);
     layer->iMaxSpatialBitrate = UNSPECIFIED_BIT_RATE;
     if (c->slices > 1) {
         layer->sSliceArgument.uiSliceMode = SM_FIXEDSLCNUM_SLICE;
@@ -138,7 +142,7 @@ void coder_free(struct coder *coder) {
 
 void coder_bitrate(struct coder *coder, uint32_t bitrate) {
     if (!coder->openh264) return;
-    SBitrateInfo info = {.iLayer = SPATIAL_LAYER_ALL, .iBitrate = (int)bitrate};
+    SBitrateInfo info = {.iLayer = SPATIAL_LAYER_ALL, .iBitrate = within(bitrate)};
     (*coder->openh264)->SetOption(coder->openh264, ENCODER_OPTION_BITRATE, &info);
 }
 

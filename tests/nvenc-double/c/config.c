@@ -3,9 +3,10 @@
 
 #include <stddef.h>
 
+bool is_new(uint32_t api) { return ((api & 0xff) << 8 | (api >> 24 & 0xf)) >= NEW_API; }
+
 bool right_version(uint32_t word, uint32_t api, int before, int now, bool outer_before, bool outer_now, const char *name) {
-    uint32_t known = (api & 0xff) << 8 | (api >> 24 & 0xf);
-    bool new = known >= NEW_API;
+    bool new = is_new(api);
     uint32_t right = api | (uint32_t)(new ? now : before) << 16 | 7u << 28;
     if (new ? outer_now : outer_before) right |= 1u << 31;
     if (word == right) return true;

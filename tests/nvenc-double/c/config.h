@@ -34,7 +34,11 @@ struct av1_config {
 #define HEVC_RECOVERY(c) ((c)->outputRecoveryPointSEI)
 #endif
 
+/* The flags of a NV_ENC_RECONFIGURE_PARAMS follow a struct that was 8 octets longer before. */
+#define RESET_FLAGS(params, api) (*(const uint32_t *)((const char *)&(params)->reInitEncodeParams + (is_new(api) ? 1800 : 1808)))
+
 /* config.c */
+bool is_new(uint32_t api);
 bool right_version(uint32_t word, uint32_t api, int before, int now, bool outer_before, bool outer_now, const char *name);
 bool codec_of(GUID guid, enum codec *codec);
 GUID guid_of(enum codec codec);

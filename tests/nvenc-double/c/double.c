@@ -180,13 +180,15 @@ static NVENCSTATUS reconfigure(void *handle, NV_ENC_RECONFIGURE_PARAMS *params) 
     VERSION(init->version, 5, 7, true, true, "NV_ENC_INITIALIZE_PARAMS");
     if (!session->initialized) return NV_ENC_ERR_ENCODER_NOT_INITIALIZED;
     if (!init->encodeConfig) return NV_ENC_ERR_INVALID_PTR;
-    check_config("reconfigure", init, session->codec, params->resetEncoder);
+    uint32_t flags = RESET_FLAGS(params, session->api);
+    bool reset = flags & 1, key = flags & 2;
+    check_config("reconfigure", init, session->codec, reset);
     if (script.reconfigure_status) return script.reconfigure_status;
     struct coding before = session->coding;
     int interval = session->interval;
     if (init->encodeWidth > session->max_width || init->encodeHeight > session->max_height) return NV_ENC_ERR_INVALID_PARAM;
     bool resized = (int)init->encodeWidth != before.width || (int)init->encodeHeight != before.height;
-    if (resized && !(params->resetEncoder && params->forceIDR)) violation("a change of size without reset and IDR");
+    if (resized && !(reset && key)) violation("a change of size without reset and IDR");
     if (resized && (session->ahead.count || session->group.count)) violation("a change of size with pictures inside");
     adopt(session, init);
     if (session->interval != interval) violation("a change of the interval of P-pictures");
@@ -196,7 +198,7 @@ static NVENCSTATUS reconfigure(void *handle, NV_ENC_RECONFIGURE_PARAMS *params) 
     } else if (before.bitrate != session->coding.bitrate) {
         coder_bitrate(session->coder, session->coding.bitrate);
     }
-    if (params->forceIDR) session->force_key = true;
+    if (key) session->force_key = true;
     return session->coder ? NV_ENC_SUCCESS : NV_ENC_ERR_INVALID_PARAM;
 }
 

@@ -76,16 +76,53 @@ impl Double {
         self.log().iter().filter_map(|line| line["violation"].as_str().map(str::to_owned)).collect()
     }
 
+    /// All ffmpegs that are installed: the system's, and a newer one from the Python package `imageio-ffmpeg`.
+    #[must_use]
+    pub fn ffmpegs() -> Vec<PathBuf> {
+        let newer = Command::new("python3")
+            .args(["-c", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())"])
+            .output();
+        let newer =
+            newer.map(|output| String::from_utf8_lossy(&output.stdout).trim().into()).unwrap_or_default();
+        let runs = |path: &PathBuf| {
+            Command::new(path).arg("-version").output().is_ok_and(|output| output.status.success())
+        };
+        [PathBuf::from("ffmpeg"), newer].into_iter().filter(runs).collect()
+    }
+
     /// Makes bits of `hevc` or `av1` by an installed ffmpeg, for the script's line of that name: one key picture, and 29 others.
     #[must_use]
     pub fn bits(folder: &Path, codec: &str, size: &str) -> Option<PathBuf> {
         let (encoder, format): (&[&str], _) = match codec {
-            "hevc" => (&["libx265", "-preset", "ultrafast", "-tune", "zerolatency", "-x265-params", "log-level=none"], "hevc"),
+            "hevc" => (
+                &[
+                    "libx265",
+                    "-preset",
+                    "ultrafast",
+                    "-tune",
+                    "zerolatency",
+                    "-x265-params",
+                    "log-level=none",
+                ],
+                "hevc",
+            ),
             _ => (&["libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-lag-in-frames", "0"], "obu"),
         };
         let path = folder.join(codec);
         let made = Command::new("ffmpeg")
-            .args(["-v", "error", "-f", "lavfi", "-i", &format!("testsrc2=s={size}:r=30"), "-frames:v", "30", "-g", "30", "-c:v"])
+            .args([
+                "-v",
+                "error",
+                "-f",
+                "lavfi",
+                "-i",
+                &format!("testsrc2=s={size}:r=30"),
+                "-frames:v",
+                "30",
+                "-g",
+                "30",
+                "-c:v",
+            ])
             .args(encoder)
             .args(["-f", format])
             .arg(&path)

@@ -3,8 +3,8 @@
 //! The preset's configuration comes from the driver, and only what a setting says is changed in it.
 
 use super::abi::{
-    Av1Config, Config, Guid, H264Config, HevcConfig, Initialize, Plain, Vui, av1, h264, hevc,
-    multi_pass, preset, profile, rate_control, tuning,
+    Av1Config, Config, Guid, H264Config, HevcConfig, Initialize, Plain, Vui, av1, h264, hevc, multi_pass,
+    preset, profile, rate_control, tuning,
 };
 use super::caps::{self, Caps};
 use crate::encode::{BitrateMode, Codec, Profile, Quality, Settings, Warning};
@@ -35,20 +35,13 @@ pub fn preset(settings: &Settings) -> Preset {
         spatial_aq: false,
         temporal_aq: false,
     };
-    let high = |preset, lookahead| Preset {
-        tuning: tuning::HIGH_QUALITY,
-        lookahead,
-        ..low(preset)
-    };
+    let high = |preset, lookahead| Preset { tuning: tuning::HIGH_QUALITY, lookahead, ..low(preset) };
     match settings.quality {
         Quality::LowLatencyLow => low(preset::P1),
         Quality::LowLatencyMedium => low(preset::P4),
         Quality::LowLatencyHigh => low(preset::P7),
         Quality::HighLatencyLow => high(preset::P1, 0),
-        Quality::HighLatencyHigh => Preset {
-            spatial_aq: true,
-            ..high(preset::P6, 16)
-        },
+        Quality::HighLatencyHigh => Preset { spatial_aq: true, ..high(preset::P6, 16) },
         Quality::HighLatencyUltraHigh => {
             // H.264 has no tuning above high quality.
             let above = settings.codec != Codec::H264;
@@ -86,14 +79,20 @@ struct Planner<'a> {
 /// Decides everything. `base` is the driver's configuration of the preset under the tuning that it took, `ten_bit` the depth of
 /// the pictures.
 #[must_use]
-pub fn plan(settings: &Settings, caps: &Caps, ten_bit: bool, preset: &Preset, tuned: u32, base: Config) -> Plan {
-    let mut planner = Planner {
-        settings,
-        caps,
-        warnings: Vec::new(),
-    };
+pub fn plan(
+    settings: &Settings,
+    caps: &Caps,
+    ten_bit: bool,
+    preset: &Preset,
+    tuned: u32,
+    base: Config,
+) -> Plan {
+    let mut planner = Planner { settings, caps, warnings: Vec::new() };
     if tuned != preset.tuning {
-        planner.warn("quality", "this card has no ultra-high quality for this codec: high quality is used".to_owned());
+        planner.warn(
+            "quality",
+            "this card has no ultra-high quality for this codec: high quality is used".to_owned(),
+        );
     }
     let mut config = base;
     config.version = Config::VERSION;
@@ -105,13 +104,8 @@ pub fn plan(settings: &Settings, caps: &Caps, ten_bit: bool, preset: &Preset, tu
     config.p_interval = b_frames as i32 + 1;
     let lookahead = planner.lookahead(preset, b_frames);
     planner.rate_control(&mut config, preset, lookahead, b_frames);
-    let codec = Coding {
-        gop,
-        refresh,
-        b_frames,
-        depth: if ten_bit { 10 } else { 8 },
-        slices: planner.slices(),
-    };
+    let codec =
+        Coding { gop, refresh, b_frames, depth: if ten_bit { 10 } else { 8 }, slices: planner.slices() };
     match settings.codec {
         Codec::H264 => planner.h264(config.codec.h264(), &codec),
         Codec::H265 => planner.hevc(config.codec.hevc(), &codec),
@@ -161,7 +155,10 @@ impl Planner<'_> {
     fn profile(&mut self, ten_bit: bool) -> Guid {
         let wanted = self.settings.profile;
         if self.settings.codec != Codec::H264 && wanted != Profile::Main {
-            self.warn("profile", "the menu is H.264's: H.265 and AV1 are coded in their main profile".to_owned());
+            self.warn(
+                "profile",
+                "the menu is H.264's: H.265 and AV1 are coded in their main profile".to_owned(),
+            );
         }
         match (self.settings.codec, wanted) {
             (Codec::H264, Profile::Baseline) => profile::H264_BASELINE,
@@ -178,29 +175,50 @@ impl Planner<'_> {
         match (period, length) {
             (0, 0) => return None,
             (0, _) => {
-                self.warn("intrarefreshlength", "without intrarefreshperiod there is no refresh: set both".to_owned());
+                self.warn(
+                    "intrarefreshlength",
+                    "without intrarefreshperiod there is no refresh: set both".to_owned(),
+                );
                 return None;
             }
             (1, _) => {
-                self.warn("intrarefreshperiod", "a refresh takes one picture at least, and fewer than the period: set 2 or more".to_owned());
+                self.warn(
+                    "intrarefreshperiod",
+                    "a refresh takes one picture at least, and fewer than the period: set 2 or more"
+                        .to_owned(),
+                );
                 return None;
             }
             (_, 0) => {
-                self.warn("intrarefreshperiod", "without intrarefreshlength there is no refresh: set both".to_owned());
+                self.warn(
+                    "intrarefreshperiod",
+                    "without intrarefreshlength there is no refresh: set both".to_owned(),
+                );
                 return None;
             }
             _ => {}
         }
         if !self.caps.intra_refresh {
-            self.warn("intrarefreshperiod", "this card has no intra-refresh for this codec: key pictures come at the keyframe interval".to_owned());
+            self.warn(
+                "intrarefreshperiod",
+                "this card has no intra-refresh for this codec: key pictures come at the keyframe interval"
+                    .to_owned(),
+            );
             return None;
         }
         if self.settings.keyframe_interval > 0 {
-            self.warn("keyframeinterval", "intra-refresh takes the place of regular key pictures: one comes only when asked for".to_owned());
+            self.warn(
+                "keyframeinterval",
+                "intra-refresh takes the place of regular key pictures: one comes only when asked for"
+                    .to_owned(),
+            );
         }
         let longest = period - 1;
         if length > longest {
-            self.warn("intrarefreshlength", format!("must be less than intrarefreshperiod: {longest} is used"));
+            self.warn(
+                "intrarefreshlength",
+                format!("must be less than intrarefreshperiod: {longest} is used"),
+            );
         }
         Some((period, length.min(longest)))
     }
@@ -213,7 +231,11 @@ impl Planner<'_> {
             (refresh, 0, "intra-refresh excludes them"),
             (baseline, 0, "the baseline profile has none"),
             // A GOP holds an I-picture and one row of them at least.
-            (interval > 0 && !refresh, interval.saturating_sub(1), "the keyframe interval leaves no room for more"),
+            (
+                interval > 0 && !refresh,
+                interval.saturating_sub(1),
+                "the keyframe interval leaves no room for more",
+            ),
             (true, self.caps.max_b_frames, "this card makes no more in a row for this codec"),
         ];
         let mut allowed = wanted;
@@ -264,9 +286,14 @@ impl Planner<'_> {
         (rate.average_bitrate, rate.max_bitrate) = (average, maximum);
         (rate.vbv_size, rate.vbv_initial) = (vbv, vbv);
         rate.lookahead_depth = lookahead;
+        if lookahead == 0 {
+            rate.lookahead_level = 0;
+        }
+        // The preset turns it on where it is worth its time.
+        let spatial_aq = preset.spatial_aq || rate.flags & rate_control::ENABLE_AQ != 0;
         for (bit, on) in [
             (rate_control::ENABLE_LOOKAHEAD, lookahead > 0),
-            (rate_control::ENABLE_AQ, preset.spatial_aq),
+            (rate_control::ENABLE_AQ, spatial_aq),
             (rate_control::ENABLE_TEMPORAL_AQ, temporal_aq),
             (rate_control::ZERO_REORDER_DELAY, low_latency && b_frames == 0),
         ] {
@@ -278,7 +305,11 @@ impl Planner<'_> {
         let (average, maximum) = (self.settings.average_bitrate, self.settings.max_bitrate);
         if constant {
             if maximum != average && maximum != 0 {
-                self.warn("maxbitrate", "a constant rate is its own maximum: set bitratemode to variable or variablehq for one".to_owned());
+                self.warn(
+                    "maxbitrate",
+                    "a constant rate is its own maximum: set bitratemode to variable or variablehq for one"
+                        .to_owned(),
+                );
             }
             return average;
         }
@@ -298,7 +329,10 @@ impl Planner<'_> {
             return 0;
         }
         // One picture's share: then no picture takes much longer on its way than another.
-        let share = || u64::from(settings.average_bitrate) * u64::from(settings.rate.seconds) / u64::from(settings.rate.pictures.max(1));
+        let share = || {
+            u64::from(settings.average_bitrate) * u64::from(settings.rate.seconds)
+                / u64::from(settings.rate.pictures.max(1))
+        };
         match settings.vbv {
             Some(bits) => bits,
             None if low_latency => u32::try_from(share()).unwrap_or(u32::MAX),
@@ -315,7 +349,10 @@ impl Planner<'_> {
             Codec::Av1 => return wanted,
         };
         if wanted > rows {
-            self.warn("numslices", format!("{rows} instead of {wanted}: a slice is a row of blocks at least"));
+            self.warn(
+                "numslices",
+                format!("{rows} instead of {wanted}: a slice is a row of blocks at least"),
+            );
         }
         wanted.min(rows)
     }
@@ -327,7 +364,7 @@ impl Planner<'_> {
         (fields.output_depth, fields.input_depth) = (coding.depth, coding.depth);
         let baseline = self.settings.profile == Profile::Baseline;
         fields.entropy_coding = if baseline { h264::ENTROPY_CAVLC } else { h264::ENTROPY_AUTO };
-        if coding.b_frames == 0 {
+        if coding.b_frames < 2 {
             fields.b_as_reference = 0;
         }
         let (period, length) = coding.refresh.unwrap_or_default();
@@ -349,7 +386,7 @@ impl Planner<'_> {
         (fields.slice_mode, fields.slice_data) = (h264::SLICES_COUNTED, coding.slices);
         fields.flags = fields.flags & !hevc::CHROMA_MASK | hevc::CHROMA_420;
         (fields.output_depth, fields.input_depth) = (coding.depth, coding.depth);
-        if coding.b_frames == 0 {
+        if coding.b_frames < 2 {
             fields.b_as_reference = 0;
         }
         if coding.b_frames < 4 {
@@ -374,7 +411,7 @@ impl Planner<'_> {
         (fields.tile_columns, fields.tile_rows) = self.tiles(coding.slices);
         fields.flags = fields.flags & !av1::CHROMA_MASK | av1::CHROMA_420;
         (fields.output_depth, fields.input_depth) = (coding.depth, coding.depth);
-        if coding.b_frames == 0 {
+        if coding.b_frames < 2 {
             fields.b_as_reference = 0;
         }
         let (period, length) = coding.refresh.unwrap_or_default();
@@ -395,7 +432,10 @@ impl Planner<'_> {
         let columns = (wanted_power - rows).min(power(width / 256));
         let made = 1 << (rows + columns);
         if made != wanted {
-            self.warn("numslices", format!("AV1 has tiles instead, in powers of two: {made} of them are used"));
+            self.warn(
+                "numslices",
+                format!("AV1 has tiles instead, in powers of two: {made} of them are used"),
+            );
         }
         (1 << columns, 1 << rows)
     }

@@ -13,18 +13,12 @@ pub struct Fault {
 
 impl Fault {
     pub(super) fn new(call: &str, status: u32, detail: Option<&str>) -> Self {
-        Self {
-            status,
-            line: line(call, status, detail),
-        }
+        Self { status, line: line(call, status, detail) }
     }
 
     /// Of CUDA, which says it in words.
     pub(super) fn cuda(line: String) -> Self {
-        Self {
-            status: status::GENERIC,
-            line,
-        }
+        Self { status: status::GENERIC, line }
     }
 
     /// Whether the same call may succeed a little later.
@@ -56,9 +50,13 @@ fn meaning(status: u32) -> (&'static str, String) {
              end other encoders",
         ),
         status::ENCODER_NOT_INITIALIZED => ("ENCODER_NOT_INITIALIZED", REFUSED),
-        status::UNSUPPORTED_PARAM => ("UNSUPPORTED_PARAM", "this card cannot do that: see `nvenc-bridge caps`"),
+        status::UNSUPPORTED_PARAM => {
+            ("UNSUPPORTED_PARAM", "this card cannot do that: see `nvenc-bridge caps`")
+        }
         status::LOCK_BUSY => ("LOCK_BUSY", BUSY),
-        status::NOT_ENOUGH_BUFFER => ("NOT_ENOUGH_BUFFER", "a picture in bits is larger than the driver expected: lower the bitrate"),
+        status::NOT_ENOUGH_BUFFER => {
+            ("NOT_ENOUGH_BUFFER", "a picture in bits is larger than the driver expected: lower the bitrate")
+        }
         status::INVALID_VERSION => {
             return (
                 "INVALID_VERSION",

@@ -11,11 +11,7 @@ use crate::cuda::{self, Cuda};
 use crate::encode::Error;
 
 /// The encoder's library by the name under which it is installed.
-pub const LIBRARY: &str = if cfg!(windows) {
-    "nvEncodeAPI64.dll"
-} else {
-    "libnvidia-encode.so.1"
-};
+pub const LIBRARY: &str = if cfg!(windows) { "nvEncodeAPI64.dll" } else { "libnvidia-encode.so.1" };
 
 /// Where the libraries are.
 #[derive(Clone, Debug)]
@@ -29,10 +25,7 @@ pub struct Paths {
 impl Default for Paths {
     /// Wherever the system finds them.
     fn default() -> Self {
-        Self {
-            cuda: cuda::LIBRARY.into(),
-            nvenc: LIBRARY.into(),
-        }
+        Self { cuda: cuda::LIBRARY.into(), nvenc: LIBRARY.into() }
     }
 }
 
@@ -40,10 +33,7 @@ impl Paths {
     /// Both in one folder.
     #[must_use]
     pub fn within(folder: &Path) -> Self {
-        Self {
-            cuda: folder.join(cuda::LIBRARY),
-            nvenc: folder.join(LIBRARY),
-        }
+        Self { cuda: folder.join(cuda::LIBRARY), nvenc: folder.join(LIBRARY) }
     }
 }
 
@@ -103,16 +93,15 @@ impl Driver {
         let mut functions = Functions::zeroed();
         functions.version = Functions::VERSION;
         // SAFETY: writes the functions of its version into the list.
-        let status = unsafe { find::<unsafe extern "system" fn(*mut Functions) -> u32>(&library, "NvEncodeAPICreateInstance")?(&raw mut functions) };
+        let status = unsafe {
+            find::<unsafe extern "system" fn(*mut Functions) -> u32>(&library, "NvEncodeAPICreateInstance")?(
+                &raw mut functions,
+            )
+        };
         if status != abi::status::SUCCESS {
             return Err(fault::line("functions", status, None));
         }
-        Ok(Self {
-            cuda,
-            api,
-            functions,
-            _library: library,
-        })
+        Ok(Self { cuda, api, functions, _library: library })
     }
 }
 
@@ -120,7 +109,9 @@ fn newest(library: &Library) -> Result<(u32, u32), String> {
     let mut version = 0;
     // SAFETY: writes a number.
     let status = unsafe {
-        find::<unsafe extern "system" fn(*mut u32) -> u32>(library, "NvEncodeAPIGetMaxSupportedVersion")?(&raw mut version)
+        find::<unsafe extern "system" fn(*mut u32) -> u32>(library, "NvEncodeAPIGetMaxSupportedVersion")?(
+            &raw mut version,
+        )
     };
     if status == abi::status::SUCCESS {
         Ok((version >> 4, version & 15))
@@ -133,9 +124,11 @@ fn newest(library: &Library) -> Result<(u32, u32), String> {
 /// `T` must be the symbol's type.
 unsafe fn find<T: Copy>(library: &Library, symbol: &str) -> Result<T, String> {
     // SAFETY: the caller's.
-    unsafe { library.get::<T>(symbol.as_bytes()) }
-        .map(|found| *found)
-        .map_err(|_| format!("{LIBRARY} has no {symbol}: it is no NVIDIA driver, or a damaged one; install the driver anew"))
+    unsafe { library.get::<T>(symbol.as_bytes()) }.map(|found| *found).map_err(|_| {
+        format!(
+            "{LIBRARY} has no {symbol}: it is no NVIDIA driver, or a damaged one; install the driver anew"
+        )
+    })
 }
 
 /// Version of the driver by which NVIDIA numbers its downloads, where the system tells it.

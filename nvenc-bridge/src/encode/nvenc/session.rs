@@ -6,8 +6,8 @@ use std::slice;
 use std::sync::Arc;
 
 use super::abi::{
-    self, API, Caps, Config, CreateInput, CreateOutput, Functions, Guid, Initialize, LockInput,
-    LockOutput, OpenSession, Picture, Plain, PresetConfig, Reconfigure, status,
+    self, API, Caps, Config, CreateInput, CreateOutput, Functions, Guid, Initialize, LockInput, LockOutput,
+    OpenSession, Picture, Plain, PresetConfig, Reconfigure, status,
 };
 use super::fault::Fault;
 use super::library::Driver;
@@ -110,12 +110,7 @@ impl Session {
         };
         drop(current);
         let handle = outcome.map_err(|status| Fault::new("session", status, None))?;
-        Ok(Self {
-            driver: driver.clone(),
-            context,
-            handle,
-            buffers: Vec::new(),
-        })
+        Ok(Self { driver: driver.clone(), context, handle, buffers: Vec::new() })
     }
 
     /// Codecs that the card encodes.
@@ -262,7 +257,12 @@ impl Session {
     ///
     /// # Errors
     /// As the driver says.
-    pub fn write(&mut self, slot: Slot, rows: usize, fill: impl FnOnce(&mut [u8], usize)) -> Result<u32, Fault> {
+    pub fn write(
+        &mut self,
+        slot: Slot,
+        rows: usize,
+        fill: impl FnOnce(&mut [u8], usize),
+    ) -> Result<u32, Fault> {
         let input = self.buffers[slot.0].input.as_ptr();
         let mut lock = LockInput::zeroed();
         lock.version = LockInput::VERSION;
@@ -349,11 +349,7 @@ impl Session {
             // SAFETY: undoes the lock; the octets are copied.
             unsafe { ask(encoder, output) }
         })?;
-        Ok(Bits {
-            data,
-            timestamp: lock.timestamp,
-            key: lock.picture_type == abi::PICTURE_IDR,
-        })
+        Ok(Bits { data, timestamp: lock.timestamp, key: lock.picture_type == abi::PICTURE_IDR })
     }
 
     fn functions(&self) -> &Functions {

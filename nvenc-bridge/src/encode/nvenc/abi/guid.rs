@@ -8,12 +8,7 @@ pub struct Guid(u32, u16, u16, [u8; 8]);
 impl Guid {
     /// From the notation of registries: 8, 4, 4, 4 and 12 hexadecimal digits as one number.
     const fn new(whole: u128) -> Self {
-        Self(
-            (whole >> 96) as u32,
-            (whole >> 80) as u16,
-            (whole >> 64) as u16,
-            (whole as u64).to_be_bytes(),
-        )
+        Self((whole >> 96) as u32, (whole >> 80) as u16, (whole >> 64) as u16, (whole as u64).to_be_bytes())
     }
 }
 
