@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::cuda::Card;
 use crate::encode::{Codec, EncodedPicture, Encoder, Error, Settings, Warning};
-use crate::picture::{Format, Picture, Size};
+use crate::picture::{Format, Picture};
 
 #[allow(unsafe_code)]
 pub mod abi;

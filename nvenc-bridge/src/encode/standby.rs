@@ -8,7 +8,7 @@ use crate::picture::Picture;
 /// Opens an encoder.
 pub type Open = Box<dyn FnMut(&Settings) -> Result<Box<dyn Encoder>, Error> + Send>;
 
-/// An encoder that fails again before so many pictures is not opened a third time: whoever watches sees each of these gaps.
+/// An encoder that fails before so many pictures is not opened anew: whoever watches sees each of these gaps.
 const PROVEN: u32 = 300;
 
 /// An encoder, and what to do without it.
@@ -16,7 +16,8 @@ pub struct Standby {
     first: Open,
     second: Option<Open>,
     settings: Settings,
-    encoder: Box<dyn Encoder>,
+    /// Nothing where all have failed, which is for good.
+    encoder: Result<Box<dyn Encoder>, Error>,
     warnings: Vec<Warning>,
     /// What happened, kept apart from the encoder's own warnings, which change with it.
     told: Vec<Warning>,
@@ -30,28 +31,22 @@ impl Standby {
     ///
     /// # Errors
     /// Where no encoder opens.
-    pub fn new(mut first: Open, mut second: Option<Open>, settings: &Settings) -> Result<Self, Error> {
-        let mut told = Vec::new();
-        let (encoder, on_second) = match (first(settings), &mut second) {
-            (Ok(encoder), _) => (encoder, false),
-            (Err(error), None) => return Err(error),
-            (Err(error), Some(open)) => {
-                let encoder = open(settings)?;
-                told.push(instead(&error, encoder.name()));
-                (encoder, true)
-            }
-        };
+    pub fn new(mut first: Open, second: Option<Open>, settings: &Settings) -> Result<Self, Error> {
+        let opened = first(settings);
         let mut standby = Self {
             first,
             second,
             settings: settings.clone(),
-            encoder,
+            encoder: opened,
             warnings: Vec::new(),
-            told,
+            told: Vec::new(),
             age: 0,
-            on_second,
+            on_second: false,
         };
-        standby.gather();
+        match &standby.encoder {
+            Ok(_) => standby.gather(),
+            Err(error) => standby.replace(error.clone())?,
+        }
         Ok(standby)
     }
 
@@ -62,40 +57,34 @@ impl Standby {
     }
 
     fn gather(&mut self) {
-        self.warnings = [&self.told[..], self.encoder.warnings()].concat();
+        let own = self.encoder.as_ref().map_or(&[][..], |encoder| encoder.warnings());
+        self.warnings = [&self.told[..], own].concat();
     }
 
     /// Puts another encoder in the place of one that failed.
     fn replace(&mut self, error: Error) -> Result<(), Error> {
-        let again =
-            if self.on_second || self.age < PROVEN { None } else { (self.first)(&self.settings).ok() };
-        if let Some(encoder) = again {
-            self.told.push(Warning {
-                parameter: "videocodec",
-                message: format!("{error}; {} was opened anew", encoder.name()),
-            });
-            self.encoder = encoder;
-        } else {
-            let (false, Some(open)) = (self.on_second, &mut self.second) else {
-                return Err(error);
-            };
-            self.encoder = open(&self.settings)?;
-            self.told.push(instead(&error, self.encoder.name()));
+        // What it holds of the card is given back before another asks for it.
+        self.encoder = Err(error.clone());
+        let again = !self.on_second && self.age >= PROVEN;
+        self.age = 0;
+        let mut opened = if again { (self.first)(&self.settings) } else { Err(error.clone()) };
+        let mut how = "was opened anew";
+        if let (Err(_), false, Some(open)) = (&opened, self.on_second, &mut self.second) {
+            (opened, how) = (open(&self.settings), "encodes instead");
             self.on_second = true;
         }
-        self.age = 0;
+        let encoder = opened?;
+        self.told
+            .push(Warning { parameter: "videocodec", message: format!("{error}; {} {how}", encoder.name()) });
+        self.encoder = Ok(encoder);
         self.gather();
         Ok(())
     }
 }
 
-fn instead(error: &Error, name: &str) -> Warning {
-    Warning { parameter: "videocodec", message: format!("{error}; {name} encodes instead") }
-}
-
 impl Encoder for Standby {
     fn name(&self) -> &str {
-        self.encoder.name()
+        self.encoder.as_ref().map_or("none", |encoder| encoder.name())
     }
 
     fn warnings(&self) -> &[Warning] {
@@ -109,16 +98,17 @@ impl Encoder for Standby {
         out: &mut VecDeque<EncodedPicture>,
     ) -> Result<(), Error> {
         self.age = self.age.saturating_add(1);
-        let Err(error) = self.encoder.encode(picture, key, out) else {
+        let encoder = self.encoder.as_mut().map_err(|error| error.clone())?;
+        let Err(error) = encoder.encode(picture, key, out) else {
             return Ok(());
         };
         self.replace(error)?;
         // A new encoder begins with a key picture of itself.
-        self.encoder.encode(picture, key, out)
+        self.encoder.as_mut().map_err(|error| error.clone())?.encode(picture, key, out)
     }
 
     fn change(&mut self, settings: &Settings) -> Result<(), Error> {
-        match self.encoder.change(settings) {
+        match self.encoder.as_mut().map_err(|error| error.clone())?.change(settings) {
             Ok(()) => self.settings = settings.clone(),
             Err(error @ Error::Unavailable(_)) => return Err(error),
             Err(error @ Error::Failed(_)) => {
@@ -131,6 +121,6 @@ impl Encoder for Standby {
     }
 
     fn finish(&mut self, out: &mut VecDeque<EncodedPicture>) -> Result<(), Error> {
-        self.encoder.finish(out)
+        self.encoder.as_mut().map_err(|error| error.clone())?.finish(out)
     }
 }

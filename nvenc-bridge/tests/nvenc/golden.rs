@@ -69,6 +69,7 @@ const MEANT: &[(&str, &str)] = &[
     ("described", "as above"),
     ("slice_mode", "ours always says how many slices"),
     ("slices", "as above"),
+    ("tiles", "as above, of AV1"),
     ("depth", "a field that came after ffmpeg's header"),
     ("refresh_count", "ffmpeg has no option for the length of a refresh: period - 1"),
     ("zero_reorder", "ours where low latency is asked for"),
