@@ -224,3 +224,44 @@ fn two_encoders_in_two_threads_share_a_card() {
     });
     clean(&double);
 }
+
+/// A stream of AV1 without its temporal delimiters.
+fn without_delimiters(stream: &[u8]) -> Vec<u8> {
+    let (mut rest, mut kept) = (stream, Vec::new());
+    while let [header, ..] = *rest {
+        let mut at = 1 + usize::from(header >> 2 & 1);
+        let mut length = 0;
+        for shift in (0..).step_by(7) {
+            length |= usize::from(rest[at] & 127) << shift;
+            at += 1;
+            if rest[at - 1] < 128 {
+                break;
+            }
+        }
+        let (unit, after) = rest.split_at(at + length);
+        if header >> 3 & 15 != 2 {
+            kept.extend_from_slice(unit);
+        }
+        rest = after;
+    }
+    kept
+}
+
+#[test]
+fn bits_of_hevc_and_av1_pass_unchanged_but_for_delimiters() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, codec) in [("hevc", Codec::H265), ("av1", Codec::Av1)] {
+        let size = format!("{}x{}", SIZE.width, SIZE.height);
+        let Some(path) = Double::bits(folder.path(), name, &size) else { return };
+        let Some(double) = Double::new(&format!("{name} {}", path.display())).unwrap() else { return };
+        let mut encoder = open(&double, &settings(codec), Format::Nv12).unwrap();
+        let bits = run(&mut encoder, 30, Format::Nv12, SIZE).unwrap();
+        drop(encoder);
+        clean(&double);
+        assert_eq!(bits.iter().filter(|unit| unit.key).map(|unit| unit.number).collect::<Vec<_>>(), [0]);
+        let ours: Vec<_> = bits.iter().flat_map(|unit| unit.data.clone()).collect();
+        let file = std::fs::read(path).unwrap();
+        let file = if codec == Codec::Av1 { without_delimiters(&file) } else { file };
+        assert!(ours == file, "{name}: {} octets of {}", ours.len(), file.len());
+    }
+}
