@@ -178,13 +178,12 @@ fn begins_with_parameters(codec: Codec, data: &[u8]) -> bool {
         return data.first().is_some_and(|octet| octet >> 3 & 15 == 1);
     }
     let units = data.windows(4).filter(|window| window[..3] == [0, 0, 1]).map(|window| window[3]);
-    let kinds = units.map(|header| match codec {
+    let mut kinds = units.map(|header| match codec {
         Codec::H264 => (header & 31, 9, 7),
         _ => (header >> 1 & 63, 35, 32),
     });
     kinds
-        .skip_while(|(kind, delimiter, _)| kind == delimiter)
-        .next()
+        .find(|(kind, delimiter, _)| kind != delimiter)
         .is_some_and(|(kind, _, parameters)| kind == parameters)
 }
 

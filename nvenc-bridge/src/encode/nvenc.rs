@@ -2,6 +2,9 @@
 //!
 //! [`library`] opens the driver, [`session`] makes its calls, [`caps`] asks what a card can do, [`config`] turns settings into
 //! fields, and [`Nvenc`] is an [`Encoder`]. Only [`abi`], [`library`] and [`session`] hold code that Rust cannot check.
+//!
+//! All of it is tested on a stand-in for the driver, which cannot show the quality, speed and quirks of real ones: encoding on a
+//! real card has not been run by the project. [`crate::selftest`] makes one report for those who have a card.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
