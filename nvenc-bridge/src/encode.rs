@@ -1,12 +1,28 @@
 //! Encoders of pictures: what they are asked for, and what they give.
 
+pub mod mapping;
+pub mod nvenc;
+pub mod openh264;
+#[cfg(any(feature = "x264", feature = "x265", feature = "svtav1"))]
+pub mod shim;
+pub mod software;
+pub mod standby;
+#[cfg(feature = "svtav1")]
+pub mod svtav1;
+#[cfg(feature = "x264")]
+pub mod x264;
+#[cfg(feature = "x265")]
+pub mod x265;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(any(feature = "x264", feature = "x265"))]
+mod x26;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::picture::{Picture, Rate, Size};
-
-pub mod nvenc;
-pub mod standby;
 
 /// `videocodec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize, serde::Deserialize)]

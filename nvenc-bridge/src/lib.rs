@@ -5,9 +5,16 @@
 
 #![deny(unsafe_code)]
 
+pub mod args;
+pub mod convert;
 #[allow(unsafe_code)]
 pub mod cuda;
 pub mod encode;
+pub mod encoding;
+pub mod params;
 pub mod picture;
+pub mod plan;
 pub mod probe;
 pub mod selftest;
+pub mod source;
+pub mod tools;

@@ -10,7 +10,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::convert;
 use crate::cuda::Card;
+use crate::encode::mapping::Mapping;
 use crate::encode::{Codec, EncodedPicture, Encoder, Error, Settings, Warning};
 use crate::picture::{Format, Picture};
 
@@ -21,6 +23,7 @@ pub mod config;
 pub mod fault;
 #[allow(unsafe_code)]
 pub mod library;
+pub mod mapping;
 mod planes;
 #[allow(unsafe_code)]
 pub mod session;
@@ -44,6 +47,8 @@ pub struct Nvenc {
     ready: VecDeque<EncodedPicture>,
     sequence: u64,
     failed: Option<String>,
+    /// A converted picture, kept for the next.
+    scratch: Vec<u8>,
 }
 
 /// A picture whose bits have not come yet.
@@ -55,7 +60,8 @@ struct Shown {
 }
 
 impl Nvenc {
-    /// Opens a session for pictures of one format: I420, NV12, or P010 for 10 bits. Without `card`, takes the first that does it.
+    /// Opens a session for pictures of a format. P010 is coded in 10 bits where codec and card have them; all others may come
+    /// in place of each other, and are converted. Without `card`, takes the first that does it.
     ///
     /// # Errors
     /// [`Error::Unavailable`] with one line that says why no card does it.
@@ -78,12 +84,13 @@ impl Nvenc {
                         name: format!("NVENC on {}", card.name),
                         card,
                         settings: settings.clone(),
-                        format,
+                        format: work.format,
                         work,
                         shown: VecDeque::new(),
                         ready: VecDeque::new(),
                         sequence: 0,
                         failed: None,
+                        scratch: Vec::new(),
                     });
                 }
                 Err(why) => reason = format!("{}: {why}", card.name),
@@ -92,19 +99,44 @@ impl Nvenc {
         Err(Error::Unavailable(reason))
     }
 
+    /// What becomes of the settings.
+    #[must_use]
+    pub fn mapping(&self) -> Mapping {
+        mapping::of(&self.settings, &self.work.plan)
+    }
+
     /// What the card can do of the codec in use.
     #[must_use]
     pub fn caps(&self) -> &Caps {
         &self.work.caps
     }
 
+    /// The picture's octets in the session's format and size.
+    fn converted<'a>(&self, picture: &'a Picture, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], String> {
+        let size = self.settings.size;
+        let as_it_is = picture.format == self.format && picture.size == size;
+        if as_it_is && picture.data.len() == self.format.octets(size) {
+            return Ok(&picture.data);
+        }
+        let converted = match self.format {
+            Format::I420 => convert::i420(picture, size, scratch),
+            Format::P010 => {
+                return Err(
+                    "NVENC was opened for whole pictures of 10 bits: open it anew for others".to_owned()
+                );
+            }
+            _ => convert::nv12(picture, size, scratch),
+        };
+        converted.map_err(|error| format!("NVENC: {error}"))
+    }
+
     fn submit(
         &mut self,
         picture: &Picture,
-        key: bool,
+        data: &[u8],
+        (key, since): (bool, Instant),
         out: &mut VecDeque<EncodedPicture>,
     ) -> Result<(), Fault> {
-        let since = Instant::now();
         let (sequence, settings) = (self.sequence, &self.settings);
         let (width, height) = (settings.size.width, settings.size.height);
         let format = native(self.format);
@@ -122,7 +154,9 @@ impl Nvenc {
         };
         let rows = planes::rows(height);
         let pitch = patiently(|| {
-            work.session.write(slot, rows, |buffer, pitch| planes::copy(picture, buffer, pitch))
+            work.session.write(slot, rows, |buffer, pitch| {
+                planes::copy(data, self.format, settings.size, buffer, pitch)
+            })
         })?;
         let frame = Frame {
             width,
@@ -204,7 +238,7 @@ impl Nvenc {
         self.settings = settings.clone();
         let fits = settings.size.width <= self.work.largest.width
             && settings.size.height <= self.work.largest.height;
-        if fits && self.work.caps.dynamic_size && self.work.resize(settings, self.format).is_ok() {
+        if fits && self.work.caps.dynamic_size && self.work.resize(settings).is_ok() {
             return Ok(());
         }
         match Work::open(&self.driver, &self.card, settings, self.format) {
@@ -233,15 +267,15 @@ impl Encoder for Nvenc {
         out: &mut VecDeque<EncodedPicture>,
     ) -> Result<(), Error> {
         self.usable()?;
-        if picture.format != self.format || picture.size != self.settings.size || !planes::whole(picture) {
-            let line = format!(
-                "a picture is not the {:?} of {} × {} that was agreed on",
-                self.format, self.settings.size.width, self.settings.size.height
-            );
-            return Err(Error::Failed(line));
-        }
         out.append(&mut self.ready);
-        self.submit(picture, key, out).map_err(|fault| self.fail(fault))
+        let since = Instant::now();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let encoded = match self.converted(picture, &mut scratch) {
+            Ok(data) => self.submit(picture, data, (key, since), out).map_err(|fault| self.fail(fault)),
+            Err(line) => Err(Error::Failed(line)),
+        };
+        self.scratch = scratch;
+        encoded
     }
 
     fn change(&mut self, settings: &Settings) -> Result<(), Error> {
@@ -263,9 +297,7 @@ impl Encoder for Nvenc {
                 self.card.name
             )));
         }
-        self.work
-            .reconfigure(settings, self.format, false)
-            .map_err(|fault| Error::Unavailable(fault.line))?;
+        self.work.reconfigure(settings, false).map_err(|fault| Error::Unavailable(fault.line))?;
         self.settings = settings.clone();
         Ok(())
     }

@@ -131,16 +131,20 @@ fn a_card_that_is_lost_in_mid_stream_fails_once_and_for_good() {
 }
 
 #[test]
-fn a_picture_of_another_size_or_format_or_cut_short_is_refused() {
+fn a_picture_that_is_too_small_or_cut_short_is_refused_and_a_larger_one_is_cut() {
     let Some(double) = Double::new("").unwrap() else { return };
     let mut encoder = open(&double, &settings(Codec::H264), Format::Nv12).unwrap();
     let mut out = VecDeque::new();
     let mut short = picture(0, Format::Nv12, SIZE);
     short.data.pop();
-    let other = Size { width: 640, height: 360 };
-    for wrong in [picture(0, Format::I420, SIZE), picture(0, Format::Nv12, other), short] {
+    let smaller = Size { width: 320, height: 180 };
+    for wrong in [picture(0, Format::Nv12, smaller), short] {
         assert!(encoder.encode(&wrong, false, &mut out).is_err());
     }
-    encoder.encode(&picture(0, Format::Nv12, SIZE), false, &mut out).unwrap();
-    assert_eq!(out.len(), 1);
+    let larger = Size { width: SIZE.width + 1, height: SIZE.height + 1 };
+    encoder.encode(&picture(0, Format::Nv12, larger), false, &mut out).unwrap();
+    encoder.encode(&picture(1, Format::Bgra, SIZE), false, &mut out).unwrap();
+    assert_eq!(out.len(), 2);
+    drop(encoder);
+    clean(&double);
 }

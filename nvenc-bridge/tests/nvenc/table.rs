@@ -1,5 +1,6 @@
 //! Each parameter, with each of its values, in its field of the driver's log, or with a warning.
 
+use nvenc_bridge::encode::nvenc::mapping::foreseen;
 use nvenc_bridge::encode::{BitrateMode, Codec, Encoder, Profile, Quality, Settings};
 use nvenc_bridge::picture::{Format, Rate, Size};
 use nvenc_double::Double;
@@ -15,6 +16,13 @@ fn asked(script: &str, settings: &Settings) -> Option<(Value, Vec<&'static str>)
     let double = Double::new(script).unwrap()?;
     let encoder = open(&double, settings, Format::Nv12).unwrap();
     let warnings = encoder.warnings().iter().map(|warning| warning.parameter).collect();
+    // What people are told is what would be told without a session, and what the driver was asked.
+    let mapping = encoder.mapping();
+    assert_eq!(mapping.becomes.len(), 14);
+    let told = foreseen(settings, encoder.caps());
+    if script != "uhq 0" {
+        assert_eq!(told, mapping);
+    }
     drop(encoder);
     clean(&double);
     Some((double.calls("initialize").swap_remove(0), warnings))

@@ -1,4 +1,4 @@
-//! Configuration files of both programs, and every value of the command line that has a form of its own.
+//! Configuration files of all programs, and every value of the command line that has a form of its own.
 
 #![no_main]
 
@@ -15,6 +15,12 @@ use serde::de::DeserializeOwned;
 fuzz_target!(|text: &str| {
     check_settings::<sender::args::Settings>(text);
     check_settings::<receiver::args::Settings>(text);
+    check_settings::<nvenc_bridge::args::Settings>(text);
+    if let Ok(settings) = toml::from_str::<nvenc_bridge::args::Settings>(text) {
+        for stream in settings.streams() {
+            let _ = stream.check();
+        }
+    }
     if let Ok(span) = text.parse::<Span>() {
         assert_eq!(String::from(span).parse(), Ok(span));
     }

@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::library::Driver;
 use super::session::{Session, Slot};
 use crate::cuda::Card;
-use crate::encode::{Codec, Settings};
+use crate::encode::{Codec, Settings, Warning};
 use crate::picture::{Format, Size};
 
 /// How long a busy card is waited for. Longer, and whoever watches would rather have another encoder.
@@ -28,6 +28,8 @@ pub(super) struct Work {
     pub(super) caps: Caps,
     preset: Tuned,
     pub(super) plan: Plan,
+    /// In which pictures go in.
+    pub(super) format: Format,
     pub(super) largest: Size,
     /// Longest free first.
     pub(super) free: VecDeque<Slot>,
@@ -44,6 +46,8 @@ pub(super) struct Tuned {
     preset: Preset,
     tuning: u32,
     base: abi::Config,
+    /// Pictures have more bits than the card codes.
+    narrowed: bool,
 }
 
 impl Work {
@@ -70,7 +74,6 @@ impl Work {
         format: Format,
         (preset, tuning): (Preset, u32),
     ) -> Result<Self, String> {
-        let ten_bit = depth(format, settings.codec)?;
         let line = |fault: Fault| fault.line;
         let mut session = Session::open(driver, card).map_err(line)?;
         let codec = settings.codec;
@@ -81,19 +84,22 @@ impl Work {
         }
         let caps = Caps::of(&session, codec).map_err(line)?;
         check_size(settings, &caps)?;
-        if ten_bit && !caps.ten_bit {
-            return Err(format!(
-                "NVENC has no {codec:?} of 10 bits on this card: convert the pictures to NV12"
-            ));
-        }
+        let wanted = format;
+        let format = match wanted {
+            Format::P010 if caps.ten_bit && codec != Codec::H264 => Format::P010,
+            Format::I420 => Format::I420,
+            Format::Nv12 | Format::P010 | Format::Rgba | Format::Bgra => Format::Nv12,
+        };
         let base = session.preset(caps::guid(codec), preset.preset, tuning).map_err(line)?;
-        let preset = Tuned { preset, tuning, base };
-        let plan = preset.plan(settings, &caps, ten_bit);
+        let narrowed = wanted == Format::P010 && format != wanted;
+        let preset = Tuned { preset, tuning, base, narrowed };
+        let plan = preset.plan(settings, &caps, format);
         session.initialize(&plan.initialize, &plan.config).map_err(line)?;
         let mut work = Self {
             session,
             caps,
             preset,
+            format,
             largest: settings.size,
             free: VecDeque::new(),
             pending: VecDeque::new(),
@@ -102,29 +108,24 @@ impl Work {
             idle: true,
             plan,
         };
-        work.add_slots(settings.size, format).map_err(line)?;
+        work.add_slots(settings.size).map_err(line)?;
         Ok(work)
     }
 
     /// As many as pictures are kept back, and one to write. B-pictures come out of slots other than their own, so that one
     /// whose bits were read may still hold a picture that is not coded yet: as many are spare. More are made should the driver
     /// keep more.
-    fn add_slots(&mut self, size: Size, format: Format) -> Result<(), Fault> {
+    fn add_slots(&mut self, size: Size) -> Result<(), Fault> {
         let wanted = self.plan.kept + 1 + self.plan.b_frames;
         for _ in 0..wanted {
-            self.free.push_back(self.session.add_slot(size.width, size.height, native(format))?);
+            self.free.push_back(self.session.add_slot(size.width, size.height, native(self.format))?);
         }
         self.slots = wanted;
         Ok(())
     }
 
-    pub(super) fn reconfigure(
-        &mut self,
-        settings: &Settings,
-        format: Format,
-        reset: bool,
-    ) -> Result<(), Fault> {
-        let mut plan = self.preset.plan(settings, &self.caps, format == Format::P010);
+    pub(super) fn reconfigure(&mut self, settings: &Settings, reset: bool) -> Result<(), Fault> {
+        let mut plan = self.preset.plan(settings, &self.caps, self.format);
         (plan.initialize.max_width, plan.initialize.max_height) = (self.largest.width, self.largest.height);
         self.session.reconfigure(&plan.initialize, &plan.config, reset)?;
         self.plan = plan;
@@ -132,29 +133,24 @@ impl Work {
     }
 
     /// With nothing pending.
-    pub(super) fn resize(&mut self, settings: &Settings, format: Format) -> Result<(), Fault> {
-        self.reconfigure(settings, format, true)?;
+    pub(super) fn resize(&mut self, settings: &Settings) -> Result<(), Fault> {
+        self.reconfigure(settings, true)?;
         self.free.clear();
         self.session.clear_slots();
-        self.add_slots(settings.size, format)
+        self.add_slots(settings.size)
     }
 }
 
 impl Tuned {
-    fn plan(&self, settings: &Settings, caps: &Caps, ten_bit: bool) -> Plan {
-        config::plan(settings, caps, ten_bit, &self.preset, self.tuning, self.base.clone())
-    }
-}
-
-fn depth(format: Format, codec: Codec) -> Result<bool, String> {
-    match format {
-        Format::I420 | Format::Nv12 => Ok(false),
-        Format::P010 if codec == Codec::H264 => {
-            Err("NVENC has no H.264 of 10 bits: convert the pictures to NV12, or choose H.265 or AV1"
-                .to_owned())
+    fn plan(&self, settings: &Settings, caps: &Caps, format: Format) -> Plan {
+        let ten_bit = format == Format::P010;
+        let mut plan = config::plan(settings, caps, ten_bit, &self.preset, self.tuning, self.base.clone());
+        if self.narrowed {
+            let message =
+                format!("NVENC has no {:?} of 10 bits on this card: pictures are coded in 8", settings.codec);
+            plan.warnings.push(Warning { parameter: "format", message });
         }
-        Format::P010 => Ok(true),
-        Format::Rgba | Format::Bgra => Err(format!("pictures in {format:?} must be converted to NV12 first")),
+        plan
     }
 }
 

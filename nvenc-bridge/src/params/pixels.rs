@@ -1,0 +1,31 @@
+//! `format`: the pixel formats of textures, which pictures do not have once they are here.
+
+/// Names and labels.
+pub(super) const FORMATS: &[(&str, &str)] = &[
+    ("useinput", "Use Input"),
+    ("rgba8fixed", "8-bit fixed (RGBA)"),
+    ("srgba8fixed", "sRGB 8-bit fixed (RGBA)"),
+    ("rgba16float", "16-bit float (RGBA)"),
+    ("rgba32float", "32-bit float (RGBA)"),
+    ("rgb10a2fixed", "10-bit RGB, 2-bit Alpha, fixed (RGBA)"),
+    ("rgba16fixed", "16-bit fixed (RGBA)"),
+    ("rgba11float", "11-bit float (RGB), Positive Values Only"),
+    ("rgb16float", "16-bit float (RGB)"),
+    ("rgb32float", "32-bit float (RGB)"),
+    ("mono8fixed", "8-bit fixed (Mono)"),
+    ("mono16fixed", "16-bit fixed (Mono)"),
+    ("mono16float", "16-bit float (Mono)"),
+    ("mono32float", "32-bit float (Mono)"),
+    ("rg8fixed", "8-bit fixed (RG)"),
+    ("rg16fixed", "16-bit fixed (RG)"),
+    ("rg16float", "16-bit float (RG)"),
+    ("rg32float", "32-bit float (RG)"),
+    ("a8fixed", "8-bit fixed (A)"),
+    ("a16fixed", "16-bit fixed (A)"),
+    ("a16float", "16-bit float (A)"),
+    ("a32float", "32-bit float (A)"),
+    ("monoalpha8fixed", "8-bit fixed (Mono+Alpha)"),
+    ("monoalpha16fixed", "16-bit fixed (Mono+Alpha)"),
+    ("monoalpha16float", "16-bit float (Mono+Alpha)"),
+    ("monoalpha32float", "32-bit float (Mono+Alpha)"),
+];

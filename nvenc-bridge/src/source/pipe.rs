@@ -1,0 +1,253 @@
+//! Octets of one program after another: a file, standard input, a FIFO, a local socket, the output of an ffmpeg of our own.
+
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Between two looks whether anything has come, where the system does not wake us: well below a picture's time.
+const LOOK: Duration = Duration::from_millis(1);
+/// Between two looks whether anybody is there.
+const CALL: Duration = Duration::from_millis(20);
+
+/// Where octets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file, read again and again where so asked.
+    File(PathBuf, bool),
+    /// Standard input, which ends once.
+    Stdin,
+    /// A FIFO: programs that write come and go.
+    Fifo(PathBuf),
+    /// A socket of this machine, where we listen: programs come one after another.
+    Socket(PathBuf),
+    /// A video file by an installed ffmpeg, again and again where so asked.
+    Video(PathBuf, bool),
+}
+
+/// Reads from a place.
+pub struct Pipe {
+    place: Place,
+    current: Option<Box<dyn Read + Send>>,
+    child: Option<Child>,
+    #[cfg(unix)]
+    listener: Option<Listener>,
+    /// A FIFO stays open from one program to the next, so that none finds it without a reader.
+    #[cfg(unix)]
+    fifo: Option<std::fs::File>,
+    begun: bool,
+    stop: Arc<AtomicBool>,
+}
+
+impl Pipe {
+    /// Nothing is opened yet. `stop` ends every wait, but that for standard input.
+    pub fn new(place: Place, stop: Arc<AtomicBool>) -> Self {
+        Self {
+            place,
+            current: None,
+            child: None,
+            #[cfg(unix)]
+            listener: None,
+            #[cfg(unix)]
+            fifo: None,
+            begun: false,
+            stop,
+        }
+    }
+
+    /// Waits for the next program, or begins the file again. `false` where there is none.
+    ///
+    /// # Errors
+    /// One line that names the place and what to do.
+    pub fn turn_over(&mut self) -> Result<bool, String> {
+        let first = !std::mem::replace(&mut self.begun, true);
+        self.current = None;
+        self.bury()?;
+        self.current = match &self.place {
+            Place::File(path, repeat) if first || *repeat => Some(Box::new(open(path)?)),
+            Place::Stdin if first => Some(Box::new(io::stdin())),
+            Place::Video(path, repeat) if first => {
+                let child = video(path, *repeat)?;
+                let output = self.child.insert(child).stdout.take();
+                output.map(|output| Box::new(output) as Box<dyn Read + Send>)
+            }
+            #[cfg(unix)]
+            Place::Fifo(path) => writer(path, &mut self.fifo, &self.stop)?,
+            #[cfg(unix)]
+            Place::Socket(path) => {
+                if self.listener.is_none() {
+                    self.listener = Some(Listener::new(path)?);
+                }
+                self.listener.as_ref().map_or(Ok(None), |listener| listener.accept(&self.stop))?
+            }
+            #[cfg(not(unix))]
+            Place::Fifo(path) | Place::Socket(path) => {
+                return Err(format!("{}: this system has no such thing; use standard input", path.display()));
+            }
+            Place::File(..) | Place::Stdin | Place::Video(..) => None,
+        };
+        Ok(self.current.is_some())
+    }
+
+    /// Reads until `buffer` is full, the program has ended, or all shall stop: so many octets.
+    ///
+    /// # Errors
+    /// One line with the system's reason.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+        let Some(current) = &mut self.current else { return Ok(0) };
+        let mut filled = 0;
+        while filled < buffer.len() && !self.stop.load(Ordering::Relaxed) {
+            match current.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(octets) => filled += octets,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK),
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+                Err(error) => return Err(format!("{}: {error}", self.place)),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Whether all shall stop.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// What ffmpeg has to say where it failed.
+    fn bury(&mut self) -> Result<(), String> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let mut said = String::new();
+        if let Some(errors) = &mut child.stderr {
+            // With -v fatal it is short.
+            let _ = errors.take(4096).read_to_string(&mut said);
+        }
+        match child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            _ => Err(format!("{}: {}", self.place, said.lines().last().unwrap_or("ffmpeg has failed"))),
+        }
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("standard input"),
+            Self::File(path, _) | Self::Fifo(path) | Self::Video(path, _) => path.display().fmt(f),
+            Self::Socket(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<std::fs::File, String> {
+    std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// An ffmpeg that writes the file's pictures as YUV4MPEG2, in the colours that we send.
+fn video(path: &Path, repeat: bool) -> Result<Child, String> {
+    let mut command = Command::new("ffmpeg");
+    // Nothing but what ends it: nobody reads what it says before that.
+    command.args(["-v", "fatal", "-nostdin"]);
+    if repeat {
+        command.args(["-stream_loop", "-1"]);
+    }
+    // `file:` keeps a name with a colon from being taken for a protocol.
+    let mut input = std::ffi::OsString::from("file:");
+    input.push(path);
+    command.arg("-i").arg(input).args(["-map", "0:v:0", "-vf", "scale=out_color_matrix=bt709:out_range=tv"]);
+    command.args(["-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "-"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(|error| {
+        let what = path.display();
+        format!("{what}: video files need an installed ffmpeg, and it cannot be started: {error}; FILE.y4m needs none")
+    })
+}
+
+/// Waits for a program that writes.
+#[cfg(unix)]
+fn writer(
+    path: &Path,
+    fifo: &mut Option<std::fs::File>,
+    stop: &AtomicBool,
+) -> Result<Option<Box<dyn Read + Send>>, String> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let refuse = |error: io::Error| format!("{}: {error}", path.display());
+    // Without waiting, so that opening does not outlast a stop.
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let opened = fifo.take().map_or_else(|| options.open(path), Ok).map_err(refuse)?;
+    let mut file = opened.try_clone().map_err(refuse)?;
+    *fifo = Some(opened);
+    let mut first = [0];
+    while !stop.load(Ordering::Relaxed) {
+        match file.read(&mut first) {
+            Ok(0) => std::thread::sleep(CALL),
+            Ok(_) => return Ok(Some(Box::new(io::Cursor::new(first).chain(file)))),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(refuse(error)),
+        }
+    }
+    Ok(None)
+}
+
+/// A socket that we listen on, whose file goes with it.
+#[cfg(unix)]
+struct Listener {
+    listener: std::os::unix::net::UnixListener,
+    path: PathBuf,
+}
+
+#[cfg(unix)]
+impl Listener {
+    fn new(path: &Path) -> Result<Self, String> {
+        use std::os::unix::net::{UnixListener, UnixStream};
+        let refuse = |error: io::Error| format!("unix:{}: {error}", path.display());
+        // The file of a program that has ended without removing it is in the way; one that is heard is not ours.
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && UnixStream::connect(path).is_err() => {
+                std::fs::remove_file(path).and_then(|()| UnixListener::bind(path)).map_err(refuse)?
+            }
+            bound => bound.map_err(refuse)?,
+        };
+        listener.set_nonblocking(true).map_err(refuse)?;
+        Ok(Self { listener, path: path.into() })
+    }
+
+    fn accept(&self, stop: &AtomicBool) -> Result<Option<Box<dyn Read + Send>>, String> {
+        let refuse = |error: io::Error| format!("unix:{}: {error}", self.path.display());
+        while !stop.load(Ordering::Relaxed) {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).map_err(refuse)?;
+                    // Long enough to cost nothing, short enough to stop at once.
+                    stream.set_read_timeout(Some(CALL)).map_err(refuse)?;
+                    return Ok(Some(Box::new(stream)));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(CALL),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                Err(error) => return Err(refuse(error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
