@@ -1,10 +1,12 @@
 //! Encoders of pictures: what they are asked for, and what they give.
 
 pub mod mapping;
+pub mod nvenc;
 pub mod openh264;
 #[cfg(any(feature = "x264", feature = "x265", feature = "svtav1"))]
 pub mod shim;
 pub mod software;
+pub mod standby;
 #[cfg(feature = "svtav1")]
 pub mod svtav1;
 #[cfg(feature = "x264")]

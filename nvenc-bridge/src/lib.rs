@@ -14,10 +14,14 @@
 
 pub mod args;
 pub mod convert;
+#[allow(unsafe_code)]
+pub mod cuda;
 pub mod encode;
 pub mod encoding;
 pub mod params;
 pub mod picture;
 pub mod plan;
+pub mod probe;
+pub mod selftest;
 pub mod source;
 pub mod tools;

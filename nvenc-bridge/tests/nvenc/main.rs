@@ -1,0 +1,9 @@
+//! The encoder on a stand-in for the driver, which holds it to the interface's rules.
+
+mod desk;
+mod faults;
+mod golden;
+mod report;
+mod standby;
+mod stream;
+mod table;
