@@ -5,3 +5,6 @@
 
 pub mod encode;
 pub mod picture;
+pub mod rtp;
+pub mod rtsp;
+pub mod serve;
