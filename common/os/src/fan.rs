@@ -42,7 +42,6 @@ impl From<SocketAddr> for Destination {
 pub struct Fan {
     /// The system does not cut runs into datagrams, as where a network card cannot compute check sums.
     uncut: bool,
-    calls: u64,
 }
 
 /// Why a destination did not get all of a run.
@@ -93,7 +92,6 @@ impl Fan {
     ) -> usize {
         let mut next = 0;
         while next < to.len() {
-            self.calls += 1;
             match system::send(socket, run, &to[next..]) {
                 Ok(sent) => next += sent,
                 Err(Failure::Uncut) => {
@@ -111,11 +109,6 @@ impl Fan {
             }
         }
         next
-    }
-
-    /// Times that the system was called so far.
-    pub fn calls(&self) -> u64 {
-        self.calls
     }
 }
 
@@ -140,7 +133,7 @@ mod tests {
         for uncut in [false, true] {
             let (from, ears) = (bound(), (0..70).map(|_| bound()).collect::<Vec<_>>());
             let to: Vec<Destination> = ears.iter().map(|ear| ear.local_addr().unwrap().into()).collect();
-            let mut fan = Fan { uncut, calls: 0 };
+            let mut fan = Fan { uncut };
             fan.send(&from, Run { octets: &octets, length: 100 }, &to, |_, why| panic!("{why:?}"));
             for ear in &ears {
                 assert_eq!(arrived(ear), [&octets[..100], &octets[100..200], &octets[200..]]);

@@ -63,10 +63,6 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
-    }
-
     /// Whether a read is owed.
     pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()

@@ -107,11 +107,6 @@ impl Sockets {
             }
         }
     }
-
-    /// Times that the system was called for packets.
-    pub(super) fn calls(&self) -> u64 {
-        self.fan.calls()
-    }
 }
 
 /// Two ports in a row, the first of them even (RFC 3550, section 11).
