@@ -14,8 +14,9 @@ use super::session::{Route, SESSION_TIMEOUT};
 use super::transport::{Agreed, Offer, offers};
 use crate::rtp;
 
-/// Sessions that a connection may have.
+/// Sessions that a connection may have, and that there may be: those of connections that are gone last for a while.
 const MAX_SESSIONS: usize = 8;
+const MAX_ALL_SESSIONS: usize = 4096;
 const METHODS: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
 
 /// What stands in an answer besides its status.
@@ -204,9 +205,7 @@ impl Server {
                 return Err(StatusCode::MethodNotValidInThisState);
             }
             session.routes[track] = None;
-        } else if self.sessions.values().filter(|its| its.connection == peer.connection).count()
-            >= MAX_SESSIONS
-        {
+        } else if self.is_full(peer.connection) {
             return Err(StatusCode::NotEnoughBandwidth);
         }
         let server = ports.ports(peer.local);
@@ -227,6 +226,11 @@ impl Server {
             session.routes[track] = Some(route);
         }
         Ok(self.named(Some(number)).with(TRANSPORT, transport))
+    }
+
+    fn is_full(&self, connection: u64) -> bool {
+        let its = self.sessions.values().filter(|session| session.connection == connection).count();
+        its >= MAX_SESSIONS || self.sessions.len() >= MAX_ALL_SESSIONS
     }
 
     /// The route that an offer leads to, if it is one for this mount.

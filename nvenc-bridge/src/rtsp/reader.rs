@@ -55,7 +55,7 @@ impl Reader {
     ///
     /// # Errors
     /// Where the stream cannot be read on.
-    pub fn next(&mut self) -> Result<Option<Incoming>, Malformed> {
+    pub fn fetch(&mut self) -> Result<Option<Incoming>, Malformed> {
         let blank = self.octets.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count();
         if self.searched == 0 && blank > 0 {
             self.octets.drain(..blank);

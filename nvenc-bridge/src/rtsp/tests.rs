@@ -56,7 +56,7 @@ fn hall(group: Option<Group>, credentials: Option<Credentials>) -> Hall {
 fn parsed(text: &str) -> Request<Vec<u8>> {
     let mut reader = Reader::default();
     reader.push(text.as_bytes());
-    match reader.next() {
+    match reader.fetch() {
         Ok(Some(Incoming::Request(request))) => request,
         other => panic!("{text}: {other:?}"),
     }
@@ -339,7 +339,7 @@ fn requests_are_read_however_they_are_cut_and_however_many_come_at_once() {
         let mut seen = Vec::new();
         for part in stream.chunks(sizes) {
             reader.push(part);
-            while let Some(incoming) = reader.next().unwrap() {
+            while let Some(incoming) = reader.fetch().unwrap() {
                 seen.push(match incoming {
                     Incoming::Request(request) => {
                         format!("{}{:?}", header_of(&request), String::from_utf8_lossy(request.body()))
@@ -375,7 +375,7 @@ fn what_is_no_request_or_too_long_ends_the_connection() {
     ] {
         let mut reader = Reader::default();
         reader.push(text.as_bytes());
-        assert_eq!(reader.next(), Err(reason), "{}", &text[..30.min(text.len())]);
+        assert_eq!(reader.fetch(), Err(reason), "{}", &text[..30.min(text.len())]);
     }
 }
 
@@ -405,7 +405,7 @@ proptest! {
         let mut reader = Reader::default();
         for text in texts {
             reader.push(text.as_bytes());
-            while let Ok(Some(incoming)) = reader.next() {
+            while let Ok(Some(incoming)) = reader.fetch() {
                 if let Incoming::Request(request) = incoming {
                     let response = server.answer(&peer, &request, &mut Even, now);
                     let mut octets = Vec::new();

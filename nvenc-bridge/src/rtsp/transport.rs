@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use super::server::Group;
 use super::session::Route;
@@ -51,10 +52,10 @@ fn offer(text: &str) -> Option<Offer> {
 }
 
 /// `4588-4589`, or the first of two numbers that follow each other.
-fn pair<N: std::str::FromStr + TryFrom<u32>>(text: &str) -> Option<(N, N)>
+fn pair<N>(text: &str) -> Option<(N, N)>
 where
+    N: Copy + FromStr + TryFrom<u32>,
     u32: From<N>,
-    N: Copy,
 {
     let (first, second) = text.split_once('-').map_or((text, None), |(first, second)| (first, Some(second)));
     let first: N = first.trim().parse().ok()?;

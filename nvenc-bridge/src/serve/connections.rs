@@ -254,7 +254,7 @@ impl Connection {
 
     fn take_apart(&mut self, now: Mono, handle: &mut impl FnMut(&Peer, Incoming) -> Option<Vec<u8>>) {
         loop {
-            match self.reader.next() {
+            match self.reader.fetch() {
                 Ok(Some(incoming)) => {
                     self.spoke = now;
                     self.proven = true;

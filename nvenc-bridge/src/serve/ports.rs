@@ -131,7 +131,7 @@ fn outgoing(group: IpAddr, ttl: u8) -> io::Result<(Socket, UdpSocket)> {
     let packets = Socket::bind((any, 0).into())?;
     packets.send_to_groups(&Outgoing { ttl, loopback: true, interface: None })?;
     let reports = UdpSocket::bind((any, 0).into())?;
-    if let IpAddr::V4(_) = group {
+    if group.is_ipv4() {
         reports.set_multicast_ttl_v4(ttl.into())?;
     }
     Ok((packets, reports))

@@ -79,6 +79,9 @@ struct Parcel {
     gap: i64,
 }
 
+/// An access unit as it goes over connections, on a channel.
+type Framed = (u8, Arc<[u8]>);
+
 /// Those who are sent to by the same sockets, and their sessions.
 struct Party {
     place: Place,
@@ -173,7 +176,7 @@ impl Stage {
         let before = track.last.replace((unit.time, unit.at));
         track.packets = track.packets.wrapping_add(unit.count() as u32);
         track.octets = track.octets.wrapping_add(unit.payload() as u32);
-        let mut framed: Vec<((u8, u8), Arc<[u8]>)> = Vec::new();
+        let mut framed = Vec::new();
         let mut parties: Vec<Party> = Vec::new();
         let mut first = Vec::new();
         for (number, listener) in self.listeners.iter_mut().enumerate() {
@@ -409,14 +412,14 @@ impl Listener {
         }
     }
 
-    fn interleave(&mut self, unit: &Unit, framed: &mut Vec<((u8, u8), Arc<[u8]>)>, net: &mut Net, now: Mono) {
+    fn interleave(&mut self, unit: &Unit, framed: &mut Vec<Framed>, net: &mut Net, now: Mono) {
         let Route::Interleaved { connection, channels } = self.route else { return };
-        let octets = match framed.iter().find(|(its, _)| *its == channels) {
+        let octets = match framed.iter().find(|(channel, _)| *channel == channels.0) {
             Some((_, octets)) => octets.clone(),
             None => {
                 let mut octets = Vec::with_capacity(unit.payload() + 16 * unit.count());
                 unit.packets().for_each(|packet| interleave(packet, channels.0, &mut octets));
-                framed.push((channels, octets.into()));
+                framed.push((channels.0, octets.into()));
                 framed[framed.len() - 1].1.clone()
             }
         };

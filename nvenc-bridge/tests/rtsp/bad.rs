@@ -14,7 +14,7 @@ use super::client::{Came, Client};
 use super::{becomes, clients, server};
 
 /// A picture of H.264 of so many octets, with parameter sets where it is a key picture.
-fn picture(key: bool, octets: usize) -> Vec<u8> {
+pub(crate) fn picture(key: bool, octets: usize) -> Vec<u8> {
     let mut data = Vec::new();
     if key {
         data.extend_from_slice(&[0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 9, 0, 0, 0, 1, 0x68, 0xce, 9]);
@@ -301,6 +301,45 @@ fn who_comes_and_goes_leaves_nothing_behind() {
     });
     // Other tests of this process have descriptors of their own.
     assert!(descriptors() < before + 100, "{before} descriptors became {}", descriptors());
+}
+
+#[test]
+fn four_streams_serve_25_clients_each() {
+    let server = server(None);
+    let mut streams: Vec<_> =
+        ["north", "east", "south", "west"].iter().map(|name| (*name, stage(&server, name))).collect();
+    let mut all = Vec::new();
+    for place in 0..100 {
+        let (name, (stream, _)) = &streams[place % 4];
+        let mut client = Client::new(stream.addresses()[0], name);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if place % 2 == 0 {
+            client.play_interleaved();
+        } else {
+            client.play_udp(socket.local_addr().unwrap().port());
+        }
+        all.push((client, socket));
+    }
+    becomes("not all were served", || {
+        streams.iter_mut().all(|(_, (stream, feed))| {
+            send(feed, stream.takes_key(), 5000);
+            std::thread::sleep(Duration::from_millis(5));
+            let info = stream.info();
+            info.clients.len() == 25 && info.clients.iter().all(|client| client.units > 5)
+        })
+    });
+    let mut sources = std::collections::BTreeSet::new();
+    for (place, (client, socket)) in all.iter_mut().enumerate() {
+        let mut room = [0; 2000];
+        let packet = if place % 2 == 0 {
+            client.packet().unwrap()
+        } else {
+            let length = socket.recv(&mut room).unwrap();
+            room[..length].to_vec()
+        };
+        sources.insert((place % 4, packet[8..12].to_vec()));
+    }
+    assert_eq!(sources.len(), 4, "all who watch a stream have the same packets");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bad;
 mod canned;
 mod client;
+mod measures;
 mod players;
 
 use std::net::SocketAddr;

@@ -133,6 +133,58 @@ fn ffmpeg_plays_who_knows_the_password() {
 }
 
 #[test]
+fn retina_finds_nothing_wrong_and_no_picture_missing() {
+    use futures::StreamExt;
+    use retina::client::{PlayOptions, Session, SessionOptions, SetupOptions, Transport};
+    use retina::codec::{CodecItem, FrameFormat};
+
+    if !has("ffmpeg", "-version") {
+        eprintln!("skipped: there is no ffmpeg");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (codec, raw) in [(Codec::H264, "h264"), (Codec::H265, "hevc")] {
+        let canned = canned::pictures(codec, 1500);
+        for transport in [Transport::Tcp(Default::default()), Transport::Udp(Default::default())] {
+            let server = server(None);
+            let (_player, address) = play(&server, "hall", vec![canned.clone(), canned::aac()], None);
+            let (stream, sound) = runtime.block_on(async {
+                let url = url::Url::parse(&format!("rtsp://{address}/hall")).unwrap();
+                let mut session = Session::describe(url, SessionOptions::default()).await.unwrap();
+                for track in 0..2 {
+                    let options = SetupOptions::default().transport(transport.clone());
+                    session.setup(track, options.frame_format(FrameFormat::SIMPLE)).await.unwrap();
+                }
+                let mut playing = session.play(PlayOptions::default()).await.unwrap().demuxed().unwrap();
+                let (mut stream, mut sound, mut last) = (Vec::new(), 0, None);
+                let mut pictures = 0;
+                while pictures < PICTURES {
+                    match playing.next().await.unwrap().unwrap() {
+                        CodecItem::VideoFrame(frame) => {
+                            assert_eq!(frame.loss(), 0);
+                            let time = frame.timestamp().elapsed();
+                            assert!(last.is_none_or(|last| time > last), "{time} after {last:?}");
+                            last = Some(time);
+                            stream.extend_from_slice(frame.data());
+                            pictures += 1;
+                        }
+                        CodecItem::AudioFrame(frame) => {
+                            assert_eq!(frame.loss(), 0);
+                            sound += 1;
+                        }
+                        _ => {}
+                    }
+                }
+                (stream, sound)
+            });
+            follows(&canned::sums(raw, &stream), &canned.sums());
+            // 75 pictures last 2.5 s, and 117 access units of sound.
+            assert!((90..140).contains(&sound), "{sound} access units of sound");
+        }
+    }
+}
+
+#[test]
 fn gstreamer_plays_h264_and_h265_over_each_transport() {
     if !has("gst-launch-1.0", "--version") || !has("ffmpeg", "-version") {
         eprintln!("skipped: there is no gst-launch-1.0, or no ffmpeg");
