@@ -56,10 +56,11 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(settings: Settings, poll: Poll, commands: Receiver<Command>) -> Self {
-        // Without randomness from the system nobody can be let in: a fixed identifier would be guessed.
+        // Where the system gives no randomness now, it gave some when the process began.
         let secret = |octets: &mut [u8; 16]| {
             if os::random::secret(octets).is_err() {
-                octets[..8].copy_from_slice(&os::random::bits().to_be_bytes());
+                let both = [os::random::bits(), os::random::bits()].map(u64::to_be_bytes);
+                octets.copy_from_slice(both.as_flattened());
             }
         };
         let rtsp = Server::new(settings.credentials.clone(), os::random::bits() as u32, secret);

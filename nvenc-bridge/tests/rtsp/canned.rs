@@ -77,9 +77,7 @@ pub(crate) fn pictures(codec: Codec, kilobits: u32) -> Canned {
                 "aud=1:scenecut=0:keyint=60:log-level=error",
             ],
         ),
-        Codec::Av1 => {
-            ("libaom-av1", "obu", &["-cpu-used", "10", "-usage", "realtime", "-lag-in-frames", "0"])
-        }
+        Codec::Av1 => ("libaom-av1", "obu", &["-cpu-used", "8", "-usage", "realtime", "-lag-in-frames", "0"]),
     };
     let source = format!("testsrc2=size=640x360:rate={RATE},noise=alls=12:allf=t");
     let (group, rate) = (GROUP.to_string(), format!("{kilobits}k"));

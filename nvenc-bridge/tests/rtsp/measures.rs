@@ -18,11 +18,12 @@ use super::server;
 const OCTETS: usize = 4_000_000 / 8 / 30;
 const SECONDS: u64 = 8;
 
-/// Processor time of the serving thread so far.
+/// Processor time so far of the threads that make packets and send them.
 fn spent() -> Duration {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let its = |task: &std::fs::DirEntry| {
-        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "rtsp")
+        std::fs::read_to_string(task.path().join("comm"))
+            .is_ok_and(|name| ["rtsp", "feed"].contains(&name.trim()))
     };
     let time = |task: std::fs::DirEntry| {
         let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
@@ -40,13 +41,14 @@ fn share(clients: usize, mut join: impl FnMut(SocketAddr, &Stream)) -> f64 {
     let ended = end.clone();
     let stream = Arc::new(stream);
     let its = stream.clone();
-    let feeder = std::thread::spawn(move || {
+    let feeder = std::thread::Builder::new().name("feed".into()).spawn(move || {
         while !ended.load(Ordering::Relaxed) {
             let key = its.takes_key();
             feed.send(&Access { data: &picture(key, OCTETS), key, at: now(), frames: 0 });
             std::thread::sleep(Duration::from_nanos(33_333_333));
         }
     });
+    let feeder = feeder.unwrap();
     (0..clients).for_each(|_| join(stream.addresses()[0], &stream));
     std::thread::sleep(Duration::from_secs(1));
     let (before, start) = (spent(), Instant::now());

@@ -1,6 +1,7 @@
 //! ffmpeg and GStreamer: what they decode is what was encoded, picture for picture.
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use nvenc_bridge::encode::Codec;
 use nvenc_bridge::rtsp::{Credentials, Group};
@@ -11,8 +12,11 @@ use super::{play, server};
 /// Pictures that a player is to show.
 const PICTURES: usize = 75;
 
+/// A group that no other test uses.
 fn group() -> Group {
-    Group { address: "239.255.77.12".parse().unwrap(), port: 25_004, ttl: 0 }
+    static NEXT: AtomicU16 = AtomicU16::new(25_004);
+    let port = NEXT.fetch_add(10, Ordering::Relaxed);
+    Group { address: "239.255.77.12".parse().unwrap(), port, ttl: 0 }
 }
 
 /// That the pictures are those of the group, beginning with the first, however often it was begun anew.
