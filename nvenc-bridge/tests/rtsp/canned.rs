@@ -86,23 +86,45 @@ pub(crate) fn pictures(codec: Codec, kilobits: u32) -> Canned {
     arguments.extend(more);
     arguments.extend(["-f", raw, "-"]);
     let stream = ffmpeg(&arguments, &[]);
-    let delimiter: &[u8] = match codec {
-        Codec::H264 => &[0, 0, 0, 1, 9],
-        Codec::H265 => &[0, 0, 0, 1, 0x46, 1],
-        Codec::Av1 => &[0x12, 0],
+    let units = match codec {
+        Codec::H264 => split(&stream, |place| stream[place..].starts_with(&[0, 0, 0, 1, 9])),
+        Codec::H265 => split(&stream, |place| stream[place..].starts_with(&[0, 0, 0, 1, 0x46, 1])),
+        Codec::Av1 => {
+            let delimiters = temporal_delimiters(&stream);
+            split(&stream, |place| delimiters.contains(&place))
+        }
     };
-    let units = split(&stream, delimiter);
     assert_eq!(units.len(), GROUP, "{codec:?}");
     Canned { format: Format::Video(codec), units, frames: 0, raw }
 }
 
 /// Cuts in front of each delimiter.
-fn split(stream: &[u8], delimiter: &[u8]) -> Vec<Vec<u8>> {
-    let starts: Vec<_> = (0..stream.len())
-        .filter(|place| stream[*place..].starts_with(delimiter))
-        .chain([stream.len()])
-        .collect();
+fn split(stream: &[u8], is_delimiter: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
+    let starts: Vec<_> =
+        (0..stream.len()).filter(|place| is_delimiter(*place)).chain([stream.len()]).collect();
     starts.windows(2).map(|ends| stream[ends[0]..ends[1]].to_vec()).collect()
+}
+
+/// Where the temporal delimiters of AV1 are, in a stream whose units all have a size and no extension.
+fn temporal_delimiters(stream: &[u8]) -> Vec<usize> {
+    let (mut found, mut place) = (Vec::new(), 0);
+    while place < stream.len() {
+        if stream[place] >> 3 == 2 {
+            found.push(place);
+        }
+        place += 1;
+        let mut size = 0;
+        for shift in 0.. {
+            let octet = stream[place];
+            place += 1;
+            size |= usize::from(octet & 0x7f) << (7 * shift);
+            if octet & 0x80 == 0 {
+                break;
+            }
+        }
+        place += size;
+    }
+    found
 }
 
 /// Two seconds of a tone as MP3.
