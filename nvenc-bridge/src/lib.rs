@@ -25,3 +25,6 @@ pub mod probe;
 pub mod selftest;
 pub mod source;
 pub mod tools;
+pub mod rtp;
+pub mod rtsp;
+pub mod serve;

@@ -108,6 +108,11 @@ impl Socket {
         self.inner.send_to(bytes, &SockAddr::from(to)).is_ok()
     }
 
+    #[cfg(not(all(target_os = "linux", not(feature = "fallback"))))]
+    pub(crate) fn send_to(&self, bytes: &[u8], to: &SockAddr) -> io::Result<usize> {
+        self.inner.send_to(bytes, to)
+    }
+
     #[cfg(all(unix, not(feature = "fallback")))]
     pub(crate) fn as_raw_fd(&self) -> std::os::fd::RawFd {
         std::os::fd::AsRawFd::as_raw_fd(&self.inner)

@@ -107,6 +107,8 @@ pub enum Packet<'a> {
     Other {
         /// RTCP packet type.
         packet_type: u8,
+        /// 5 bits: the kind of a feedback message, where it is one.
+        count: u8,
     },
 }
 
@@ -189,7 +191,7 @@ fn parse_packet<'a>(reader: &mut Reader<'a>) -> Result<Packet<'a>, Reject> {
         TRANSPORT_FEEDBACK if count == feedback::GENERIC_NACK => {
             Ok(Packet::Nack { sender: body.u32()?, media: body.u32()?, lost: Lost::parse(body.0)? })
         }
-        packet_type => Ok(Packet::Other { packet_type }),
+        packet_type => Ok(Packet::Other { packet_type, count }),
     }
 }
 

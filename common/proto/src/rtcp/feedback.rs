@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(packets(&empty[..12]).next(), Some(Err(Reject::Length)));
         let mut other = GOLDEN;
         other[0] = 0x8f;
-        assert_eq!(packets(&other).next(), Some(Ok(Packet::Other { packet_type: 205 })));
+        assert_eq!(packets(&other).next(), Some(Ok(Packet::Other { packet_type: 205, count: 15 })));
     }
 
     proptest! {
