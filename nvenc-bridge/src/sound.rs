@@ -118,10 +118,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Frames a second that the codec is given.
+    /// Looks whether the codec and the protocols have this rate and so many channels.
     ///
     /// # Errors
-    /// One line: the codec or the protocols do not have this rate or number of channels.
+    /// One line: they do not.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |message: String| Err(Error::Unavailable(message));
         match (self.codec, self.rate) {

@@ -17,14 +17,14 @@ const AMPLITUDE: f64 = 0.25;
 /// Longest that a unit may take to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn track(source: &str, codec: Codec) -> (Sound, Receiver<EncodedSound>) {
+fn track(source: &str, codec: Codec, silent: Silent) -> (Sound, Receiver<EncodedSound>) {
     let settings = Settings {
         source: source.parse().unwrap(),
         codec,
         bitrate: Bitrate::B192,
         rate: RATE,
         channels: CHANNELS as u16,
-        silent: Silent::Off,
+        silent,
     };
     let (units, heard) = channel();
     let deliver = move |unit| drop(units.send(unit));
@@ -86,7 +86,7 @@ fn assert_near(errors: &[f64], most: f64, what: &str) {
 fn a_senders_sound_has_the_time_of_its_capture() {
     for codec in [Codec::L16, Codec::Opus] {
         let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap().port();
-        let (sound, heard) = track(&format!("rtp://127.0.0.1:{port}"), codec);
+        let (sound, heard) = track(&format!("rtp://127.0.0.1:{port}"), codec, Silent::Off);
         let client = format!("bridge=127.0.0.1:{port}/0");
         let sender = Program::start("sender", &["--capture", "tone:100", "--client", &client]);
         assert_near(&errors(codec, &heard, 8), 1000.0, &format!("{codec:?} of a sender"));
@@ -97,7 +97,7 @@ fn a_senders_sound_has_the_time_of_its_capture() {
 
 #[test]
 fn a_tone_of_this_machine_has_the_time_of_its_capture() {
-    let (sound, heard) = track("tone:100", Codec::L16);
+    let (sound, heard) = track("tone:100", Codec::L16, Silent::Off);
     assert_near(&errors(Codec::L16, &heard, 4), 100.0, "a tone of this machine");
     assert_eq!(sound.counters.filled.get(), 0);
 }
@@ -105,11 +105,21 @@ fn a_tone_of_this_machine_has_the_time_of_its_capture() {
 #[test]
 fn a_card_that_runs_fast_leaves_on_this_machines_clock() {
     // Its tone has 220 Hz by a clock of its own: only the units' times are looked at.
-    let (_sound, heard) = track("virtual:ppm=300,jitter=0.5", Codec::L16);
+    let (_sound, heard) = track("virtual:ppm=300,jitter=0.5", Codec::L16, Silent::Off);
     let units: Vec<_> = heard.iter().take(1000).collect();
     for pair in units.windows(2) {
         assert_eq!(pair[1].position, pair[0].position + u64::from(pair[0].frames));
         let step = (pair[1].at - pair[0].at).as_nanos() as i64;
         assert!((step - 5_000_000).abs() < 1000, "{step} ns");
     }
+}
+
+#[test]
+fn silence_fills_what_nobody_sends_where_that_is_wanted() {
+    let (sound, heard) = track("rtp://127.0.0.1:0", Codec::Opus, Silent::On);
+    let units: Vec<_> = heard.iter().take(25).collect();
+    let (first, last) = (&units[0], &units[24]);
+    assert_eq!(last.position - first.position, 24 * u64::from(first.frames));
+    assert_eq!((last.at - first.at).as_millis(), 24 * 20);
+    assert!(sound.counters.filled.get() >= 24 * u64::from(first.frames));
 }
