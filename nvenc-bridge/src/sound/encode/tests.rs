@@ -177,7 +177,7 @@ fn opus_is_decoded_at_the_times_that_are_named() {
 fn pcm_is_exact_and_fits_a_packet() {
     let mut encoder = encoder(&settings(Codec::L16, Bitrate::B128, 48_000)).expect("it is built in");
     assert_eq!(encoder.warnings()[0].parameter, "audiobitrate");
-    let ramp: Vec<f32> = (0..960).map(|n| pcm::sample(n)).collect();
+    let ramp: Vec<f32> = (0..960).map(pcm::sample).collect();
     let units = encode(&mut encoder, &ramp);
     assert_eq!(units.len(), 2);
     assert_eq!(units[0].at.as_nanos(), ORIGIN.0 as u128);
