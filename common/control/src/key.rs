@@ -141,13 +141,13 @@ fn unbase64(text: &str) -> Option<Vec<u8>> {
 
 /// Whether other users may read a file.
 #[cfg(unix)]
-fn is_open(path: &Path) -> bool {
+pub(crate) fn is_open(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_open(_path: &Path) -> bool {
+pub(crate) fn is_open(_path: &Path) -> bool {
     false
 }
 
