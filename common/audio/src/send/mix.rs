@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use proto::units::Position;
 
-use super::encoding::EncodingSpec;
+use super::spec::EncodingSpec;
 use crate::map::ChannelMap;
 use crate::signal::Signal;
 

@@ -4,8 +4,8 @@ use proto::pcm::{self, ByteOrder};
 use proto::srtp;
 use proto::units::Position;
 
-use super::encoding::{Codec, EncodingSpec, Wire};
 use super::mix::Mixer;
+use super::spec::{Codec, EncodingSpec, Wire};
 use crate::opus::{self, Encoder};
 use crate::resample::Chunked;
 

@@ -1,5 +1,6 @@
 //! In time with others: a sender by script, a receiver with a device, and a clock of its own for each machine.
 
+use proto::announce::Codec;
 use proto::exchange::{self, Reply, Request};
 use proto::playout::{self, Playout};
 use proto::timing::{self, Anchor, Delay, Timing};
