@@ -2,7 +2,7 @@
 
 use proto::announce::{Codec, Format};
 use proto::units::Mono;
-use proto::{Reject, pcm};
+use proto::Reject;
 
 use super::source::Source;
 use super::{MAX_PAYLOAD, ReceivePipeline};
@@ -11,8 +11,7 @@ use crate::jitter::{Coding, Entry, Label};
 impl ReceivePipeline {
     pub(super) fn handle_plain(&mut self, at: Mono, source: Source, datagram: &[u8]) -> Result<(), Reject> {
         let (rate, channels) = (self.config.plain_rate, self.config.plain_channels);
-        let frame = usize::from(channels) * pcm::BYTES_PER_SAMPLE;
-        pcm::frames(datagram, channels)?;
+        let frame = datagram.len() / Coding::HEADERLESS.frames(datagram, channels)? as usize;
         if self.live_stream().is_none() {
             let format = Format { payload_type: 0, codec: Codec::L16, channels, rate, frames: 0 };
             self.begin_stream(at, source, format, None, "");
@@ -35,7 +34,7 @@ impl ReceivePipeline {
                 position: place.position,
                 frames: (part.len() / frame) as u32,
                 channels,
-                coding: Coding::Plain,
+                coding: Coding::HEADERLESS,
                 label: Label::default(),
                 payload: part,
             };

@@ -89,10 +89,11 @@ impl ReceivePipeline {
         if !announce::RATES.contains(&header.rate) || header.channels > announce::MAX_CHANNELS {
             return Err(Reject::Value);
         }
-        let (codec, coding) = match header.sample {
-            Sample::Bits16 => (Codec::L16, Coding::Plain),
-            Sample::Bits24 => (Codec::L24, Coding::Little24),
+        let codec = match header.sample {
+            Sample::Bits16 => Codec::L16,
+            Sample::Bits24 => Codec::L24,
         };
+        let coding = Coding::Pcm(header.sample.written());
         let Header { rate, channels, frames, .. } = header;
         let format = Format { payload_type: 0, codec, channels, rate, frames };
         let live = self.live_stream().is_some();

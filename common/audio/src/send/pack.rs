@@ -1,6 +1,6 @@
 //! From a client's frames to payloads. Allocates only when built.
 
-use proto::pcm::{self, ByteOrder};
+use proto::pcm::{self, ByteOrder, Sample};
 use proto::srtp;
 use proto::units::Position;
 
@@ -35,12 +35,6 @@ pub(super) struct Pcm {
     filled: usize,
     /// Room for the header, and what has been gathered.
     filling: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Sample {
-    Bits16(ByteOrder),
-    Bits24(ByteOrder),
 }
 
 #[derive(Debug)]
@@ -170,9 +164,9 @@ impl Pcm {
         self.filled += frames;
         let samples = frames * usize::from(mixer.channels());
         let start = self.filling.len();
+        self.filling.resize(start + samples * self.sample.octets(), 0);
         match self.sample {
             Sample::Bits16(order) => {
-                self.filling.resize(start + samples * pcm::BYTES_PER_SAMPLE, 0);
                 let slots = self.filling[start..].as_chunks_mut().0;
                 // A loop for each order, without the choice inside.
                 match order {
@@ -185,7 +179,6 @@ impl Pcm {
                 }
             }
             Sample::Bits24(order) => {
-                self.filling.resize(start + samples * pcm::BYTES_PER_SAMPLE_24, 0);
                 let slots = self.filling[start..].as_chunks_mut().0;
                 mixer.render(position, captured, block, slots, |s, slot| pcm::write_sample_24(s, order, slot))
             }
