@@ -11,7 +11,7 @@ use proto::srtp::{
     Suite, Window,
 };
 use proto::units::Mono;
-use proto::{Reject, rtcp};
+use proto::{Reject, rtcp, rtp};
 
 /// How it stands between the two ends, as one of them sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -248,6 +248,9 @@ impl Standing {
 
 /// A greeting and a copy of the octets that its name lies in, so that the datagram can be opened in place.
 pub(crate) fn find_greeting(datagram: &[u8]) -> Option<(Greeting, [u8; 255], usize)> {
+    if !rtp::is_rtcp(datagram) {
+        return None;
+    }
     let Signed { greeting, cname, .. } = Signed::find(datagram)?;
     let mut name = [0; 255];
     let length = cname.len().min(name.len());
