@@ -235,9 +235,12 @@ impl SendPipeline {
 
     /// Takes a datagram that a client sent back. Anything that is not a client's report is ignored.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
+        if !rtp::is_rtcp(datagram) {
+            return;
+        }
         let arrival = self.ntp(at);
         let rate = self.shape.rate;
-        let client = self.routing.speaker(from, datagram).filter(|_| rtp::is_rtcp(datagram));
+        let client = self.routing.speaker(from, datagram);
         let Some(((encoding, client), opened)) = client.zip(self.opened.get_mut(..datagram.len())) else {
             return;
         };
