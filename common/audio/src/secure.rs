@@ -98,8 +98,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new(secret: Secret, direction: Direction, cname: String) -> Self {
-        let session =
-            Session::new(&secret.key.master(Suite::default(), secret.id, direction, cname.as_bytes()));
+        let session = session(&secret, secret.id, direction, cname.as_bytes());
         Self { secret, direction, cname, session, next: 0 }
     }
 
@@ -128,9 +127,7 @@ impl Identity {
 
     fn take(&mut self, id: Id) {
         self.secret.id = id;
-        let master =
-            self.secret.key.master(Suite::default(), self.secret.id, self.direction, self.cname.as_bytes());
-        self.session = Session::new(&master);
+        self.session = session(&self.secret, id, self.direction, self.cname.as_bytes());
         self.next = 0;
     }
 
@@ -181,10 +178,15 @@ impl Identity {
             Direction::FromReceiver => Direction::FromSender,
         };
         let Control { index, .. } = Control::of(datagram).ok_or(Reject::Truncated)?;
-        let session = Session::new(&self.secret.key.master(Suite::default(), greeting.id, direction, cname));
+        let session = session(&self.secret, greeting.id, direction, cname);
         session.open_control(datagram)?;
         Ok(Peer { id: greeting.id, session, control: Window::new(u64::from(index) + 1) })
     }
+}
+
+/// The keys of a participant.
+fn session(secret: &Secret, id: Id, direction: Direction, cname: &[u8]) -> Session {
+    Session::new(&secret.key.master(Suite::default(), id, direction, cname))
 }
 
 /// The other end, as it is known.
