@@ -338,7 +338,7 @@ impl Player {
         // What both clocks are known to do needs no error to be corrected.
         let known = (1.0 + due.slow) / (1.0 + reference.slow()) - 1.0;
         let speed = known + servo.update(late as f64 / 1e9, elapsed as f64 / 1e9);
-        self.counters.set_drift(speed);
+        self.counters.drift_ppb.set((speed * 1e9) as i64);
         resampler.set_speed(speed + slew);
         let concealer = &mut device.concealer;
         resampler.process(out, |input| self.read(stream, input, channels, decoder, Some(concealer)));

@@ -121,7 +121,7 @@ impl ReceivePipeline {
             error_ns,
             worst_error_ns,
             round_trip_us,
-            drift_ppb: (counters.drift_ppm() * 1e3) as i32,
+            drift_ppb: counters.drift_ppb.get() as i32,
             concealed: counters.concealed_frames.get() as u32,
             synced: self.player.is_together(),
             late: self.player.is_late(),
