@@ -1,8 +1,8 @@
 //! Headerless PCM: what comes is played in the order in which it comes, since nothing says what was lost.
 
+use proto::Reject;
 use proto::announce::{Codec, Format};
 use proto::units::Mono;
-use proto::Reject;
 
 use super::source::Source;
 use super::{MAX_PAYLOAD, ReceivePipeline};

@@ -7,7 +7,7 @@ use proto::{rtp, srtp};
 
 use super::Shape;
 use super::client::Client;
-use super::mix::Mixer;
+use super::mix::{Block, Mixer};
 use super::pack::Packer;
 use super::repair::Keeper;
 use super::seal::Numbers;
@@ -170,16 +170,13 @@ impl Encoding {
     }
 
     pub(super) fn handle_block(&mut self, position: Position, block: &[f32], shape: &Shape) {
-        let captured = usize::from(shape.channels);
-        let mut at = position;
-        let mut rest = block;
-        while rest.len() >= captured {
-            let frames = self.state.packer.wanted().min(rest.len() / captured);
-            let (now, later) = rest.split_at(frames * captured);
-            let peak = self.state.packer.append(at, captured, now, &mut self.mixer);
+        let mut rest = Block { from: position, channels: shape.channels.into(), samples: block };
+        while rest.frames() > 0 {
+            let frames = self.state.packer.wanted().min(rest.frames());
+            let (now, later) = rest.split_at(frames);
+            let peak = self.state.packer.append(now, &mut self.mixer);
             self.state.peak = self.state.peak.max(peak);
             self.state.peak_frames += frames as u32;
-            at = at.advanced(frames as u64);
             rest = later;
             if self.state.packer.wanted() == 0 {
                 self.complete_packet(shape);
