@@ -61,7 +61,9 @@ impl Encoding {
         clients: Vec<Client>,
     ) -> Self {
         let packer = Packer::new(&spec, rate);
-        Self::build(id, spec, rate, ssrc, (sequence, packer), clients)
+        let mut encoding = Self::resuming(id, spec, rate, ssrc, sequence, clients);
+        encoding.state.packer = packer;
+        encoding
     }
 
     /// An encoding for a routing that comes after one with the same `id`, `ssrc` and kind of packets. It takes over all else,
@@ -72,17 +74,6 @@ impl Encoding {
         rate: u32,
         ssrc: u32,
         sequence: Sequence,
-        clients: Vec<Client>,
-    ) -> Self {
-        Self::build(id, spec, rate, ssrc, (sequence, Packer::Vacant), clients)
-    }
-
-    fn build(
-        id: EncodingId,
-        spec: EncodingSpec,
-        rate: u32,
-        ssrc: u32,
-        (sequence, packer): (Sequence, Packer),
         mut clients: Vec<Client>,
     ) -> Self {
         let keeper = (spec.wire == Wire::Rtp).then(|| {
@@ -102,7 +93,7 @@ impl Encoding {
             numbers: Numbers::default(),
             packets: 0,
             octets: 0,
-            packer,
+            packer: Packer::Vacant,
             ready: Vec::with_capacity(spec.longest_packet() + srtp::OVERHEAD),
             peak: 0.0,
             peak_frames: 0,

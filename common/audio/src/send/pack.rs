@@ -284,7 +284,7 @@ impl Opus {
         let channels = self.pcm.len() / self.frames as usize;
         let start = other.past.len().saturating_sub(frames_back as usize * channels);
         let mut rest = &other.past[start..];
-        (self.next, self.shift) = (other.next, other.shift);
+        self.next = other.next;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(self.chunked.wanted() * channels));
             self.chunked.push(now.len() / channels, |room| room.copy_from_slice(now));
@@ -295,7 +295,7 @@ impl Opus {
         self.join(true);
         self.past.clear();
         self.past.extend_from_slice(&other.past);
-        (self.next, self.taken, self.given) = (other.next, other.taken, other.given);
-        self.shift = other.shift;
+        (self.next, self.shift) = (other.next, other.shift);
+        (self.taken, self.given) = (other.taken, other.given);
     }
 }
