@@ -253,7 +253,7 @@ pub(crate) fn find_greeting(datagram: &[u8]) -> Option<(Greeting, [u8; 255], usi
     if !rtp::is_rtcp(datagram) {
         return None;
     }
-    let Signed { greeting, cname, .. } = Signed::find(datagram)?;
+    let Signed { greeting, cname } = Signed::find(datagram)?;
     let mut name = [0; 255];
     let length = cname.len().min(name.len());
     name[..length].copy_from_slice(&cname[..length]);
