@@ -8,7 +8,7 @@ use super::group::GroupId;
 
 /// One that asks nothing for so long is gone, in nanoseconds, unless it is to ask so seldom that this is longer.
 const PATIENCE: i64 = 5_000_000_000;
-/// Questions are answered at most this often, in nanoseconds: a receiver that starts asks every 40 ms.
+/// Questions are answered at most this often, in nanoseconds: a receiver that starts asks every 25 ms.
 const PAUSE: i64 = 10_000_000;
 
 /// A client's part in its group.
