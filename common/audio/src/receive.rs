@@ -273,9 +273,7 @@ impl ReceivePipeline {
         if self.player.plays_to_device()
             && let Some(request) = self.conductor.poll_request(now, stream.reception.ssrc())
         {
-            let mut builder = rtcp::Builder::new(control);
-            // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
-            builder.receiver_report(self.config.ssrc, None);
+            let mut builder = rtcp::Builder::with_empty_report(control, self.config.ssrc);
             builder.application(self.config.ssrc, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
             return Some((source.address, builder.finish()?));
         }

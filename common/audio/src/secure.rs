@@ -157,9 +157,7 @@ impl Identity {
     ) -> Option<usize> {
         let greeting = Greeting { id: self.secret.id, peer, heard, streams };
         let (body, length) = greeting.to_bytes();
-        let mut builder = Builder::new(out.get_mut(..rtcp::MAX_COMPOUND)?);
-        // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
-        builder.receiver_report(ssrc, None);
+        let mut builder = Builder::with_empty_report(out.get_mut(..rtcp::MAX_COMPOUND)?, ssrc);
         builder.description(ssrc, &self.cname);
         builder.application(ssrc, srtp::APP_NAME, 0, &body[..length]);
         let length = builder.finish()?;

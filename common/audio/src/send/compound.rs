@@ -64,10 +64,8 @@ impl SendPipeline {
         builder.finish().unwrap_or(0)
     }
 
-    /// A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
     pub(super) fn write_goodbye(&mut self, ssrc: u32) -> usize {
-        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
-        builder.receiver_report(ssrc, None);
+        let mut builder = rtcp::Builder::with_empty_report(&mut self.control[..rtcp::MAX_COMPOUND], ssrc);
         builder.description(ssrc, &self.cname);
         builder.bye(ssrc);
         builder.finish().unwrap_or(0)
