@@ -90,6 +90,24 @@ pub struct Config {
 }
 
 impl Config {
+    /// Takes what comes, whatever it is and whoever sends it, and plays it with a fixed latency in nanoseconds; headerless PCM
+    /// is mono at 44.1 kHz, as it is where nothing else was agreed on.
+    pub fn new(latency: i64, cname: String, ssrc: u32) -> Self {
+        Self {
+            wire: None,
+            latency,
+            trim: None,
+            adapt: None,
+            format: None,
+            plain_rate: 44_100,
+            plain_channels: 1,
+            cname,
+            ssrc,
+            secret: None,
+            from: Vec::new(),
+        }
+    }
+
     /// Packets the jitter buffer holds: the latency and a fifth of a second, of the shortest at 48 kHz. A group's delay may be
     /// longer, up to ten seconds at the usual 128 frames.
     fn slots(&self) -> usize {

@@ -73,19 +73,7 @@ fn wired() -> LinkSpec {
 }
 
 fn config() -> Config {
-    Config {
-        wire: Some(Wire::Rtp),
-        latency: 20 * MS,
-        trim: Some(0),
-        adapt: None,
-        format: None,
-        plain_rate: RATE,
-        plain_channels: 1,
-        secret: None,
-        from: Vec::new(),
-        cname: "test".into(),
-        ssrc: 77,
-    }
+    Config { wire: Some(Wire::Rtp), trim: Some(0), ..Config::new(20 * MS, "test".into(), 77) }
 }
 
 impl World {
