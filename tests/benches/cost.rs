@@ -125,19 +125,7 @@ struct Receive {
 
 impl Receive {
     fn new(device: bool) -> Self {
-        let config = Config {
-            wire: None,
-            latency: 10_000_000,
-            trim: None,
-            adapt: None,
-            format: None,
-            plain_rate: RATE,
-            plain_channels: 1,
-            secret: None,
-            from: Vec::new(),
-            cname: "bench".into(),
-            ssrc: 1,
-        };
+        let config = Config::new(10_000_000, "bench".into(), 1);
         let mut pipeline = ReceivePipeline::new(config, Arc::new(ReceiveCounters::default()));
         let output = if device { Output::device(2, RATE, true) } else { Output::stream_clocked(2, RATE) };
         pipeline.replace_output(Box::new(output));
