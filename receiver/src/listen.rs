@@ -1,14 +1,13 @@
 //! Where to listen: an address of this machine, or a multicast group on some of its interfaces.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use control::client::DEFAULT_PORT;
 use control::sdp::Description;
 use os::multicast::{self, Membership};
-use os::udp::Socket;
+use os::udp::{Socket, any};
 
 use crate::args::Settings;
-
-const DEFAULT_PORT: u16 = 57_001;
 
 /// What to listen with.
 #[derive(Debug)]
@@ -61,16 +60,11 @@ impl Ears {
             return Err(format!("--source {source}: the group {group} has no such sources"));
         }
         let refused = |error: std::io::Error| format!("--listen {address}: {error}");
-        let ear = Socket::shared(multicast::listening_address(address)).map_err(refused)?;
-        let mouth = Socket::bind(SocketAddr::new(any(group), 0)).map_err(refused)?;
         let (sources, interfaces) = (settings.source.clone(), settings.interface.clone());
-        let membership = Membership::new(&ear, group, sources, interfaces).map_err(refused)?;
+        let (ear, membership) = multicast::listen(address, sources, interfaces).map_err(refused)?;
+        let mouth = Socket::bind(SocketAddr::new(any(group), 0)).map_err(refused)?;
         Ok(Self { address, sockets: vec![ear, mouth], membership: Some(membership) })
     }
-}
-
-fn any(like: IpAddr) -> IpAddr {
-    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// The sockets for a stream that is described. One that goes to an address of this machine is listened for there, any other

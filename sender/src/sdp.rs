@@ -53,7 +53,7 @@ fn file_name(client: &str) -> String {
 
 /// The address that this machine sends from, as far as it is known.
 pub(crate) fn origin(bind: Option<IpAddr>, active: &Active) -> IpAddr {
-    let unspecified: IpAddr = if active.address.is_ipv4() { [0u8; 4].into() } else { [0u16; 8].into() };
+    let unspecified = os::udp::any(active.address.ip());
     // Connecting a socket for datagrams sends none, but chooses the way.
     let chosen = || {
         let socket = UdpSocket::bind((unspecified, 0)).ok()?;
