@@ -8,6 +8,7 @@ use control::cli::Program;
 use control::codec::{Application, BitRate, RateControl};
 use control::config::Span;
 use control::signal::Signal;
+use control::wire::WireName;
 use serde::{Deserialize, Serialize};
 
 const EXAMPLES: &str = "\
@@ -222,18 +223,6 @@ pub struct Speakers {
     /// One JSON object a line on standard output
     #[arg(long)]
     pub json: bool,
-}
-
-/// A wire format's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum WireName {
-    /// RTP, with RTCP on the same port
-    Rtp,
-    /// Headerless signed 16-bit little-endian PCM
-    Plain,
-    /// VBAN, under the client's name
-    Vban,
 }
 
 /// A codec's name.
