@@ -36,9 +36,9 @@ pub mod tools;
 mod align;
 mod sap;
 mod sdp;
-mod secrecy;
 mod send_loop;
 mod status;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
