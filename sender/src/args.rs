@@ -257,10 +257,10 @@ mod tests {
             loop = true
             status-interval = "500ms"
         "#;
-        let folder = std::env::temp_dir().join(format!("sender-args-{}.toml", std::process::id()));
-        std::fs::write(&folder, text).unwrap();
-        let settings: Settings = control::config::load(&folder).unwrap();
-        std::fs::remove_file(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sender.toml");
+        std::fs::write(&path, text).unwrap();
+        let settings: Settings = control::config::load(&path).unwrap();
         assert_eq!((settings.wire, settings.repeat), (Some(WireName::Plain), true));
         assert_eq!(settings.opus_bitrate, Some(BitRate(64_000)));
         assert_eq!(settings.opus_application, Some(Application::Voip));
