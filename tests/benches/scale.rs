@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use audio::exchange::PeerClock;
 use os::clock;
-use os::multicast::{Membership, listening_address};
+use os::multicast;
 use os::udp::{Inbox, Outbox, Socket};
 use os::wait;
 use proto::announce::{self, Announcement, Pace};
@@ -196,9 +196,8 @@ struct Heard {
 
 /// So many listeners in one program, on another host. A line of JSON for each second: what they said.
 fn listen(count: usize) {
-    let group: SocketAddr = GROUP.parse().unwrap();
-    let ear = Socket::shared(listening_address(group)).unwrap();
-    let mut membership = Membership::new(&ear, group.ip(), Vec::new(), vec![interface(0)]).unwrap();
+    let (ear, mut membership) =
+        multicast::listen(GROUP.parse().unwrap(), Vec::new(), vec![interface(0)]).unwrap();
     membership.refresh().unwrap();
     let mut listeners: Vec<_> = (0..count)
         .map(|n| Listener {

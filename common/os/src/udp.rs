@@ -1,7 +1,7 @@
 //! UDP sockets: sized, marked, never blocking; datagrams in batches with their arrival times.
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use proto::units::Mono;
@@ -121,6 +121,11 @@ impl Socket {
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }
+}
+
+/// The unspecified address of the same family.
+pub fn any(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// What to do where buffers are short, in one line.
