@@ -204,9 +204,9 @@ fn rows() -> Vec<Row> {
         receivers: receivers(&[100.0, -200.0, 20.0], path, latency),
         ..base()
     };
-    let after = |name, event, target, back| Row {
+    let after = |name, event, target, path, back| Row {
         event,
-        ..row(name, target, (240.0, 50.0), three(wired), Limits { back, ..LIMITS })
+        ..row(name, target, (240.0, 50.0), three(path), Limits { back, ..LIMITS })
     };
     const BACK: &str = "T3: back below 100 us within 2 s, no click";
     let mut trimmed = three(wired);
@@ -239,33 +239,21 @@ fn rows() -> Vec<Row> {
             rough,
             Limits { p95: 100.0, p99: 200.0, ..LIMITS },
         ),
-        after("outage of 500 ms", Event::Outage(0.5), BACK, 2.0),
-        after("a receiver restarts", Event::Restart(0.3), "T18: below 100 us within 1 s, no click", 1.0),
-        after("the sender restarts", Event::SenderRestart(0.5), BACK, 2.0),
-        after("xrun", Event::Xrun, BACK, 2.0),
-        after("a receiver's clock jumps on", Event::Step(40 * MS), BACK, 2.0),
-        after("a receiver's clock stands still", Event::Step(-15 * MS), BACK, 2.0),
-        after("the sender's clock jumps on", Event::SenderStep(40 * MS), BACK, 2.0),
-        Row {
-            event: Event::Restart(0.3),
-            ..row(
-                "a receiver restarts, stalls",
-                BACK,
-                (240.0, 50.0),
-                three(rough),
-                Limits { back: 2.0, ..LIMITS },
-            )
-        },
-        Row {
-            event: Event::Outage(0.5),
-            ..row(
-                "outage of 500 ms, stalls",
-                BACK,
-                (240.0, 50.0),
-                three(rough),
-                Limits { back: 2.0, ..LIMITS },
-            )
-        },
+        after("outage of 500 ms", Event::Outage(0.5), BACK, wired, 2.0),
+        after(
+            "a receiver restarts",
+            Event::Restart(0.3),
+            "T18: below 100 us within 1 s, no click",
+            wired,
+            1.0,
+        ),
+        after("the sender restarts", Event::SenderRestart(0.5), BACK, wired, 2.0),
+        after("xrun", Event::Xrun, BACK, wired, 2.0),
+        after("a receiver's clock jumps on", Event::Step(40 * MS), BACK, wired, 2.0),
+        after("a receiver's clock stands still", Event::Step(-15 * MS), BACK, wired, 2.0),
+        after("the sender's clock jumps on", Event::SenderStep(40 * MS), BACK, wired, 2.0),
+        after("a receiver restarts, stalls", Event::Restart(0.3), BACK, rough, 2.0),
+        after("outage of 500 ms, stalls", Event::Outage(0.5), BACK, rough, 2.0),
         row(
             "PCM, Opus, a card of 48 kHz",
             "in sync, whatever the codec",
