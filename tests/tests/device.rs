@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tests::figures::sorted;
 use tests::program::{Ended, Program, has, skip};
 use tests::servers::{Place, Server};
 use tests::sound::{Sound, assert_same};
@@ -292,8 +293,7 @@ struct Spread {
 
 impl Spread {
     fn of(values: &[f64]) -> Self {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
+        let sorted = sorted(values.iter().copied());
         Self { least: sorted[0], median: sorted[sorted.len() / 2], most: sorted[sorted.len() - 1] }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tests::figures::{quantile, sorted};
 use tests::pilot::{LOW, Phase, Pilot, nearest};
 use tests::program::{self, Program, skip};
 use tests::sound::Sound;
@@ -143,10 +144,6 @@ fn apart(first: &[Phase], second: &[Phase]) -> Vec<(f64, f64)> {
     apart.collect()
 }
 
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    sorted.get(((sorted.len().saturating_sub(1)) as f64 * share) as usize).copied().unwrap_or(f64::NAN)
-}
-
 /// As many seconds as `SYNC_SECONDS` says, or a few.
 fn seconds() -> u64 {
     number("SYNC_SECONDS").unwrap_or(6)
@@ -182,8 +179,7 @@ fn two_receivers_play_together() {
     let [first, second] = receivers.map(Recorded::end);
     drop(sender);
     let looks = apart(&first.0, &second.0).into_iter().filter(|(at, _)| *at > begin);
-    let mut errors: Vec<f64> = looks.map(|(_, error)| error.abs()).collect();
-    errors.sort_by(f64::total_cmp);
+    let errors = sorted(looks.map(|(_, error)| error.abs()));
     let [p50, p95, p99, max] = [0.5, 0.95, 0.99, 1.0].map(|share| quantile(&errors, share));
     let shown = [&first, &second].map(|(phases, status)| shown_wrong(phases, status));
     println!(
