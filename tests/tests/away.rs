@@ -5,10 +5,9 @@
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tests::program::{Program, skip};
+use tests::program::{Program, alone, number, skip};
 use tests::servers::{Place, Server};
 use tests::sound::Sound;
 
@@ -18,16 +17,6 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// Memory that all further restarts may take after the first, in KiB.
 const GROWTH: u64 = 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One test at a time: each would disturb the other's timing.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn restarts() -> usize {
-    std::env::var("RESTARTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
-}
 
 /// A sender and the receiver that it sends to.
 struct Pair {
@@ -40,10 +29,8 @@ struct Pair {
 impl Pair {
     fn start(place: &Place, capture: &[&str], playback: &[&str]) -> Self {
         let often = ["--status-interval", "100ms"];
-        let listen = ["--listen", "127.0.0.1:0", "--latency", "60ms"];
-        let mut receiver = place.program("receiver", &[playback, &listen, &often].concat());
-        let listening = receiver.wait_for("listening");
-        let client = format!("a={}/0,1", listening["address"].as_str().expect("it says its address"));
+        let (receiver, address) = place.receiver(&[playback, &["--latency", "60ms"], &often].concat());
+        let client = format!("a={address}/0,1");
         let sender = place.program("sender", &[capture, &["--client", &client], &often].concat());
         let mut pair = Self { sender, receiver, resident: None };
         pair.sender.wait_for("source");
@@ -84,7 +71,7 @@ impl Pair {
     }
 }
 
-/// Ends the server `restarts` times, by turns as it likes to be ended and as it does not, and starts it again, at once and
+/// Ends the server `RESTARTS` times, by turns as it likes to be ended and as it does not, and starts it again, at once and
 /// after a while. `listen` waits for sound and says how long that took, from the server's return. Its ear is ended after
 /// the server: JACK takes it badly when clients die first, and one that is left over from a server that was killed takes
 /// the next server's signals away from a client of the same name.
@@ -95,7 +82,7 @@ fn restart<E>(
 ) -> Vec<Duration> {
     let mut times = Vec::new();
     let mut ear = None;
-    for round in 0..restarts() {
+    for round in 0..number("RESTARTS", 2) {
         server.end(if round % 2 == 0 { libc::SIGTERM } else { libc::SIGKILL });
         drop(ear.take());
         pair.wait_for("device_lost");

@@ -4,33 +4,20 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::figures::sorted;
-use tests::program::{Ended, Program, has, skip};
+use tests::program::{Ended, Program, alone, has, number, skip};
 use tests::servers::{Place, Server};
 use tests::sound::{Sound, assert_same};
 
 const RATE: u32 = 44_100;
 /// Longest that a server or a tool may take to do what it has to do.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One test at a time: each would disturb the other's timing.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A receiver on a port of the system's choice; the address is where to send to.
-fn receiver(place: &Place, arguments: &[&str]) -> (Program, String) {
-    let mut program = place.program("receiver", &[&["--listen", "127.0.0.1:0"], arguments].concat());
-    let address = program.wait_for("listening")["address"].as_str().expect("it says its address").to_string();
-    (program, address)
-}
 
 fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
@@ -128,7 +115,7 @@ fn carry(server: &Server) -> Carried {
     sent.write(&file);
     // A period of whole microseconds is the only one at which a null sink keeps good time.
     let playback = ["--playback", "hall", "--drift", "off", "--channels", "2", "--period", "1323"];
-    let (mut receiver, address) = receiver(&server.place, &[&playback[..], &["--latency", "200ms"]].concat());
+    let (mut receiver, address) = server.place.receiver(&[&playback[..], &["--latency", "200ms"]].concat());
     let client = format!("a={address}/0,1");
     let capture = ["--capture", "stage_mon", "--period", "1323", "--client", &client];
     let mut sender = server.place.program("sender", &capture);
@@ -221,8 +208,7 @@ const PASSING_ON: f64 = 0.5;
 
 /// How long the JACK test plays without the server's losing anything.
 fn seconds() -> Duration {
-    let asked = std::env::var("TEST_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(asked.unwrap_or(60))
+    Duration::from_secs(number("TEST_SECONDS", 60))
 }
 
 /// jack_iodelay → sender → UDP → receiver → jack_iodelay, all clients of one server. An attempt ends when the server loses
@@ -307,7 +293,7 @@ impl std::fmt::Display for Spread {
 fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
     let often = ["--status-interval", "250ms"];
     let playback = ["--playback", "jack", "--period", "64", "--latency", "10ms", "--channels", "1"];
-    let (mut receiver, address) = receiver(&server.place, &[&playback[..], &often].concat());
+    let (mut receiver, address) = server.place.receiver(&[&playback[..], &often].concat());
     let client = format!("a={address}/0");
     let capture = ["--capture", "jack", "--period", "64", "--frames", "64", "--channels", "1"];
     let mut sender = server.place.program("sender", &[&capture[..], &["--client", &client], &often].concat());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::program::{Ended, Program};
+use tests::program::{Ended, Program, number};
 use tests::sound::{Sound, assert_same};
 
 /// A file receiver that ends with its stream, and the address to send to.
@@ -49,7 +49,7 @@ fn stream_file(sound: &Sound, maps: &[&str], options: &[&str]) -> Vec<Sound> {
 
 /// How long the long tests stream, in seconds.
 fn long() -> usize {
-    std::env::var("LONG_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+    number("LONG_SECONDS", 60) as usize
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tests::figures::{quantile, sorted};
 use tests::pilot::{LOW, Phase, Pilot, nearest};
-use tests::program::{self, Program, skip};
+use tests::program::{self, Program, number, skip};
 use tests::sound::Sound;
 
 const RATE: u32 = 44_100;
@@ -61,16 +61,14 @@ impl Recorded {
             "--status-interval",
             "1s",
         ];
-        let mut program = Program::start("receiver", &arguments);
-        let listening = program.wait_for("listening");
+        let (program, address) = Program::start("receiver", &arguments).listening();
         let second = |time: i64| time / SECOND;
         assert_eq!(
             second(os::clock::unix_nanos()),
             second(started),
             "the machine took half a second to start a program"
         );
-        let address = listening["address"].as_str().and_then(|text| text.parse().ok());
-        Self { program, address: address.expect("it says its address"), file, ppm, started }
+        Self { program, address, file, ppm, started }
     }
 
     /// Ends it. Returns the phases that it played, by the wall clock, and what it showed last.
@@ -144,18 +142,9 @@ fn apart(first: &[Phase], second: &[Phase]) -> Vec<(f64, f64)> {
     apart.collect()
 }
 
-/// As many seconds as `SYNC_SECONDS` says, or a few.
+/// As many as `SYNC_SECONDS` says, or a few.
 fn seconds() -> u64 {
-    number("SYNC_SECONDS").unwrap_or(6)
-}
-
-/// As many starts as `SYNC_STARTS` says, or a few.
-fn starts() -> u64 {
-    number("SYNC_STARTS").unwrap_or(3)
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+    number("SYNC_SECONDS", 6)
 }
 
 fn start_sender(clients: &[SocketAddr]) -> Program {
@@ -205,7 +194,7 @@ fn a_receiver_is_in_sync_a_second_after_it_starts() {
     let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
     let sender = start_sender(&[steady.address, port]);
     std::thread::sleep(SETTLE);
-    let began = (0..starts()).map(|n| {
+    let began = (0..number("SYNC_STARTS", 3)).map(|n| {
         let stalls = Stalls::watch();
         let begins = start(&format!("{n}.wav"), port.port());
         std::thread::sleep(Duration::from_millis(1500));
