@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -205,6 +205,14 @@ pub fn alone() -> MutexGuard<'static, ()> {
 /// A number that a variable of the environment sets, or else this one.
 pub fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// A fresh key file in this folder; its path.
+pub fn keygen(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    let made = Command::new(self::path("sender")).arg("keygen").arg(&path).status();
+    assert!(made.expect("the sender starts").success());
+    path.to_str().expect("temporary names are text").into()
 }
 
 /// Says on standard output why a test cannot be run here. Nothing is skipped in silence.
