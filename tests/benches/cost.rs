@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use audio::counters::{ClientCounters, ReceiveCounters};
 use audio::map::ChannelMap;
 use audio::opus;
-use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
+use audio::receive::{CHUNK, Output, ReceivePipeline};
 use audio::secure::Secret;
 use audio::send::{
     Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
@@ -126,19 +126,7 @@ struct Receive {
 
 impl Receive {
     fn new(device: bool) -> Self {
-        let config = Config {
-            wire: None,
-            latency: 10_000_000,
-            trim: None,
-            adapt: None,
-            format: None,
-            plain_rate: RATE,
-            plain_channels: 1,
-            secret: None,
-            from: Vec::new(),
-            cname: "bench".into(),
-            ssrc: 1,
-        };
+        let config = tests::receiver(RATE, 10_000_000);
         let mut pipeline = ReceivePipeline::new(config, Arc::new(ReceiveCounters::default()));
         let output = if device { Output::device(2, RATE, true) } else { Output::stream_clocked(2, RATE) };
         pipeline.replace_output(Box::new(output));

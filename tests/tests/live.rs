@@ -226,19 +226,7 @@ const LATENCY: i64 = 20_000_000;
 fn play(changes: &[Change]) -> (f32, usize) {
     let mut list = clients(0);
     let mut sender = Sender::new(&list);
-    let config = Config {
-        trim: None,
-        wire: Some(audio::send::Wire::Rtp),
-        latency: LATENCY,
-        adapt: None,
-        format: None,
-        plain_rate: RATE,
-        plain_channels: 1,
-        secret: None,
-        from: Vec::new(),
-        cname: "ear".into(),
-        ssrc: 1,
-    };
+    let config = Config { wire: Some(audio::send::Wire::Rtp), ..tests::receiver(RATE, LATENCY) };
     let mut receive = ReceivePipeline::new(config, Arc::new(ReceiveCounters::default()));
     receive.replace_output(Box::new(Output::device(2, RATE, false)));
     let (mut played, mut out) = (Vec::new(), [0.0; 2 * CHUNK]);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use audio::counters::{ClientCounters, ReceiveCounters};
-use audio::receive::{CHUNK, Config, End, Event, Output, ReceivePipeline};
+use audio::receive::{CHUNK, End, Event, Output, ReceivePipeline};
 use audio::send::{
     Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
 };
@@ -119,20 +119,7 @@ struct Listener {
 impl Listener {
     fn new(output: Output, latency: i64) -> Self {
         let counters = Arc::new(ReceiveCounters::default());
-        let config = Config {
-            wire: None,
-            latency,
-            trim: None,
-            adapt: None,
-            format: None,
-            plain_rate: RATE,
-            plain_channels: 1,
-            secret: None,
-            from: Vec::new(),
-            cname: "test@listener".into(),
-            ssrc: 9,
-        };
-        let mut receive = ReceivePipeline::new(config, counters.clone());
+        let mut receive = ReceivePipeline::new(tests::receiver(RATE, latency), counters.clone());
         receive.replace_output(Box::new(output));
         Self { receive, counters, heard: Vec::new() }
     }

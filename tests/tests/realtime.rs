@@ -81,17 +81,9 @@ fn start_receiver(sink: &str, steered: bool, key: Option<FileKey>) -> (Receiver,
     let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
     let config = Config {
-        wire: None,
-        latency: 30_000_000,
         trim: Some(0),
-        adapt: None,
-        format: None,
-        plain_rate: 44_100,
-        plain_channels: 1,
         secret: key.map(|key| control::key::secret(key).unwrap()),
-        from: Vec::new(),
-        cname: "receiver".into(),
-        ssrc: 1,
+        ..tests::receiver(RATE, 30 * MS)
     };
     let mut receiver = Receiver::start(vec![socket], config).unwrap();
     play(&mut receiver, sink, steered);

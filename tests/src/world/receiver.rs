@@ -75,16 +75,11 @@ impl Receiver {
         let spec = &scenario.receivers[self.index];
         let config = Config {
             wire: Some(Wire::Rtp),
-            latency: spec.latency,
             trim: spec.trim,
             adapt: spec.adapt,
-            format: None,
-            plain_rate: RATE,
-            plain_channels: 1,
-            secret: None,
-            from: Vec::new(),
             cname: "sim@receiver".into(),
             ssrc: self.random.bits() as u32,
+            ..crate::receiver(RATE, spec.latency)
         };
         let mut pipeline = ReceivePipeline::new(config, self.outcome.counters.clone());
         let phase = if spec.ear == Ear::File { 0 } else { (self.random.unit() * 10e6) as i64 };
