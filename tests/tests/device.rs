@@ -4,12 +4,11 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tests::canary::Canaries;
 use tests::figures::sorted;
 use tests::program::{Ended, Program, alone, has, number, skip};
 use tests::servers::{Place, Server};
@@ -212,7 +211,7 @@ fn seconds() -> Duration {
 }
 
 /// jack_iodelay → sender → UDP → receiver → jack_iodelay, all clients of one server. An attempt ends when the server loses
-/// sound, or when a thread that does nothing but wake up was late itself: on a busy machine a period of 1.5 ms is easily
+/// sound, or when a thread that does nothing but wake up, one on each processor, was late itself: on a busy machine a period of 1.5 ms is easily
 /// missed, whoever is to blame. The time between counts.
 #[test]
 fn jack_at_64_frames() {
@@ -303,7 +302,7 @@ fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
     server.connect(&format!("cpal_client_{}_out:out_0", receiver.id()), "jack_delay:in");
     probe.wait();
 
-    let canary = Canary::start();
+    let canaries = Canaries::start(STALL);
     let server_before = server.xruns();
     let mut last = (fresh_status(&mut sender), fresh_status(&mut receiver));
     let mut look = || (sender.wait_for("status"), receiver.wait_for("status"));
@@ -313,7 +312,7 @@ fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
         Figures { clean: Duration::ZERO, shown: Vec::new(), measured: Vec::new(), status: Value::Null };
     while figures.clean < wanted {
         let (now, next) = (start.elapsed(), look());
-        if server.xruns() > server_before || canary.worst() > STALL {
+        if server.xruns() > server_before || canaries.stalls() > 0 {
             break;
         }
         // What the programs said is judged once the server had time to say that the fault was its own.
@@ -333,39 +332,6 @@ fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
 
 /// A wake-up this late is the machine's fault: half a period.
 const STALL: Duration = Duration::from_micros(725);
-
-/// A real-time thread that does nothing but sleep, and knows how late it was woken at worst.
-struct Canary {
-    worst_us: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Canary {
-    fn start() -> Self {
-        let canary = Self { worst_us: Arc::default(), stop: Arc::default() };
-        let (worst, stop) = (canary.worst_us.clone(), canary.stop.clone());
-        std::thread::spawn(move || {
-            os::realtime::promote();
-            let nap = Duration::from_millis(1);
-            while !stop.load(Relaxed) {
-                let start = Instant::now();
-                std::thread::sleep(nap);
-                worst.fetch_max((start.elapsed() - nap).as_micros() as u64, Relaxed);
-            }
-        });
-        canary
-    }
-
-    fn worst(&self) -> Duration {
-        Duration::from_micros(self.worst_us.load(Relaxed))
-    }
-}
-
-impl Drop for Canary {
-    fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
-    }
-}
 
 /// A status that is said after the call; those said before it may still be waiting.
 fn fresh_status(program: &mut Program) -> Value {

@@ -8,11 +8,10 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
+use tests::canary::Canaries;
 use tests::figures::{quantile, sorted};
 use tests::pilot::{LOW, Phase, Pilot, nearest};
 use tests::program::{self, Program, number, skip};
@@ -102,34 +101,6 @@ fn since_today(unix_nanos: i64) -> f64 {
     (unix_nanos % (86_400 * SECOND)) as f64
 }
 
-/// How often the machine does not come back to a thread in time.
-struct Stalls {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<u32>,
-}
-
-impl Stalls {
-    fn watch() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let mut stalls = 0;
-            while !flag.load(Ordering::Relaxed) {
-                let before = Instant::now();
-                std::thread::sleep(Duration::from_millis(1));
-                stalls += u32::from(before.elapsed() > Duration::from_millis(1) + STALL);
-            }
-            stalls
-        });
-        Self { stop, thread }
-    }
-
-    fn end(self) -> u32 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("it only counts")
-    }
-}
-
 /// How much later the second plays the same, in microseconds, each time that the phase of the first is known.
 fn apart(first: &[Phase], second: &[Phase]) -> Vec<(f64, f64)> {
     let mut later = second.iter().peekable();
@@ -162,9 +133,10 @@ fn two_receivers_play_together() {
     let sender = start_sender(&receivers.each_ref().map(|receiver| receiver.address));
     std::thread::sleep(SETTLE);
     let begin = since_today(os::clock::unix_nanos());
-    let stalls = Stalls::watch();
+    let canaries = Canaries::start(STALL);
     std::thread::sleep(Duration::from_secs(seconds()));
-    let stalls = stalls.end();
+    let stalls = canaries.stalls();
+    drop(canaries);
     let [first, second] = receivers.map(Recorded::end);
     drop(sender);
     let looks = apart(&first.0, &second.0).into_iter().filter(|(at, _)| *at > begin);
@@ -195,10 +167,10 @@ fn a_receiver_is_in_sync_a_second_after_it_starts() {
     let sender = start_sender(&[steady.address, port]);
     std::thread::sleep(SETTLE);
     let began = (0..number("SYNC_STARTS", 3)).map(|n| {
-        let stalls = Stalls::watch();
+        let canaries = Canaries::start(STALL);
         let begins = start(&format!("{n}.wav"), port.port());
         std::thread::sleep(Duration::from_millis(1500));
-        (begins.started, begins.end().0, stalls.end())
+        (begins.started, begins.end().0, canaries.stalls())
     });
     let began: Vec<_> = began.collect();
     let (steady, _) = steady.end();
