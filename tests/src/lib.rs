@@ -5,6 +5,7 @@ pub mod figures;
 pub mod hosts;
 pub mod pilot;
 pub mod program;
+pub mod recorder;
 pub mod servers;
 pub mod sound;
 pub mod world;

@@ -2,12 +2,11 @@
 //!
 //! `RESTARTS=10 cargo test -p tests --test away -- --nocapture` is the long form.
 
-use std::io::Read;
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use tests::program::{Program, alone, number, skip};
+use tests::recorder::Recorder;
 use tests::servers::{Place, Server};
 use tests::sound::Sound;
 
@@ -16,7 +15,6 @@ const RATE: u32 = 44_100;
 const WITHIN: Duration = Duration::from_secs(2);
 /// Memory that all further restarts may take after the first, in KiB.
 const GROWTH: u64 = 1024;
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A sender and the receiver that it sends to.
 struct Pair {
@@ -126,54 +124,39 @@ fn pulse_comes_back() {
     Sound { channels: 2, rate: RATE, samples }.write(&tone);
     let times = restart(&mut server, &mut pair, |server| {
         let up = Instant::now();
-        let ear = PulseEar::start(server, &tone);
-        let heard = ear.heard.recv_timeout(PATIENCE).expect("there is sound");
-        (heard.duration_since(up), ear)
+        let mut ear = PulseEar::start(server, &tone);
+        ear.wait();
+        (up.elapsed(), ear)
     });
     report("PulseAudio", &times);
     pair.finish(times.len());
 }
 
-/// `aplay` plays into the sender's source, `arecord` records what the receiver plays.
+/// `aplay` plays into the sender's source, and what the receiver plays is recorded.
 struct PulseEar {
-    children: [Child; 2],
-    heard: Receiver<Instant>,
+    recorder: Recorder,
+    player: Child,
 }
 
 impl PulseEar {
     fn start(server: &Server, tone: &std::path::Path) -> Self {
-        let mut recorder = server.place.command("arecord");
-        recorder.args(["-q", "-D", "hall_mon", "-t", "raw", "-f", "S16_LE", "-c", "2", "-r", "44100"]);
-        recorder
-            .args(["--period-size=441", "--buffer-size=22050"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut recorder = recorder.spawn().expect("arecord starts");
+        let recorder = Recorder::start(server, "hall_mon", 441);
         let mut player = server.place.command("aplay");
         player.args(["-q", "-D", "stage"]).arg(tone).stderr(Stdio::null());
-        let player = player.spawn().expect("aplay starts");
-        let mut stdout = recorder.stdout.take().expect("it is piped");
-        let (sender, heard) = channel();
-        std::thread::spawn(move || {
-            let mut octets = [0; 441 * 4];
-            while stdout.read_exact(&mut octets).is_ok() {
-                let mut samples = octets.as_chunks().0.iter().map(|two| i16::from_le_bytes(*two));
-                if samples.any(|sample| sample.unsigned_abs() > 300) {
-                    let _ = sender.send(Instant::now());
-                    return;
-                }
-            }
+        Self { recorder, player: player.spawn().expect("aplay starts") }
+    }
+
+    fn wait(&mut self) {
+        self.recorder.wait_until("sound", |heard| {
+            heard.iter().rev().take(882).any(|sample| sample.unsigned_abs() > 300)
         });
-        Self { children: [recorder, player], heard }
     }
 }
 
 impl Drop for PulseEar {
     fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.player.kill();
+        let _ = self.player.wait();
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A server that loses sound itself proves nothing about the programs: such a run is inconclusive and made again.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tests::canary::Canaries;
 use tests::figures::sorted;
 use tests::program::{Ended, Program, alone, has, number, skip};
+use tests::recorder::Recorder;
 use tests::servers::{Place, Server};
 use tests::sound::{Sound, assert_same};
 
@@ -118,7 +119,7 @@ fn carry(server: &Server) -> Carried {
     let client = format!("a={address}/0,1");
     let capture = ["--capture", "stage_mon", "--period", "1323", "--client", &client];
     let mut sender = server.place.program("sender", &capture);
-    let mut recorder = Recorder::start(server, "hall_mon");
+    let mut recorder = Recorder::start(server, "hall_mon", 882);
     // The stream flows, and so does the recording: what was lost in starting does not count.
     let playing = receiver.wait_until("status", |status| count(&status["frames"]) > u64::from(RATE));
     recorder.wait_until("the first samples", |heard| !heard.is_empty());
@@ -142,63 +143,6 @@ fn carry(server: &Server) -> Carried {
     xruns.extend([("underruns of aplay", underruns), ("overruns of arecord", overruns)]);
     xruns.retain(|(_, count)| *count > 0);
     Carried { sent, heard, xruns, server_xruns }
-}
-
-/// `arecord`, recording two channels into memory.
-struct Recorder {
-    child: Child,
-    blocks: Receiver<Vec<i16>>,
-    heard: Vec<i16>,
-}
-
-impl Recorder {
-    fn start(server: &Server, device: &str) -> Self {
-        let mut command = server.place.command("arecord");
-        command.args(["-q", "-D", device, "-t", "raw", "-f", "S16_LE", "-c", "2", "-r", &RATE.to_string()]);
-        command.args(["--period-size=882", "--buffer-size=22050"]);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("arecord starts");
-        let mut stdout = child.stdout.take().expect("it is piped");
-        let (sender, blocks) = channel();
-        std::thread::spawn(move || {
-            let mut octets = [0; 882 * 4];
-            while stdout.read_exact(&mut octets).is_ok() {
-                let samples =
-                    octets.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
-                if sender.send(samples).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, blocks, heard: Vec::new() }
-    }
-
-    fn wait_until(&mut self, what: &str, done: impl Fn(&[i16]) -> bool) {
-        let deadline = Instant::now() + PATIENCE + Duration::from_secs(PULSE_SECONDS as u64);
-        while !done(&self.heard) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.blocks.recv_timeout(left) {
-                Ok(block) => self.heard.extend(block),
-                Err(error) => panic!("waited for {what} in vain: {error}"),
-            }
-        }
-    }
-
-    /// What was heard, and how often arecord lost something.
-    fn finish(mut self) -> (Vec<i16>, u64) {
-        let _ = self.child.kill();
-        let mut words = String::new();
-        let mut stderr = self.child.stderr.take().expect("it is piped");
-        stderr.read_to_string(&mut words).expect("arecord writes text");
-        (std::mem::take(&mut self.heard), words.matches("overrun").count() as u64)
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 const JACK_PERIOD: u32 = 64;
