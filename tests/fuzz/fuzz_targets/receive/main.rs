@@ -28,7 +28,7 @@ static PATTERN: [u8; 1 << 16] = {
     let mut octets = [0; 1 << 16];
     let mut n = 0;
     while n < octets.len() {
-        octets[n] = (n * 151 >> 3) as u8;
+        octets[n] = ((n * 151) >> 3) as u8;
         n += 1;
     }
     octets
