@@ -21,7 +21,7 @@ use proto::rtcp::{self, Builder, ReportBlock};
 use proto::units::Mono;
 use serde_json::{Value, json};
 use tests::hosts::{Hosts, interface};
-use tests::program::Program;
+use tests::program::{Program, number};
 
 const CLIENTS: usize = 500;
 /// 5 ms at 44.1 kHz, of one channel: RTP header and samples of 16 bits.
@@ -33,7 +33,7 @@ const GROUP: &str = "239.77.1.9:5004";
 const SETTLE: Duration = Duration::from_secs(12);
 
 fn seconds() -> u64 {
-    std::env::var("SCALE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+    number("SCALE_SECONDS", 60)
 }
 
 /// Nanoseconds of processor time that this thread has used.

@@ -18,6 +18,7 @@ use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
 use serde_json::{Value, json};
+use tests::figures::sorted;
 use tests::program::Program;
 use tests::sound::{Sound, assert_same};
 
@@ -420,7 +421,7 @@ fn a_client_of_the_running_sender_is_changed() {
         from = start + FADE;
     }
     assert_same(&heard.samples[from..], &sound.channel(0)[from..], "after the last change");
-    waits.sort_by(f64::total_cmp);
+    let waits = sorted(waits);
     println!("heard later than the playout delay by, in ms: {waits:.1?}");
     // A machine that does something else for a moment is no fault of the program.
     assert!(waits[waits.len() / 2] <= 20.0, "{waits:?}");

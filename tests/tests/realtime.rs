@@ -5,7 +5,6 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audio::depth::{Preset, Reason};
@@ -33,6 +32,7 @@ use sender::{Party, Sender};
 use sim::card::CardSpec;
 use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
+use tests::program::alone;
 use tests::world::{Ear, Outcome, RATE, Receiver as Listener, Scenario, Sound, run};
 
 /// The system's allocator, counting what real-time sections ask of it.
@@ -65,14 +65,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The tests share the counter, so they run one after the other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    // A test that failed says so itself.
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
+/// Held by tests that are [`alone`]: they share the counter.
 fn offences_during(body: impl FnOnce()) -> u64 {
     let before = OFFENCES.load(Ordering::Relaxed);
     ARMED.store(true, Ordering::Relaxed);

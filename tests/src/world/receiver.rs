@@ -15,7 +15,7 @@ use super::ear::Player;
 use super::outcome::{Outcome, Shown};
 use super::scenario::{Ear, Receiver as Spec, Scenario};
 use super::sender::Listed;
-use super::{Happening, RATE, instant, live};
+use super::{Happening, instant, live};
 
 const IP_UDP: u64 = 28;
 

@@ -43,7 +43,7 @@ fn nothing_that_is_sent_is_malformed() {
     if !has("tshark") {
         return skip("tshark is not installed");
     }
-    let _alone = announce();
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let (mux, next) = (free_ports(), free_ports());
     let list = folder.path().join("list.json");
