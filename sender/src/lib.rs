@@ -18,7 +18,7 @@
 //! | device | ordinary | opens, watches and closes the source; opens a sound card again that went away |
 //! | control (the caller's) | ordinary | lists, files, display; allocates and frees for the others |
 //!
-//! `sender align` hears what is captured itself: the send thread puts a copy into a [tap](tap).
+//! `sender align` hears what is captured itself: the send thread puts a copy into a [`tap`].
 
 #![forbid(unsafe_code)]
 

@@ -90,7 +90,7 @@ impl Socket {
         outgoing.apply(&self.inner, self.local_addr()?.is_ipv6())
     }
 
-    /// Octets of the smaller of its buffers, where the system gave less than [`BUFFER`].
+    /// Octets of the smaller of its buffers, where the system gave less than what was asked for.
     pub fn short_buffer(&self) -> Option<usize> {
         // Linux counts its own overhead in: it says twice what was asked for.
         let overhead = if cfg!(target_os = "linux") { 2 } else { 1 };
