@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -56,6 +57,11 @@ impl Place {
         let mut command = self.command(program::path(name));
         command.arg("--json").args(arguments);
         Program::spawn(command)
+    }
+
+    /// Starts a receiver here, on a port of the system's choice; the address is where to send to.
+    pub fn receiver(&self, arguments: &[&str]) -> (Program, SocketAddr) {
+        self.program("receiver", &[&["--listen", "127.0.0.1:0"], arguments].concat()).listening()
     }
 
     fn set(&mut self, name: &'static str, value: impl Into<OsString>) {

@@ -119,19 +119,7 @@ struct Listener {
 impl Listener {
     fn new(output: Output, latency: i64) -> Self {
         let counters = Arc::new(ReceiveCounters::default());
-        let config = Config {
-            wire: None,
-            latency,
-            trim: None,
-            adapt: None,
-            format: None,
-            plain_rate: RATE,
-            plain_channels: 1,
-            secret: None,
-            from: Vec::new(),
-            cname: "test@listener".into(),
-            ssrc: 9,
-        };
+        let config = Config::new(latency, "test@listener".into(), 9);
         let mut receive = ReceivePipeline::new(config, counters.clone());
         receive.replace_output(Box::new(output));
         Self { receive, counters, heard: Vec::new() }

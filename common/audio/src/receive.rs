@@ -4,6 +4,7 @@
 //! for samples that leave the DAC at a given time, and a servo keeps the two together. A file follows the stream: it
 //! is handed exactly what came, as soon as it is older than the latency.
 
+mod admission;
 mod conductor;
 mod decode;
 mod event;
@@ -11,6 +12,7 @@ mod guard;
 mod missing;
 mod output;
 mod pace;
+mod plain;
 mod player;
 mod precision;
 mod reference;
@@ -25,26 +27,23 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use proto::announce::{Codec, Format};
-use proto::pcm;
+use proto::announce::Format;
 use proto::units::{self, Mono, Position};
-use proto::{Reject, exchange, parity, payload_type, retransmission, rtcp, rtp, srtp};
+use proto::{Reject, exchange, payload_type, rtcp, rtp, srtp};
 
 use crate::counters::ReceiveCounters;
-use crate::detect::is_report;
 use crate::jitter::{self, Coding, Entry, Inserted, JitterBuffer, Label};
-use crate::repair::advance;
 use crate::secure::{Secrecy, Secret};
-use crate::send;
-use crate::send::{Transmit, Wire};
+use crate::send::{Recipients, Transmit, Wire};
 
 pub use event::{End, Event, Latency, StreamInfo, Sync, Text};
 pub use output::{Incoming, Output};
 pub use pace::{Due, Pace, PlaybackStamp};
 pub use player::Adapt;
 
+use admission::LONGEST_SEALED;
 use conductor::Conductor;
-use guard::{Entry as Admission, Guard};
+use guard::Guard;
 use player::Player;
 use repair::Repair;
 use source::{Source, Sources, Verdict};
@@ -61,8 +60,6 @@ pub const MAX_PAYLOAD: usize = 1536;
 /// that came.
 const BEGINNING: u64 = 1 << 32;
 const MAX_EVENTS: usize = 8;
-/// Octets of the longest encrypted datagram that is opened: beside the payload a header with all that it may hold.
-const LONGEST_SEALED: usize = MAX_PAYLOAD + 512;
 
 /// What the pipeline is built for.
 #[derive(Clone, Debug)]
@@ -93,6 +90,24 @@ pub struct Config {
 }
 
 impl Config {
+    /// Takes what comes, whatever it is and whoever sends it, and plays it with a fixed latency in nanoseconds; headerless PCM
+    /// is mono at 44.1 kHz, as it is where nothing else was agreed on.
+    pub fn new(latency: i64, cname: String, ssrc: u32) -> Self {
+        Self {
+            wire: None,
+            latency,
+            trim: None,
+            adapt: None,
+            format: None,
+            plain_rate: 44_100,
+            plain_channels: 1,
+            cname,
+            ssrc,
+            secret: None,
+            from: Vec::new(),
+        }
+    }
+
     /// Packets the jitter buffer holds: the latency and a fifth of a second, of the shortest at 48 kHz. A group's delay may be
     /// longer, up to ten seconds at the usual 128 frames.
     fn slots(&self) -> usize {
@@ -109,9 +124,6 @@ struct Media<'a> {
     frames: u32,
     payload: &'a [u8],
 }
-
-/// What takes a plain datagram: of the media's port, or of the one for reports alone.
-type Way = fn(&mut ReceivePipeline, Mono, SocketAddr, &[u8]);
 
 /// The receiver's pipeline. See the crate's documentation for how it is driven.
 pub struct ReceivePipeline {
@@ -207,72 +219,10 @@ impl ReceivePipeline {
         self.admit(at, from, datagram, Self::handle_plainly);
     }
 
-    /// Hands on what may come in, opened where there is a key.
-    fn admit(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
-        if !self.config.from.is_empty() && !self.config.from.contains(&from.ip().to_canonical()) {
-            self.counters.unwelcome.add(1);
-            return;
-        }
-        if self.guard.is_some() {
-            self.handle_sealed(at, from, datagram, hand_on);
-        } else if self.sources.current().is_none() && self.is_sealed(at, from, datagram) {
-            // One datagram like this takes nothing from a stream that plays.
-            self.counters.reject(Reject::Unknown);
-            self.tell_secrecy(from, Secrecy::OnlyThere);
-        } else {
-            hand_on(self, at, from, datagram);
-        }
-    }
-
-    /// Opens a datagram; nothing else looks at those that are refused.
-    fn handle_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
-        let Some(guard) = &mut self.guard else { return };
-        // Taken out for the call, so that the rest may be borrowed.
-        let mut opened = std::mem::take(&mut self.opened);
-        let admitted = match opened.get_mut(..datagram.len()) {
-            Some(copy) => {
-                copy.copy_from_slice(datagram);
-                guard.open(at, from, copy)
-            }
-            None => Err(Reject::Length),
-        };
-        let secrecy = guard.secrecy();
-        match admitted {
-            Ok(Admission::Packet(length)) => hand_on(self, at, from, &opened[..length]),
-            Ok(Admission::Greeting) => {}
-            Err(reason) => {
-                self.counters.reject(reason);
-                if self.sources.is_engaged(at, from) {
-                    self.note_conflict(from);
-                }
-            }
-        }
-        self.opened = opened;
-        self.tell_secrecy(from, secrecy);
-    }
-
-    /// Whether a datagram is one that needs a key. What else comes from the same address is no headerless PCM either.
-    fn is_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> bool {
-        // Another program may use these payload types for something else.
-        let stranger = || self.config.format.map(|format| format.payload_type);
-        if guard::is_encrypted(datagram) && datagram.get(1).map(|kind| kind & 0x7f) != stranger() {
-            self.sealed = Some((from, at));
-            return true;
-        }
-        let known = |(address, last): (SocketAddr, Mono)| address == from && at.since(last) < STREAM_TIMEOUT;
-        self.sealed.is_some_and(known) && !is_report(datagram)
-    }
-
     fn note_conflict(&mut self, from: SocketAddr) {
         self.counters.conflicts.add(1);
         if self.sources.conflict() {
             self.tell(Event::Conflict(from));
-        }
-    }
-
-    fn tell_secrecy(&mut self, from: SocketAddr, secrecy: Secrecy) {
-        if std::mem::replace(&mut self.told_secrecy, secrecy) != secrecy {
-            self.tell(Event::Secrecy(from, secrecy));
         }
     }
 
@@ -328,20 +278,11 @@ impl ReceivePipeline {
     pub fn poll_transmit(&mut self, now: Mono) -> Option<Transmit<'_>> {
         let greeting = self.guard.as_mut().and_then(|g| g.greet(now, self.config.ssrc, &mut self.control));
         if let Some((address, length)) = greeting {
-            return Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(address) });
+            return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) });
         }
         let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
         let (address, length) = self.write_next(now, source)?;
         self.sealed(address, length)
-    }
-
-    /// What is in `control`, protected where there is a key.
-    fn sealed(&mut self, address: SocketAddr, length: usize) -> Option<Transmit<'_>> {
-        let length = match &mut self.guard {
-            Some(guard) => guard.seal(address, &mut self.control, length)?,
-            None => length,
-        };
-        Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(address) })
     }
 
     fn write_next(&mut self, now: Mono, source: Source) -> Option<(SocketAddr, usize)> {
@@ -350,9 +291,7 @@ impl ReceivePipeline {
         if self.player.plays_to_device()
             && let Some(request) = self.conductor.poll_request(now, stream.reception.ssrc())
         {
-            let mut builder = rtcp::Builder::new(control);
-            // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
-            builder.receiver_report(self.config.ssrc, None);
+            let mut builder = rtcp::Builder::with_empty_report(control, self.config.ssrc);
             builder.application(self.config.ssrc, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
             return Some((source.address, builder.finish()?));
         }
@@ -456,53 +395,6 @@ impl ReceivePipeline {
         payload_type::static_format(payload_type).or_else(dynamic).ok_or(Reject::PayloadType)
     }
 
-    /// A packet that was asked for. It says nothing of the path's delay.
-    fn handle_retransmission(&mut self, at: Mono, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
-        let (sequence, payload) = retransmission::parse(packet.payload)?;
-        let Some(stream) = self.stream.as_mut().filter(|stream| !stream.ended) else { return Ok(()) };
-        let number = stream.unwrapped(sequence);
-        let place = stream.place(number, packet.header.timestamp).ok_or(Reject::Value)?;
-        let format = stream.format;
-        if !self.repair.missing.answered(place.sequence, at) {
-            // The original was only late.
-            return Ok(());
-        }
-        // As the original's header had it: parity may need it.
-        let rtp::Header { marker, timestamp, .. } = packet.header;
-        let label = Label { marker, payload_type: format.payload_type, timestamp };
-        let frames = Coding::of(&format).frames(payload, format.channels)?;
-        if self.insert(&entry(place, frames, label, &format, payload))? == Inserted::Kept {
-            self.counters.retransmitted.add(1);
-        }
-        Ok(())
-    }
-
-    fn handle_parity(&mut self, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
-        let (header, octets) = parity::Header::parse(packet.payload)?;
-        let Some(stream) = self.live_stream() else { return Ok(()) };
-        self.repair.collector.note(&header, octets, stream.unwrapped(header.first))
-    }
-
-    /// Puts every packet that parity can rebuild into the buffer.
-    fn rebuild(&mut self) -> Result<(), Reject> {
-        let Some(stream) = &self.stream else { return Ok(()) };
-        while let Some(found) = self.repair.collector.recover(self.player.buffer(), &mut self.repair.image) {
-            let advance::Media { marker, payload_type, timestamp, payload } = found.media;
-            let format = &stream.format;
-            if payload_type != format.payload_type {
-                continue;
-            }
-            let Some(place) = stream.place(found.sequence, timestamp) else { continue };
-            let frames = Coding::of(format).frames(payload, format.channels)?;
-            let label = Label { marker, payload_type, timestamp };
-            self.repair.missing.recovered(found.sequence);
-            if self.player.insert(&entry(place, frames, label, format, payload)) == Inserted::Kept {
-                self.counters.rebuilt.add(1);
-            }
-        }
-        Ok(())
-    }
-
     fn insert(&mut self, entry: &Entry<'_>) -> Result<Inserted, Reject> {
         let inserted = self.player.insert(entry);
         match inserted {
@@ -582,41 +474,6 @@ impl ReceivePipeline {
         let buffer = self.player.buffer();
         let end = Position(buffer.end().0.max(BEGINNING));
         Place { sequence: buffer.tail().max(BEGINNING), position: end }
-    }
-
-    fn handle_plain(&mut self, at: Mono, source: Source, datagram: &[u8]) -> Result<(), Reject> {
-        let (rate, channels) = (self.config.plain_rate, self.config.plain_channels);
-        let frame = usize::from(channels) * pcm::BYTES_PER_SAMPLE;
-        pcm::frames(datagram, channels)?;
-        if self.live_stream().is_none() {
-            let format = Format { payload_type: 0, codec: Codec::L16, channels, rate, frames: 0 };
-            self.begin_stream(at, source, format, None, "");
-        }
-        let start = self.next_place().position;
-        let run_dry = self.player.cursor().is_some_and(|cursor| cursor > start);
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        stream.heard = at;
-        if self.player.plays_to_device() && run_dry {
-            // Nothing says what was lost: the rest is played with the full latency again.
-            stream.begin_timeline(at, start);
-            self.player.realign();
-        }
-        let late = stream.timeline.note(start, at);
-        self.player.note_lateness(at, late);
-        for part in datagram.chunks(MAX_PAYLOAD / frame * frame) {
-            let place = self.next_place();
-            let entry = Entry {
-                sequence: place.sequence,
-                position: place.position,
-                frames: (part.len() / frame) as u32,
-                channels,
-                coding: Coding::Plain,
-                label: Label::default(),
-                payload: part,
-            };
-            self.insert(&entry)?;
-        }
-        Ok(())
     }
 
     fn end_stream(&mut self, why: End) {

@@ -15,3 +15,4 @@ pub mod metrics;
 pub mod sdp;
 pub mod signal;
 pub mod signals;
+pub mod wire;

@@ -5,7 +5,6 @@
 
 pub mod clock;
 pub mod fan;
-pub mod group;
 pub mod interface;
 pub mod multicast;
 pub mod port;

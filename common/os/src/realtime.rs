@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 
-/// SCHED_FIFO priority of our threads: above ordinary ones, below JACK's and the kernel's interrupt threads.
-const PRIORITY: u8 = 60;
+/// SCHED_FIFO priority of our threads: above JACK's server and the callbacks that run below it (70 and 65 as distributions set
+/// them up), since a callback is in time only if what it plays was ready before; below PipeWire's 88.
+const PRIORITY: u8 = 80;
 
 /// What to do where [`promote`] was refused, in one line.
 pub fn remedy() -> String {

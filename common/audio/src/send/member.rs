@@ -8,7 +8,7 @@ use super::group::GroupId;
 
 /// One that asks nothing for so long is gone, in nanoseconds, unless it is to ask so seldom that this is longer.
 const PATIENCE: i64 = 5_000_000_000;
-/// Questions are answered at most this often, in nanoseconds: a receiver that starts asks every 40 ms.
+/// Questions are answered at most this often, in nanoseconds: a receiver that starts asks every 25 ms.
 const PAUSE: i64 = 10_000_000;
 
 /// A client's part in its group.
@@ -61,13 +61,11 @@ impl Member {
             .map(|(_, wanted)| wanted)
     }
 
-    /// Writes the answer to the question that waits. A compound has to begin with a report (RFC 3550, 6.1); an empty one
-    /// will do.
+    /// Writes the answer to the question that waits.
     pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<usize> {
         let (request, received) = self.known.question.take()?;
         let reply = Reply { asked: request.written, received, answered: now.max(received) };
-        let mut builder = Builder::new(out);
-        builder.receiver_report(ssrc, None);
+        let mut builder = Builder::with_empty_report(out, ssrc);
         builder.application(ssrc, exchange::APP_NAME, exchange::REPLY, &reply.to_bytes());
         builder.finish()
     }

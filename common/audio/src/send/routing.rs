@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::encoding::{Client, Encoding, EncodingId, Reports};
+use super::client::{Client, Reports};
+use super::encoding::{Encoding, EncodingId};
 use super::group::Group;
 use super::report;
 use super::{Shape, next_port};
