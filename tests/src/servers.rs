@@ -111,7 +111,7 @@ impl Kind {
             Self::Jack { name, rate, period } => {
                 let mut command = place.command("jackd");
                 command.args(["-n", name, "--no-mlock", "-p", "256"]);
-                // Above the programs' own threads, so that JACK's callbacks in them are too.
+                // Real-time, as where people play: below the programs' own threads, above all else here.
                 command.args(if may_be_realtime() { &["-R", "-P", "70"][..] } else { &["-r"] });
                 command.args(["-d", "dummy", "-C", "2", "-P", "2"]);
                 command.args(["-r", &rate.to_string(), "-p", &period.to_string()]);

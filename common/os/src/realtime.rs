@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-/// SCHED_FIFO priority of our threads: above JACK's server and the callbacks that run below it (70 and 65 as distributions set
-/// them up), since a callback is in time only if what it plays was ready before; below PipeWire's 88.
+/// SCHED_FIFO priority of our threads: above a JACK server at 70 and the callbacks that it runs 5 below, since a callback is in
+/// time only if what it plays was ready before; below the 88 of PipeWire.
 const PRIORITY: u8 = 80;
 
 /// What to do where [`promote`] was refused, in one line.
