@@ -1,5 +1,8 @@
 //! The command line, and the configuration file with the same names.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use control::cli::Program;
 use control::config::Span;
@@ -43,6 +46,23 @@ pub struct Settings {
     /// Each stream's own; in files alone.
     #[arg(skip)]
     pub stream: Vec<Params>,
+    /// Address to serve at; may be given more than once [default: every address of this machine]
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Vec<IpAddr>,
+    /// Who may watch: a file with one line, NAME:PASSWORD (digest authentication) [default: everybody]
+    #[arg(long, value_name = "FILE")]
+    pub login: Option<PathBuf>,
+    /// Connections of players at a time [default: 1000]
+    #[arg(long, value_name = "N")]
+    #[serde(rename = "max-connections")]
+    pub max_connections: Option<usize>,
+    /// Take requests over HTTP and serve figures for Prometheus there: ADDRESS:PORT, or a port of this computer alone
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<String>,
+    /// File with the word that every request has to bring; other computers may ask only with one
+    #[arg(long, value_name = "FILE")]
+    #[serde(rename = "http-token")]
+    pub http_token: Option<PathBuf>,
     /// One JSON object a line on standard output
     #[arg(long)]
     pub json: bool,
@@ -68,6 +88,20 @@ impl Settings {
 pub enum Tool {
     /// Print every parameter, its value, and what it becomes on the encoder that would be used
     Params(Box<Shown>),
+    /// Say which NVIDIA cards, driver and codecs there are, or why there are none
+    Probe(Printed),
+    /// The same, with the limits of each codec
+    Caps(Printed),
+    /// Try every card with every codec and print one report, in JSON; some seconds
+    Selftest,
+}
+
+/// How something is printed.
+#[derive(Args, Debug)]
+pub struct Printed {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `params` prints.

@@ -122,6 +122,12 @@ pub struct Warning {
     pub message: String,
 }
 
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.parameter, self.message)
+    }
+}
+
 /// A picture in bits: one access unit of H.264 or H.265, one temporal unit of AV1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedPicture {

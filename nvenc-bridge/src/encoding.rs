@@ -1,7 +1,7 @@
-//! The thread that encodes a stream: pictures in, bits out.
+//! The encoding of a stream: pictures in, bits out.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,50 +10,59 @@ use crate::picture::{Picture, Size};
 use crate::source::feed::Feed;
 use crate::source::slot::Found;
 
-/// Between two looks whether all shall stop.
+/// Between two looks whether all shall stop where no pictures come.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What others ask of the thread, and what it has done.
+/// What others ask of a stream.
 #[derive(Debug, Default)]
 pub struct Control {
     key: AtomicBool,
-    stop: AtomicBool,
+    pause: AtomicBool,
+    stop: Arc<AtomicBool>,
     change: Mutex<Option<Settings>>,
-    /// Pictures that came in bits.
-    pub encoded: AtomicU64,
-    /// Key pictures among them.
-    pub keys: AtomicU64,
-    /// Octets of them all.
-    pub octets: AtomicU64,
-    /// Nanoseconds from handing in the last of them to having it in bits.
-    pub took: AtomicU64,
 }
 
-/// What the thread has to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What there is to say.
+#[derive(Clone, Debug, PartialEq)]
 pub enum News {
-    /// What the encoder does otherwise than asked, whenever that changes.
-    Warned(Vec<Warning>),
+    /// Which encoder is at work and what it does otherwise than asked, whenever that changes.
+    Warned {
+        /// Its name.
+        encoder: String,
+        /// What it does otherwise.
+        warnings: Vec<Warning>,
+    },
+    /// Other settings hold.
+    Changed(Settings),
     /// A change of settings was not possible; the stream goes on as before.
     Refused(String),
-    /// The stream has ended: the source has, or the encoder has failed for good.
-    Ended(Result<(), String>),
 }
 
-/// A thread to be.
-pub struct Encoding {
+/// Why there are no more pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The source has ended.
+    Source,
+    /// A pause or the end was asked for.
+    Asked,
+}
+
+/// Pictures on their way into bits.
+pub struct Encoding<'a> {
     /// What encodes.
-    pub encoder: Box<dyn Encoder>,
+    pub encoder: &'a mut dyn Encoder,
     /// What it is asked for.
-    pub settings: Settings,
+    pub settings: &'a mut Settings,
     /// Where pictures come from.
-    pub feed: Feed,
+    pub feed: &'a Feed,
     /// What others ask.
-    pub control: Arc<Control>,
+    pub control: &'a Control,
+    /// Called between pictures: whether those who watch need a key picture.
+    pub look: &'a mut dyn FnMut() -> bool,
     /// Where the bits go.
-    pub out: Box<dyn FnMut(EncodedPicture) + Send>,
+    pub out: &'a mut dyn FnMut(EncodedPicture),
     /// Where news go.
-    pub tell: Box<dyn FnMut(News) + Send>,
+    pub tell: &'a mut dyn FnMut(News),
 }
 
 impl Control {
@@ -67,36 +76,53 @@ impl Control {
         *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
     }
 
-    /// The thread ends after the picture at hand.
+    /// All ends after the picture at hand.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+    }
+
+    /// No picture is encoded from now on, or pictures are again.
+    pub fn pause(&self, pause: bool) {
+        self.pause.store(pause, Ordering::Release);
+    }
+
+    /// Whether all is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Whether no picture is to be encoded for now.
+    pub fn is_paused(&self) -> bool {
+        self.pause.load(Ordering::Acquire)
+    }
+
+    /// Whether either was asked for.
+    pub fn is_halted(&self) -> bool {
+        self.is_stopped() || self.is_paused()
+    }
+
+    /// For a source that waits: set when all is to end.
+    pub fn stopped(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
     }
 
     fn take_change(&self) -> Option<Settings> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
-
-    fn count(&self, picture: &EncodedPicture) {
-        self.encoded.fetch_add(1, Ordering::Relaxed);
-        self.keys.fetch_add(picture.key.into(), Ordering::Relaxed);
-        self.octets.fetch_add(picture.data.len() as u64, Ordering::Relaxed);
-        self.took.store(u64::try_from(picture.took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
 }
 
-impl Encoding {
-    /// Encodes until the source ends, all shall stop, or the encoder fails.
-    pub fn run(mut self) {
-        let ended = self.work();
-        (self.tell)(News::Ended(ended));
-    }
-
-    fn work(&mut self) -> Result<(), String> {
-        let (mut bits, mut warned) = (VecDeque::new(), Vec::new());
-        while !self.control.stop.load(Ordering::Acquire) {
-            if self.encoder.warnings() != warned {
-                warned = self.encoder.warnings().to_vec();
-                (self.tell)(News::Warned(warned.clone()));
+impl Encoding<'_> {
+    /// Encodes until the source ends or something else is asked for.
+    ///
+    /// # Errors
+    /// One line: the source or the encoder has failed for good.
+    pub fn run(mut self) -> Result<Over, String> {
+        let (mut bits, mut warned) = (VecDeque::new(), None);
+        while !self.control.is_halted() {
+            if warned.as_deref() != Some(self.encoder.warnings()) {
+                let warnings = self.encoder.warnings().to_vec();
+                (self.tell)(News::Warned { encoder: self.encoder.name().into(), warnings: warnings.clone() });
+                warned = Some(warnings);
             }
             match self.feed.pictures.take(LOOK) {
                 Found::Nothing => {}
@@ -104,11 +130,11 @@ impl Encoding {
                     // What an encoder that fails now has kept back is lost, and nobody waits for more.
                     let _ = self.encoder.finish(&mut bits);
                     self.give(&mut bits);
-                    return reason;
+                    return reason.map(|()| Over::Source);
                 }
                 Found::Picture(picture) => {
                     self.heed(&picture)?;
-                    let key = self.control.key.swap(false, Ordering::AcqRel);
+                    let key = (self.look)() | self.control.key.swap(false, Ordering::AcqRel);
                     let encoded = self.encoder.encode(&picture, key, &mut bits);
                     encoded.map_err(|error| error.to_string())?;
                     self.give(&mut bits);
@@ -116,7 +142,7 @@ impl Encoding {
                 }
             }
         }
-        Ok(())
+        Ok(Over::Asked)
     }
 
     /// Changes what was asked for, and the size where pictures have another from now on.
@@ -131,7 +157,8 @@ impl Encoding {
         match self.encoder.change(&settings) {
             Ok(()) => {
                 self.feed.rate.set(settings.rate);
-                self.settings = settings;
+                *self.settings = settings.clone();
+                (self.tell)(News::Changed(settings));
                 Ok(())
             }
             // The pictures are what they are.
@@ -144,16 +171,14 @@ impl Encoding {
     }
 
     fn give(&mut self, bits: &mut VecDeque<EncodedPicture>) {
-        for picture in bits.drain(..) {
-            self.control.count(&picture);
-            (self.out)(picture);
-        }
+        bits.drain(..).for_each(|picture| (self.out)(picture));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::thread::JoinHandle;
 
     use super::*;
     use crate::encode::Error;
@@ -201,54 +226,56 @@ mod tests {
         Software::Openh264.open(&settings()).unwrap()
     }
 
-    type Running = (Arc<Control>, mpsc::Receiver<EncodedPicture>, mpsc::Receiver<News>);
+    type Ended = JoinHandle<Result<Over, String>>;
+    type Running = (Arc<Control>, mpsc::Receiver<EncodedPicture>, mpsc::Receiver<News>, Ended);
 
     /// A stream of the pattern, with what it gives and says.
-    fn begin(encoder: Box<dyn Encoder>, control: Control) -> Running {
+    fn begin(mut encoder: Box<dyn Encoder>, control: Control) -> Running {
         let mut params = Params::default();
         for (name, value) in [("resolutionw", 320), ("resolutionh", 240)] {
             params.set(name, &value.into()).unwrap();
         }
-        let settings = settings();
+        let mut settings = settings();
         let opened = Opened::new(&Spec::new(&params).unwrap(), Arc::default()).unwrap();
         let (bits, taken) = mpsc::channel();
         let (news, heard) = mpsc::channel();
         let control = Arc::new(control);
-        let encoding = Encoding {
-            encoder,
-            feed: opened.begin(settings.rate),
-            settings,
-            control: control.clone(),
-            // Whoever listens may have gone.
-            out: Box::new(move |picture| drop(bits.send(picture))),
-            tell: Box::new(move |said| drop(news.send(said))),
-        };
-        std::thread::spawn(move || encoding.run());
-        (control, taken, heard)
+        let its = control.clone();
+        let thread = std::thread::spawn(move || {
+            let feed = opened.begin(settings.rate, Arc::default()).unwrap();
+            let encoding = Encoding {
+                encoder: &mut *encoder,
+                feed: &feed,
+                settings: &mut settings,
+                control: &its,
+                look: &mut || false,
+                // Whoever listens may have gone.
+                out: &mut |picture| drop(bits.send(picture)),
+                tell: &mut |said| drop(news.send(said)),
+            };
+            encoding.run()
+        });
+        (control, taken, heard, thread)
     }
 
     #[test]
     fn an_encoder_that_fails_ends_the_stream_with_its_reason_and_a_change_that_fails_does_not() {
         let control = Control::default();
         control.change(Settings { average_bitrate: 1, ..settings() });
-        let (_, taken, heard) = begin(Box::new(Frail(openh264(), Vec::new())), control);
+        let (_, taken, heard, ended) = begin(Box::new(Frail(openh264(), Vec::new())), control);
         assert_eq!(taken.iter().count(), 2);
         let warned = |count| {
             let warning = |n: usize| Warning { parameter: "quality", message: n.to_string() };
-            News::Warned((0..count).map(warning).collect())
+            News::Warned { encoder: "frail".into(), warnings: (0..count).map(warning).collect() }
         };
-        let expected = [
-            News::Refused("it is as it is".into()),
-            warned(1),
-            warned(2),
-            News::Ended(Err("the device is lost".into())),
-        ];
+        let expected = [warned(0), News::Refused("it is as it is".into()), warned(1), warned(2)];
         assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(ended.join().unwrap(), Err("the device is lost".into()));
     }
 
     #[test]
     fn a_key_picture_that_is_asked_for_twice_comes_once() {
-        let (control, taken, heard) = begin(openh264(), Control::default());
+        let (control, taken, _heard, ended) = begin(openh264(), Control::default());
         let first = taken.recv().unwrap();
         control.force_key();
         control.force_key();
@@ -257,13 +284,12 @@ mod tests {
         control.stop();
         assert!(first.key);
         assert_eq!(keys.len(), 1);
-        assert_eq!(heard.iter().collect::<Vec<_>>(), [News::Ended(Ok(()))]);
-        assert!(control.encoded.load(Ordering::Relaxed) >= 6);
+        assert_eq!(ended.join().unwrap(), Ok(Over::Asked));
     }
 
     #[test]
     fn a_rate_that_is_asked_for_holds_for_source_and_encoder() {
-        let (control, taken, _heard) = begin(openh264(), Control::default());
+        let (control, taken, _heard, _) = begin(openh264(), Control::default());
         taken.recv().unwrap();
         control.change(Settings { rate: crate::picture::Rate { pictures: 100, seconds: 1 }, ..settings() });
         let at: Vec<_> = taken.iter().take(12).map(|picture| (picture.number, picture.at)).collect();

@@ -1,26 +1,22 @@
 //! What a stream tells of itself: the Info channels of both operators, a state for people and scripts, figures for Prometheus.
 //!
-//! Each page of counters has one writer: the thread that takes pictures, the one that encodes, the one that sends. What is in
-//! words comes from the control thread.
+//! Each page of counters has one writer: the thread that takes pictures, the one that encodes, the one that sends.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use audio::counters::Counter;
 use control::metrics::{Kind, Metrics};
-use proto::units::Mono;
 use serde_json::{Map, Value, json};
 
-use crate::encode::{EncodedPicture, Warning};
-use crate::picture::{Rate, Size};
+use crate::encode::{EncodedPicture, Settings, Warning};
+use crate::serve::{self, Watcher};
 use crate::sound::{self, Track};
+use crate::source::slot;
 
 /// Errors that are kept in words.
 const ERRORS: usize = 16;
-/// How long a receiver's loss is remembered: RTCP's shortest usual interval (RFC 3550, 6.2).
-const LOSS_INTERVAL: i64 = 5_000_000_000;
 /// A ratio in a counter.
 const MILLION: f64 = 1e6;
 
@@ -35,15 +31,6 @@ pub const WITHOUT: &[(&str, &str)] = &[
     ("export_sernum", "nothing is exported"),
     ("gpu_memory_used", "pictures do not lie on the GPU; the driver tells of its encoder's memory"),
 ];
-
-/// What the thread that takes pictures counts.
-#[derive(Debug, Default)]
-pub struct Taking {
-    /// Pictures that came.
-    pub pictures: Counter,
-    /// Those that came too late and were left out.
-    pub dropped: Counter,
-}
 
 /// What the thread that encodes counts.
 #[derive(Debug, Default)]
@@ -63,7 +50,7 @@ pub struct Encoding {
 
 impl Encoding {
     /// An encoder was opened, or changed: what it makes from now on.
-    pub fn begin(&self, size: Size, rate: Rate, aspect: Option<(u32, u32)>) {
+    pub fn begin(&self, &Settings { size, rate, aspect, .. }: &Settings) {
         let pair = |(upper, lower): (u32, u32)| u64::from(upper) << 32 | u64::from(lower);
         self.width.set(size.width.into());
         self.height.set(size.height.into());
@@ -80,73 +67,15 @@ impl Encoding {
     }
 }
 
-/// What the thread that sends counts.
-#[derive(Debug, Default)]
-pub struct Sending {
-    /// Those who watch or listen, as a gauge.
-    pub clients: Counter,
-    /// Datagrams, or packets within a connection, to all of them together.
-    pub packets: Counter,
-    /// Octets in them.
-    pub octets: Counter,
-    /// Pictures that a client did not get because it was too slow, of all clients.
-    pub withheld: Counter,
-    delay_ns: Counter,
-    loss: Mutex<Loss>,
-}
-
-/// The worst loss that a receiver told of in this interval, and in the one before.
-#[derive(Debug, Default)]
-struct Loss {
-    former: f64,
-    current: f64,
-    ends: Mono,
-}
-
-impl Loss {
-    fn turn(&mut self, now: Mono) {
-        if now >= self.ends {
-            let long_ago = now.since(self.ends) >= LOSS_INTERVAL;
-            self.former = if long_ago { 0.0 } else { self.current };
-            self.current = 0.0;
-            self.ends = now.plus(LOSS_INTERVAL);
-        }
-    }
-}
-
-impl Sending {
-    /// The last packet of a picture that was taken at `at` has gone to the last of its clients by `now`.
-    pub fn note_sent(&self, at: Duration, now: Mono) {
-        let now = Duration::from_nanos(u64::try_from(now.0).unwrap_or(0));
-        self.delay_ns.set(now.saturating_sub(at).as_nanos() as u64);
-    }
-
-    /// A receiver has told of its loss since it last did, as RTCP's fraction lost (RFC 3550, 6.4.1); or so much was withheld
-    /// of what was to go into a connection. 0 to 1.
-    pub fn note_loss(&self, ratio: f64, now: Mono) {
-        let mut loss = lock(&self.loss);
-        loss.turn(now);
-        loss.current = loss.current.max(ratio.clamp(0.0, 1.0));
-    }
-
-    fn loss(&self, now: Mono) -> f64 {
-        let mut loss = lock(&self.loss);
-        loss.turn(now);
-        loss.former.max(loss.current)
-    }
-}
-
 /// What a stream tells of itself.
 #[derive(Debug, Default)]
 pub struct Info {
     /// Whether it is served: the `active` parameter.
     pub active: AtomicBool,
     /// Pictures that come in.
-    pub taking: Taking,
+    pub taking: Arc<slot::Counters>,
     /// Pictures that are encoded.
     pub encoding: Encoding,
-    /// What goes out.
-    pub sending: Sending,
     words: Mutex<Words>,
 }
 
@@ -158,6 +87,7 @@ struct Words {
     errors: u64,
     last_errors: VecDeque<String>,
     sound: Option<(Track, String, Arc<sound::Counters>)>,
+    watcher: Option<Watcher>,
 }
 
 impl Info {
@@ -165,8 +95,7 @@ impl Info {
     pub fn set_encoder(&self, name: &str, warnings: &[Warning]) {
         let mut words = lock(&self.words);
         words.encoder = name.into();
-        words.warnings =
-            warnings.iter().map(|warning| format!("{}: {}", warning.parameter, warning.message)).collect();
+        words.warnings = warnings.iter().map(ToString::to_string).collect();
     }
 
     /// Adds a warning to those that stand until the next encoder.
@@ -192,6 +121,22 @@ impl Info {
         lock(&self.words).urls = urls;
     }
 
+    /// Says who knows what goes out.
+    pub fn watch(&self, watcher: Watcher) {
+        lock(&self.words).watcher = Some(watcher);
+    }
+
+    /// What goes out, and to whom.
+    pub fn sent(&self) -> serve::Info {
+        let watcher = lock(&self.words).watcher.clone();
+        watcher.map(|watcher| watcher.info()).unwrap_or_default()
+    }
+
+    /// What the track of sound counts, if there is one.
+    pub fn sound(&self) -> Option<Arc<sound::Counters>> {
+        lock(&self.words).sound.as_ref().map(|(_, _, counters)| counters.clone())
+    }
+
     /// Says which track of sound goes along, if one does.
     pub fn set_sound(&self, sound: Option<&sound::Sound>) {
         let sound =
@@ -201,7 +146,8 @@ impl Info {
 
     /// The Info channels, by the names of the operators' pages. Those of the sound are there where a track is; those that say
     /// nothing here are in [`WITHOUT`].
-    pub fn channels(&self, now: Mono) -> Vec<(&'static str, f64)> {
+    pub fn channels(&self) -> Vec<(&'static str, f64)> {
+        let sent = self.sent();
         let millis = |nanos: &Counter| nanos.get() as f64 / 1e6;
         let words = lock(&self.words);
         let encoding = &self.encoding;
@@ -209,8 +155,8 @@ impl Info {
         let encode_time = millis(&encoding.last_ns);
         let mut channels = vec![
             ("last_encode_time", encode_time),
-            ("last_send_delay", millis(&self.sending.delay_ns)),
-            ("packet_loss_ratio", self.sending.loss(now)),
+            ("last_send_delay", sent.last_send_delay.as_secs_f64() * 1e3),
+            ("packet_loss_ratio", f64::from(sent.packet_loss_ratio)),
             ("resx", encoding.width.get() as f64),
             ("resy", encoding.height.get() as f64),
             ("aspectx", (aspect >> 32) as f64),
@@ -232,10 +178,16 @@ impl Info {
         channels
     }
 
+    /// Pictures that came or would have come too late.
+    fn dropped(&self) -> u64 {
+        self.taking.dropped.load(Ordering::Relaxed) + self.taking.missed.load(Ordering::Relaxed)
+    }
+
     /// Everything, as an object.
-    pub fn value(&self, now: Mono) -> Value {
+    pub fn value(&self) -> Value {
+        let sent = self.sent();
         let info: Map<String, Value> =
-            self.channels(now).into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+            self.channels().into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let rate = self.encoding.rate.get();
         let words = lock(&self.words);
         json!({
@@ -244,24 +196,31 @@ impl Info {
             "urls": words.urls,
             "fps": (rate >> 32) as f64 / (rate as u32).max(1) as f64,
             "pictures": {
-                "taken": self.taking.pictures.get(),
-                "dropped": self.taking.dropped.get(),
+                "taken": self.taking.given.load(Ordering::Relaxed),
+                "dropped": self.dropped(),
                 "encoded": self.encoding.pictures.get(),
                 "keys": self.encoding.keys.get(),
                 "octets": self.encoding.octets.get(),
             },
             "sent": {
-                "clients": self.sending.clients.get(),
-                "packets": self.sending.packets.get(),
-                "octets": self.sending.octets.get(),
-                "withheld": self.sending.withheld.get(),
+                "clients": sent.sessions(),
+                "packets": sent.packets,
+                "octets": sent.octets,
+                "withheld": withheld(&sent),
+                "overrun": sent.overrun,
             },
+            "clients": sent.clients,
             "sound": words.sound.as_ref().map(|(track, source, counters)| sound_value(track, source, counters)),
             "info": info,
             "warnings": words.warnings,
             "last_errors": words.last_errors,
         })
     }
+}
+
+/// Pictures and sound that clients did not get because they were too slow.
+fn withheld(sent: &serve::Info) -> u64 {
+    sent.clients.iter().map(|client| client.left_out).sum()
 }
 
 fn sound_value(track: &Track, source: &str, counters: &sound::Counters) -> Value {
@@ -282,17 +241,17 @@ fn sound_value(track: &Track, source: &str, counters: &sound::Counters) -> Value
 }
 
 /// Figures of all streams, by their names.
-pub fn metrics(streams: &[(&str, &Info)], now: Mono) -> Metrics {
-    type Figure = (&'static str, Kind, &'static str, fn(&Info, Mono) -> f64);
+pub fn metrics(streams: &[(&str, &Info)]) -> Metrics {
+    type Figure = (&'static str, Kind, &'static str, fn(&Info, &serve::Info) -> f64);
     const FIGURES: &[Figure] = &[
         ("bridge_active", Kind::Gauge, "The stream is served.", |info, _| {
             f64::from(u8::from(info.active.load(Ordering::Acquire)))
         }),
         ("bridge_pictures_taken_total", Kind::Counter, "Pictures that came.", |info, _| {
-            info.taking.pictures.get() as f64
+            info.taking.given.load(Ordering::Relaxed) as f64
         }),
         ("bridge_pictures_dropped_total", Kind::Counter, "Pictures that came too late.", |info, _| {
-            info.taking.dropped.get() as f64
+            info.dropped() as f64
         }),
         ("bridge_pictures_encoded_total", Kind::Counter, "Pictures that were encoded.", |info, _| {
             info.encoding.pictures.get() as f64
@@ -310,23 +269,22 @@ pub fn metrics(streams: &[(&str, &Info)], now: Mono) -> Metrics {
             "bridge_send_delay_seconds",
             Kind::Gauge,
             "From taking the last picture to its last packet at the last client.",
-            |info, _| info.sending.delay_ns.get() as f64 / 1e9,
+            |_, sent| sent.last_send_delay.as_secs_f64(),
         ),
-        ("bridge_packet_loss_ratio", Kind::Gauge, "Loss of the worst receiver of late.", |info, now| {
-            (info.sending.loss(now) * MILLION).round() / MILLION
+        ("bridge_packet_loss_ratio", Kind::Gauge, "Loss of the worst receiver of late.", |_, sent| {
+            (f64::from(sent.packet_loss_ratio) * MILLION).round() / MILLION
         }),
-        ("bridge_clients", Kind::Gauge, "Those who watch or listen.", |info, _| {
-            info.sending.clients.get() as f64
+        ("bridge_clients", Kind::Gauge, "Those who watch or listen.", |_, sent| sent.sessions() as f64),
+        ("bridge_packets_sent_total", Kind::Counter, "Packets to all clients.", |_, sent| {
+            sent.packets as f64
         }),
-        ("bridge_packets_sent_total", Kind::Counter, "Packets to all clients.", |info, _| {
-            info.sending.packets.get() as f64
-        }),
-        ("bridge_sent_bytes_total", Kind::Counter, "Size of those packets.", |info, _| {
-            info.sending.octets.get() as f64
-        }),
-        ("bridge_pictures_withheld_total", Kind::Counter, "Pictures not sent to slow clients.", |info, _| {
-            info.sending.withheld.get() as f64
-        }),
+        ("bridge_sent_bytes_total", Kind::Counter, "Size of those packets.", |_, sent| sent.octets as f64),
+        (
+            "bridge_withheld",
+            Kind::Gauge,
+            "Pictures not sent to those who watch now and are slow.",
+            |_, sent| withheld(sent) as f64,
+        ),
         ("bridge_warnings", Kind::Gauge, "What is done otherwise than asked.", |info, _| {
             lock(&info.words).warnings.len() as f64
         }),
@@ -343,11 +301,12 @@ pub fn metrics(streams: &[(&str, &Info)], now: Mono) -> Metrics {
             },
         ),
     ];
+    let sent: Vec<_> = streams.iter().map(|(_, info)| info.sent()).collect();
     let mut page = Metrics::new();
     for (name, kind, help, read) in FIGURES {
         let mut family = page.family(name, *kind, help);
-        for (stream, info) in streams {
-            family.sample(&[("stream", stream)], read(info, now));
+        for ((stream, info), sent) in streams.iter().zip(&sent) {
+            family.sample(&[("stream", stream)], read(info, sent));
         }
     }
     page
@@ -360,12 +319,14 @@ fn lock<T>(words: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::encode::testing::settings;
+    use crate::picture::Size;
 
-    const SECOND: i64 = 1_000_000_000;
-
-    fn channel(info: &Info, now: Mono, name: &str) -> f64 {
-        info.channels(now).into_iter().find(|(other, _)| *other == name).unwrap_or_else(|| panic!("{name}")).1
+    fn channel(info: &Info, name: &str) -> f64 {
+        info.channels().into_iter().find(|(other, _)| *other == name).unwrap_or_else(|| panic!("{name}")).1
     }
 
     fn picture(key: bool) -> EncodedPicture {
@@ -376,14 +337,10 @@ mod tests {
     #[test]
     fn channels_have_the_units_of_the_operators_page() {
         let info = Info::default();
-        info.encoding.begin(
-            Size { width: 1440, height: 1080 },
-            Rate { pictures: 30, seconds: 1 },
-            Some((16, 9)),
-        );
+        let size = Size { width: 1440, height: 1080 };
+        info.encoding.begin(&Settings { size, aspect: Some((16, 9)), ..settings() });
         info.encoding.note(&picture(true));
         info.encoding.note(&picture(false));
-        info.sending.note_sent(Duration::from_secs(1), Mono(SECOND + 12_000_000));
         info.set_encoder(
             "openh264",
             &[Warning { parameter: "maxbframes", message: "there are none".into() }],
@@ -393,7 +350,7 @@ mod tests {
         info.note_error("gone");
         for (name, expected) in [
             ("last_encode_time", 2.5),
-            ("last_send_delay", 12.0),
+            ("last_send_delay", 0.0),
             ("packet_loss_ratio", 0.0),
             ("resx", 1440.0),
             ("resy", 1080.0),
@@ -403,9 +360,9 @@ mod tests {
             ("warnings", 2.0),
             ("errors", 1.0),
         ] {
-            assert_eq!(channel(&info, Mono(0), name), expected, "{name}");
+            assert_eq!(channel(&info, name), expected, "{name}");
         }
-        let value = info.value(Mono(0));
+        let value = info.value();
         assert_eq!(value["pictures"]["keys"], 1);
         assert_eq!(value["fps"], 30.0);
         assert_eq!(value["warnings"][0], "maxbframes: there are none");
@@ -413,25 +370,10 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_that_of_the_worst_receiver_and_is_forgotten() {
-        let info = Info::default();
-        let at = |seconds: i64| Mono(100 * SECOND + seconds * SECOND);
-        for (ratio, seconds) in [(0.02, 0), (0.10, 1), (0.0, 2)] {
-            info.sending.note_loss(ratio, at(seconds));
-        }
-        let loss = |seconds| channel(&info, at(seconds), "packet_loss_ratio");
-        assert_eq!(loss(3), 0.10);
-        info.sending.note_loss(0.01, at(6));
-        assert_eq!(loss(7), 0.10);
-        assert_eq!(loss(12), 0.01);
-        assert_eq!(loss(60), 0.0);
-    }
-
-    #[test]
     fn only_the_last_errors_are_kept_in_words() {
         let info = Info::default();
         (0..100).for_each(|n| info.note_error(&n.to_string()));
-        let value = info.value(Mono(0));
+        let value = info.value();
         assert_eq!(value["last_errors"].as_array().map(Vec::len), Some(ERRORS));
         assert_eq!(value["last_errors"][ERRORS - 1], "99");
         assert_eq!(value["info"]["errors"], 100.0);
@@ -440,8 +382,8 @@ mod tests {
     #[test]
     fn every_figure_has_a_sample_for_every_stream() {
         let infos = [Info::default(), Info::default()];
-        infos[1].taking.pictures.add(7);
-        let page = metrics(&[("door", &infos[0]), ("hall", &infos[1])], Mono(0));
+        infos[1].taking.given.store(7, Ordering::Relaxed);
+        let page = metrics(&[("door", &infos[0]), ("hall", &infos[1])]);
         let text = page.text();
         let families = text.matches("# TYPE").count();
         assert_eq!(text.matches("{stream=\"door\"}").count(), families);
@@ -463,7 +405,7 @@ mod tests {
             config: Vec::new(),
         };
         lock(&info.words).sound = Some((track, "tone".into(), Arc::default()));
-        let there: Vec<_> = info.channels(Mono(0)).into_iter().map(|(name, _)| name).collect();
+        let there: Vec<_> = info.channels().into_iter().map(|(name, _)| name).collect();
         for name in PAGES.split_whitespace() {
             let reason = WITHOUT.iter().any(|(other, _)| *other == name);
             assert!(there.contains(&name) != reason, "{name}");

@@ -4,11 +4,14 @@
 //! stream, whatever the number of those who watch it.
 //!
 //! ```text
-//!  source ──newest picture──► encoding ──access units──►
-//!  (a thread: pace)           (a thread: an encoder)
+//!  source ──newest picture──► encoding ──access units──┐
+//!  (a thread: pace)           (a thread: an encoder)   ├──► server ──► players
+//!  sound ──access units────────────────────────────────┘    (a thread)
+//!  (a thread: capture, resampling, an encoder)
 //! ```
 //!
-//! What people say of a stream ([`args`], [`params`]) is decided as a whole in a [`plan`] before anything starts.
+//! What people say of a stream ([`args`], [`params`]) is decided as a whole in a [`plan`] before anything starts; [`run`]
+//! starts it, and its thread answers requests and shows how everything is.
 
 #![deny(unsafe_code)]
 
@@ -25,6 +28,7 @@ pub mod plan;
 pub mod probe;
 pub mod rtp;
 pub mod rtsp;
+pub mod run;
 pub mod selftest;
 pub mod serve;
 pub mod sound;

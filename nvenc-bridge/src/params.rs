@@ -91,6 +91,11 @@ impl Params {
         all
     }
 
+    /// Forgets what was said.
+    pub fn clear(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// What was said, else the default.
     pub fn value(&self, name: &str) -> Option<Value> {
         self.0.get(name).cloned().or_else(|| table::find(name)?.default())

@@ -1,12 +1,16 @@
 //! From what was written to what will be done: every stream decided, nothing started.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use crate::args::Settings;
 use crate::encode::software::Software;
 use crate::encode::{self, Warning};
-use crate::params::matrix::Protocol;
-use crate::params::rules::{self, Origin, Sound};
+use crate::params::matrix::{Named, Protocol};
+use crate::params::rules::{self, Origin};
 use crate::params::{Operator, Params};
 use crate::picture::Size;
+use crate::rtsp::Group;
+use crate::sound;
 use crate::source::frames::Framing;
 use crate::source::spec::Spec;
 
@@ -26,14 +30,14 @@ pub struct Stream {
     pub port: u16,
     /// Whether it is served at all.
     pub active: bool,
-    /// Whether it goes to a group where a player does not ask otherwise.
-    pub multicast: bool,
+    /// Where it goes where a player does not ask otherwise; `None` for each player's own address.
+    pub group: Option<Group>,
     /// How it leaves.
     pub protocol: Protocol,
     /// Its pictures, where it has any.
     pub pictures: Option<Pictures>,
     /// Its sound, where it has any.
-    pub sound: Option<Sound>,
+    pub sound: Option<sound::Settings>,
     /// What is done otherwise than its parameters say, as far as is known before pictures come.
     pub warnings: Vec<Warning>,
     /// What it was made from.
@@ -77,8 +81,8 @@ impl Plan {
                 _ => format!("stream `{}`: ", params.text("streamname")),
             };
             let stream = Stream::new(params).map_err(|reason| format!("{place}{reason}"))?;
-            if streams.iter().any(|other| other.port == stream.port && other.name == stream.name) {
-                return Err(format!("streamname: `{}` stands twice on port {}", stream.name, stream.port));
+            if streams.iter().any(|other| other.key() == stream.key()) {
+                return Err(format!("streamname: `{}` stands twice: give each stream its own", stream.name));
             }
             streams.push(stream);
         }
@@ -111,17 +115,38 @@ impl Stream {
                 software.takes(settings.codec).map_err(|error| format!("encoder: {error}"))?;
             }
         }
+        let group = group(params, &name, &mut warnings)?;
         Ok(Self {
             name,
             port: params.count("port") as u16,
             active: params.is_on("active"),
-            multicast: params.is_on("multicast"),
+            group,
             protocol,
             pictures,
             sound,
             warnings,
             params: params.clone(),
         })
+    }
+
+    /// What requests call it: a path without further parts.
+    pub fn key(&self) -> String {
+        self.name.replace('/', ".")
+    }
+
+    /// Where players find it that can reach these addresses of a server.
+    pub fn urls(&self, addresses: &[SocketAddr]) -> Vec<String> {
+        let mut urls = Vec::new();
+        for address in addresses {
+            let hosts = if address.ip().is_unspecified() { own(address.ip()) } else { vec![address.ip()] };
+            for host in hosts {
+                let url = format!("rtsp://{}/{}", SocketAddr::new(host, address.port()), self.name);
+                if !urls.contains(&url) {
+                    urls.push(url);
+                }
+            }
+        }
+        urls
     }
 
     /// What the encoder is asked for, once pictures are known, and what is done otherwise than the parameters say.
@@ -141,6 +166,72 @@ impl Stream {
         let origin = pictures.source.known().unwrap_or(UNSEEN);
         self.settings(&origin).map(|(settings, _)| Some(settings))
     }
+}
+
+/// Addresses of this machine by which others reach it; the loopback's where there is no other.
+fn own(listens: IpAddr) -> Vec<IpAddr> {
+    let interfaces = os::interface::all();
+    let up = interfaces.iter().filter(|interface| interface.running && !interface.loopback);
+    let fits = |address: &&IpAddr| match address {
+        IpAddr::V4(_) => true,
+        // Addresses of one link alone need its name, which players do not take.
+        IpAddr::V6(six) => listens.is_ipv6() && !six.is_unicast_link_local(),
+    };
+    let found: Vec<_> = up.flat_map(|interface| &interface.addresses).filter(fits).copied().collect();
+    if found.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { found }
+}
+
+/// Where `multicast` sends.
+fn group(params: &Params, name: &str, warnings: &mut Vec<Warning>) -> Result<Option<Group>, String> {
+    let written = params.text("group");
+    if !params.is_on("multicast") {
+        for parameter in ["group", "ttl"].into_iter().filter(|parameter| params.is_given(parameter)) {
+            let message = "does nothing while multicast is off".into();
+            warnings.push(Warning { parameter, message });
+        }
+        return Ok(None);
+    }
+    let (address, port) = match written.parse::<SocketAddr>() {
+        Ok(whole) => (whole.ip(), whole.port()),
+        Err(_) if written.is_empty() => usual(name, params.count("port")),
+        Err(_) => {
+            let refused =
+                |_| format!("group: `{written}` is no ADDRESS or ADDRESS:PORT, like 239.255.1.2:5004");
+            (written.parse().map_err(refused)?, usual(name, params.count("port")).1)
+        }
+    };
+    if !address.is_multicast() {
+        return Err(format!(
+            "group: {address} is no address of a group; 239.255.0.0 to 239.255.255.255 are for you"
+        ));
+    }
+    if !port.is_multiple_of(2) || port < 1024 || port > u16::MAX - 3 {
+        return Err(format!("group: port {port} is not even, or not from 1024 to 65532"));
+    }
+    Ok(Some(Group { address, port, ttl: params.count("ttl").min(255) as u8 }))
+}
+
+/// A group within the own site (RFC 2365, section 6.1) that is most likely nobody else's, the same each time: its name decides.
+fn usual(name: &str, port: u32) -> (IpAddr, u16) {
+    // FNV-1a, 32 bits.
+    let hash = name.bytes().chain(port.to_be_bytes());
+    let hash = hash.fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
+    let [_, third, fourth, _] = hash.to_be_bytes();
+    // Each group has ports of its own: sockets hear all groups of their port. Four of them: pictures and sound, with reports.
+    (Ipv4Addr::new(239, 255, third, fourth).into(), 20_000 + 4 * (hash % 5_000) as u16)
+}
+
+/// Settings of an encoder in a few words.
+pub fn described(settings: &encode::Settings) -> String {
+    let encode::Settings { codec, size, rate, average_bitrate, .. } = settings;
+    let hertz = f64::from(rate.pictures) / f64::from(rate.seconds.max(1));
+    format!(
+        "{} {}x{}, {hertz:.5} pictures a second, {} Mb/s",
+        codec.label(),
+        size.width,
+        size.height,
+        f64::from(*average_bitrate) / 1e6
+    )
 }
 
 impl Encoder {
@@ -186,7 +277,7 @@ mod tests {
         let plan = plan(&[]).unwrap();
         let [stream] = &plan.streams[..] else { panic!("one stream") };
         assert_eq!((stream.name.as_str(), stream.port, stream.active), ("stream", 8554, true));
-        assert!(stream.sound.is_none() && stream.warnings.is_empty() && !stream.multicast);
+        assert!(stream.sound.is_none() && stream.warnings.is_empty() && stream.group.is_none());
         let settings = stream.foreseen().unwrap().unwrap();
         assert_eq!(settings.size, Size { width: 1280, height: 720 });
         assert_eq!((settings.average_bitrate, settings.keyframe_interval), (4_000_000, 60));
@@ -199,7 +290,7 @@ mod tests {
         let stream = &plan.streams[0];
         assert!(stream.pictures.is_none());
         let sound = stream.sound.as_ref().unwrap();
-        assert_eq!((sound.bitrate, sound.rates), (128_000, &[44_100, 48_000][..]));
+        assert_eq!((sound.bitrate.bits(), sound.rate, sound.channels), (128_000, 44_100, 2));
     }
 
     #[test]
@@ -227,9 +318,41 @@ mod tests {
             assert!(error.contains(words), "{entries:?}: {error}");
         }
         let twice = plan(&[&[("streamname", "a")], &[("streamname", "a")]]).unwrap_err();
-        assert!(twice.contains("`a` stands twice on port 8554"), "{twice}");
+        assert!(twice.contains("`a` stands twice"), "{twice}");
         let second = plan(&[&[("streamname", "a")], &[("streamname", "b"), ("mode", "srt")]]).unwrap_err();
         assert!(second.starts_with("stream `b`: mode: "), "{second}");
+    }
+
+    #[test]
+    fn a_group_is_written_or_made_from_the_name_and_always_the_same() {
+        let of = |entries: &[(&str, &str)]| plan(&[&[&[("multicast", "on")], entries].concat()]);
+        let group = |entries: &[(&str, &str)]| of(entries).unwrap().streams[0].group.unwrap();
+        let made = group(&[]);
+        assert_eq!(made, group(&[]));
+        assert!(made.address.to_string().starts_with("239.255.") && made.port.is_multiple_of(4));
+        assert_ne!(made, group(&[("streamname", "other")]));
+        let whole = group(&[("group", "239.1.2.3:5004"), ("ttl", "7")]);
+        assert_eq!((whole.address.to_string(), whole.port, whole.ttl), ("239.1.2.3".into(), 5004, 7));
+        assert_eq!(group(&[("group", "ff05::1:2")]).port, made.port);
+        for (written, words) in [
+            ("10.0.0.1", "is no address of a group"),
+            ("here", "is no ADDRESS"),
+            ("239.1.2.3:5005", "is not even"),
+        ] {
+            let error = of(&[("group", written)]).unwrap_err();
+            assert!(error.starts_with("group: ") && error.contains(words), "{written}: {error}");
+        }
+        let off = plan(&[&[("group", "239.1.2.3")]]).unwrap();
+        assert_eq!(off.streams[0].warnings[0].parameter, "group");
+    }
+
+    #[test]
+    fn players_are_told_addresses_that_they_can_reach() {
+        let plan = plan(&[]).unwrap();
+        let urls = |address: &str| plan.streams[0].urls(&[address.parse().unwrap()]);
+        assert_eq!(urls("192.0.2.7:8554"), ["rtsp://192.0.2.7:8554/stream"]);
+        assert!(urls("[::]:8554").iter().all(|url| !url.contains("[::]")));
+        assert!(!urls("0.0.0.0:8554").is_empty());
     }
 
     #[test]

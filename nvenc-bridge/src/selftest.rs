@@ -138,7 +138,7 @@ impl Trial {
     fn encode(&mut self, driver: &Arc<Driver>, settings: &Settings) -> Result<Vec<EncodedPicture>, Error> {
         let mut encoder = Nvenc::open(driver, Some(self.card), settings, Format::Nv12)?;
         let told = encoder.warnings().iter();
-        self.warnings = told.map(|warning| format!("{}: {}", warning.parameter, warning.message)).collect();
+        self.warnings = told.map(ToString::to_string).collect();
         let mut out = VecDeque::new();
         for number in 0..PICTURES {
             if number == CHANGED {

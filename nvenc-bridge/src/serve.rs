@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
 
-pub use info::{Client, Info};
+pub use info::{Client, Info, Watcher};
 
 use crate::rtp::{Access, Format, Parameters, Track};
 use crate::rtsp::{Credentials, Group, Mount, MountedTrack};
@@ -170,6 +170,11 @@ impl Stream {
     /// What is known of it.
     pub fn info(&self) -> Info {
         self.figures.info()
+    }
+
+    /// Tells what is known of it, to whom it does not belong.
+    pub fn watcher(&self) -> Watcher {
+        Watcher::new(self.figures.clone())
     }
 }
 

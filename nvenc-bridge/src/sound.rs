@@ -25,6 +25,7 @@ mod work;
 use std::time::Duration;
 
 pub use crate::encode::Error;
+use crate::rtp::Format;
 pub use source::{KEYS, Source};
 pub use work::{Counters, Sound};
 
@@ -101,7 +102,7 @@ impl Silent {
 }
 
 /// What a track is to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where the sound comes from.
     pub source: Source,
@@ -151,6 +152,19 @@ pub struct Track {
     pub bitrate: u32,
     /// AAC: the `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1). Empty for others.
     pub config: Vec<u8>,
+}
+
+impl Track {
+    /// As RTP and SDP have it.
+    pub fn format(&self) -> Format {
+        let &Self { rate, channels, .. } = self;
+        match self.codec {
+            Codec::Mp3 => Format::Mp3 { rate },
+            Codec::Aac => Format::Aac { rate, channels, config: self.config.clone() },
+            Codec::Opus => Format::Opus { channels },
+            Codec::L16 => Format::L16 { rate, channels },
+        }
+    }
 }
 
 /// Sound in bits: one MPEG audio frame with its header, one raw AAC access unit, one Opus packet, or PCM.

@@ -73,13 +73,18 @@ impl Standby {
             (opened, how) = (open(&self.settings), "encodes instead");
             self.on_second = true;
         }
-        let encoder = opened?;
+        let encoder = opened.map_err(|last| if last == error { last } else { both(&error, &last) })?;
         self.told
             .push(Warning { parameter: "videocodec", message: format!("{error}; {} {how}", encoder.name()) });
         self.encoder = Ok(encoder);
         self.gather();
         Ok(())
     }
+}
+
+/// Why neither encodes.
+fn both(first: &Error, second: &Error) -> Error {
+    Error::Unavailable(format!("{first}; and {second}"))
 }
 
 impl Encoder for Standby {

@@ -8,6 +8,7 @@ use super::table;
 use crate::encode::mapping::Mapping;
 use crate::encode::{Settings, Warning};
 use crate::plan::Stream;
+use crate::sound;
 
 /// One parameter of one stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,9 @@ fn elsewhere(stream: &Stream, settings: Option<&Settings>, name: &str) -> String
     let sound = stream.sound.as_ref();
     match name {
         "mode" => stream.protocol.label().into(),
+        "group" | "ttl" => stream.group.map_or("each player's own address".into(), |group| {
+            format!("{}:{}, ttl {}", group.address, group.port, group.ttl)
+        }),
         "streamname" => format!("rtsp://ADDRESS:{}/{}", stream.port, stream.name),
         "videocodec" => settings
             .and_then(|settings| matrix::pictures(stream.protocol, settings.codec).ok())
@@ -82,11 +86,15 @@ fn elsewhere(stream: &Stream, settings: Option<&Settings>, name: &str) -> String
             .map(|(how, _)| how)
             .unwrap_or("no sound")
             .into(),
-        "audiobitrate" => sound.map_or("no sound".into(), |sound| format!("{} bit/s", sound.bitrate)),
+        "audiobitrate" => match sound {
+            None => "no sound".into(),
+            Some(sound) if sound.codec == sound::Codec::L16 => "the bits that rate and channels make".into(),
+            Some(sound) => format!("{} bit/s", sound.bitrate.bits()),
+        },
         "includesilentaudio" => match sound {
             None => "no sound".into(),
-            Some(sound) if sound.source.is_none() => "a silent track".into(),
-            Some(sound) if sound.fill => "silence in the gaps of the sound".into(),
+            Some(sound) if sound.source.is_silence() => "a silent track".into(),
+            Some(sound) if sound.silent == sound::Silent::On => "silence in the gaps of the sound".into(),
             Some(_) => "gaps of the sound stay gaps".into(),
         },
         _ => String::new(),

@@ -1,9 +1,7 @@
 //! Which codec goes over which protocol.
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
 use crate::encode::Codec;
+use crate::sound;
 
 /// `mode`: how a stream leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,20 +14,6 @@ pub enum Protocol {
     Srt,
     /// A WebRTC peer.
     Webrtc,
-}
-
-/// `audiocodec`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SoundCodec {
-    /// MPEG-1 layer III.
-    Mp3,
-    /// AAC-LC.
-    Aac,
-    /// Opus, RFC 6716.
-    Opus,
-    /// Linear PCM of 16 bits.
-    L16,
 }
 
 /// What a codec is called for people.
@@ -59,7 +43,7 @@ impl Named for Codec {
     }
 }
 
-impl Named for SoundCodec {
+impl Named for sound::Codec {
     fn label(self) -> &'static str {
         match self {
             Self::Mp3 => "MP3",
@@ -96,25 +80,30 @@ pub fn pictures(protocol: Protocol, codec: Codec) -> Result<&'static str, &'stat
 ///
 /// # Errors
 /// Why it does not, and what to choose.
-pub fn sound(protocol: Protocol, codec: SoundCodec) -> Result<(&'static str, &'static [u32]), &'static str> {
+pub fn sound(
+    protocol: Protocol,
+    codec: sound::Codec,
+) -> Result<(&'static str, &'static [u32]), &'static str> {
     const BOTH: &[u32] = &[44_100, 48_000];
     const OPUS: &[u32] = &[48_000];
     Ok(match (protocol, codec) {
-        (Protocol::Rtsp, SoundCodec::Mp3) => ("RTP payload of RFC 2250", BOTH),
-        (Protocol::Rtsp, SoundCodec::Aac) => ("RTP payload of RFC 3640, AAC-hbr", BOTH),
-        (Protocol::Rtsp, SoundCodec::Opus) => ("RTP payload of RFC 7587", OPUS),
-        (Protocol::Rtsp, SoundCodec::L16) => ("RTP payload of RFC 3551", BOTH),
-        (Protocol::Rtmp, SoundCodec::Mp3) => ("FLV's sound format 2, which cannot say 48 000 Hz", &[44_100]),
-        (Protocol::Rtmp, SoundCodec::Aac) => ("FLV's AAC", BOTH),
-        (Protocol::Rtmp, SoundCodec::Opus) => ("Enhanced RTMP's Opus", OPUS),
-        (Protocol::Srt, SoundCodec::Mp3) => ("MPEG-TS, stream type 0x03", BOTH),
-        (Protocol::Srt, SoundCodec::Aac) => ("MPEG-TS, stream type 0x0F", BOTH),
-        (Protocol::Srt, SoundCodec::Opus) => ("MPEG-TS, registered as Opus", OPUS),
-        (Protocol::Webrtc, SoundCodec::Opus) => ("RTP, in every browser", OPUS),
-        (Protocol::Webrtc, SoundCodec::Mp3 | SoundCodec::Aac) => {
+        (Protocol::Rtsp, sound::Codec::Mp3) => ("RTP payload of RFC 2250", BOTH),
+        (Protocol::Rtsp, sound::Codec::Aac) => ("RTP payload of RFC 3640, AAC-hbr", BOTH),
+        (Protocol::Rtsp, sound::Codec::Opus) => ("RTP payload of RFC 7587", OPUS),
+        (Protocol::Rtsp, sound::Codec::L16) => ("RTP payload of RFC 3551", BOTH),
+        (Protocol::Rtmp, sound::Codec::Mp3) => {
+            ("FLV's sound format 2, which cannot say 48 000 Hz", &[44_100])
+        }
+        (Protocol::Rtmp, sound::Codec::Aac) => ("FLV's AAC", BOTH),
+        (Protocol::Rtmp, sound::Codec::Opus) => ("Enhanced RTMP's Opus", OPUS),
+        (Protocol::Srt, sound::Codec::Mp3) => ("MPEG-TS, stream type 0x03", BOTH),
+        (Protocol::Srt, sound::Codec::Aac) => ("MPEG-TS, stream type 0x0F", BOTH),
+        (Protocol::Srt, sound::Codec::Opus) => ("MPEG-TS, registered as Opus", OPUS),
+        (Protocol::Webrtc, sound::Codec::Opus) => ("RTP, in every browser", OPUS),
+        (Protocol::Webrtc, sound::Codec::Mp3 | sound::Codec::Aac) => {
             return Err("browsers take neither MP3 nor AAC over WebRTC: choose opus");
         }
-        (Protocol::Rtmp | Protocol::Srt | Protocol::Webrtc, SoundCodec::L16) => {
+        (Protocol::Rtmp | Protocol::Srt | Protocol::Webrtc, sound::Codec::L16) => {
             return Err("l16 goes over RTSP alone: choose mp3, aac or opus");
         }
     })

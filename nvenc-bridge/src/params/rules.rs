@@ -1,10 +1,11 @@
 //! From parameters to what encoders are asked for. Where two parameters exclude each other, one wins, and a warning says
 //! which and why.
 
-use super::matrix::{self, Named, Protocol, SoundCodec};
+use super::matrix::{self, Named, Protocol};
 use super::{Operator, Params};
 use crate::encode::{BitrateMode, Codec, Profile, Settings, Warning};
 use crate::picture::{Rate, Size};
+use crate::sound::{self, Silent};
 
 /// What is known of pictures before the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,20 +18,8 @@ pub struct Origin {
     pub aspect: Option<(u32, u32)>,
 }
 
-/// What is asked for of sound.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sound {
-    /// Where it comes from, as written; `None` for silence alone.
-    pub source: Option<String>,
-    /// What it becomes.
-    pub codec: SoundCodec,
-    /// Bits a second, all channels together; nothing to [`SoundCodec::L16`].
-    pub bitrate: u32,
-    /// Rates that the protocol takes, in Hz, the first by preference.
-    pub rates: &'static [u32],
-    /// Whether silence fills the gaps of the source.
-    pub fill: bool,
-}
+/// Channels of every track: of what has one, both are the same.
+const CHANNELS: u16 = 2;
 
 /// How the stream leaves.
 ///
@@ -104,33 +93,27 @@ pub fn pictures(
 ///
 /// # Errors
 /// One line, where it cannot be heeded.
-pub fn sound(params: &Params, protocol: Protocol) -> Result<(Option<Sound>, Vec<Warning>), String> {
+pub fn sound(params: &Params, protocol: Protocol) -> Result<(Option<sound::Settings>, Vec<Warning>), String> {
     let mut warnings = Vec::new();
-    let source = Some(params.text("audiochop")).filter(|source| !source.is_empty());
-    let alone = params.operator() == Operator::Audio;
-    if alone && source.is_none() {
+    let written = Some(params.text("audiochop")).filter(|written| !written.is_empty());
+    if params.operator() == Operator::Audio && written.is_none() {
         return Err("audiochop: Audio Stream Out needs sound: name a source with --audio".into());
     }
-    let (track, fill) = match params.text("includesilentaudio").as_str() {
-        "on" => (true, true),
-        "off" => (source.is_some(), false),
-        _ => (source.is_some() || protocol == Protocol::Rtmp, false),
-    };
-    if !track {
+    let source = written.map(|written| written.parse()).transpose();
+    let source = source.map_err(|reason| format!("audiochop: {reason}"))?;
+    let silent: Silent = params.entry("includesilentaudio").ok_or("includesilentaudio: it is missing")?;
+    let Some(source) = silent.track(source, protocol == Protocol::Rtmp) else {
         for name in ["audiocodec", "audiobitrate"].into_iter().filter(|name| params.is_given(name)) {
             let message = "there is no sound: name a source with --audio, or have silence with --include-silent-audio on";
             warn(&mut warnings, name, message.into());
         }
         return Ok((None, warnings));
-    }
-    let codec: SoundCodec = params.entry("audiocodec").ok_or("audiocodec: it is missing")?;
+    };
+    let codec: sound::Codec = params.entry("audiocodec").ok_or("audiocodec: it is missing")?;
     let (_, rates) = matrix::sound(protocol, codec).map_err(|reason| format!("audiocodec: {reason}"))?;
-    if codec == SoundCodec::L16 && params.is_given("audiobitrate") {
-        warn(&mut warnings, "audiobitrate", "l16 has the bits that its rate and channels make".into());
-    }
-    let kilobits = params.text("audiobitrate").trim_start_matches('b').parse::<u32>();
-    let bitrate = 1_000 * kilobits.map_err(|_| "audiobitrate: it is missing")?;
-    Ok((Some(Sound { source, codec, bitrate, rates, fill }), warnings))
+    let rate = *rates.first().ok_or("audiocodec: it has no rate")?;
+    let bitrate = params.entry("audiobitrate").ok_or("audiobitrate: it is missing")?;
+    Ok((Some(sound::Settings { source, codec, bitrate, rate, channels: CHANNELS, silent }), warnings))
 }
 
 /// Pictures a second as a fraction: rates of television are n × 1000 / 1001.

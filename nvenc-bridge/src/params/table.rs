@@ -129,6 +129,20 @@ pub static TABLE: &[Parameter] = &[
         "0",
         "Send to a multicast group, once for all, where a player does not ask otherwise",
     ),
+    row(
+        Own,
+        ("group", "group", "Group"),
+        Text,
+        "",
+        "ADDRESS or ADDRESS:PORT of the multicast group [default: one that the stream's name decides]",
+    ),
+    row(
+        Own,
+        ("ttl", "ttl", "Time to Live"),
+        Int(0, 255),
+        "1",
+        "Networks that the group's datagrams may cross; 1 keeps them on the local one, 0 on this machine",
+    ),
     later(Video, ("url", "url", "Destination URL"), Text, "", PUBLISHING),
     row(
         Video,

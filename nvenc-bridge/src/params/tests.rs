@@ -1,7 +1,8 @@
 use super::*;
 use crate::encode::{BitrateMode, Codec, Profile, Quality};
 use crate::picture::{Rate, Size};
-use matrix::{Protocol, SoundCodec};
+use crate::sound::{self, Silent};
+use matrix::Protocol;
 use rules::Origin;
 
 const ORIGIN: Origin = Origin { size: Size { width: 1280, height: 720 }, rate: None, aspect: None };
@@ -46,7 +47,7 @@ fn menus_hold_exactly_the_encoders_own_values() {
     same::<Profile>("profile");
     same::<Quality>("quality");
     same::<BitrateMode>("bitratemode");
-    same::<SoundCodec>("audiocodec");
+    same::<sound::Codec>("audiocodec");
 }
 
 #[test]
@@ -170,9 +171,9 @@ fn silence_comes_as_the_menu_says() {
     let sound = |entries: &[(&str, &str)], protocol| rules::sound(&params(entries), protocol).unwrap();
     assert_eq!(sound(&[], Protocol::Rtsp).0, None);
     let silent = sound(&[], Protocol::Rtmp).0.unwrap();
-    assert_eq!((silent.source, silent.rates), (None, &[44_100][..]));
+    assert_eq!((silent.source.is_silence(), silent.rate), (true, 44_100));
     let on = sound(&[("includesilentaudio", "on"), ("audiochop", "tone")], Protocol::Rtsp).0.unwrap();
-    assert_eq!((on.source.as_deref(), on.fill), (Some("tone"), true));
+    assert_eq!((on.source.to_string().as_str(), on.silent), ("tone", Silent::On));
     assert_eq!(sound(&[("includesilentaudio", "off")], Protocol::Rtmp).0, None);
     let (none, warnings) = sound(&[("audiocodec", "aac")], Protocol::Rtsp);
     assert_eq!((none, warnings[0].parameter), (None, "audiocodec"));
@@ -189,17 +190,17 @@ fn a_codec_that_a_protocol_does_not_carry_is_refused_with_a_reason() {
     assert_eq!(refused, [(Protocol::Srt, Codec::Av1)]);
     let refused: Vec<_> = protocols
         .iter()
-        .flat_map(|protocol| SoundCodec::value_variants().iter().map(move |codec| (*protocol, *codec)))
+        .flat_map(|protocol| sound::Codec::value_variants().iter().map(move |codec| (*protocol, *codec)))
         .filter(|(protocol, codec)| matrix::sound(*protocol, *codec).is_err())
         .collect();
     assert_eq!(
         refused,
         [
-            (Protocol::Rtmp, SoundCodec::L16),
-            (Protocol::Srt, SoundCodec::L16),
-            (Protocol::Webrtc, SoundCodec::Mp3),
-            (Protocol::Webrtc, SoundCodec::Aac),
-            (Protocol::Webrtc, SoundCodec::L16),
+            (Protocol::Rtmp, sound::Codec::L16),
+            (Protocol::Srt, sound::Codec::L16),
+            (Protocol::Webrtc, sound::Codec::Mp3),
+            (Protocol::Webrtc, sound::Codec::Aac),
+            (Protocol::Webrtc, sound::Codec::L16),
         ]
     );
     let error = rules::pictures(&params(&[("videocodec", "av1")]), Protocol::Srt, &ORIGIN).unwrap_err();

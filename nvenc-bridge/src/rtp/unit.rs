@@ -64,6 +64,11 @@ impl Unit {
         self.ends.len()
     }
 
+    /// Octets of all packets.
+    pub fn octets(&self) -> usize {
+        self.octets.len()
+    }
+
     /// Octets of all payloads.
     pub fn payload(&self) -> usize {
         self.octets.len() - self.ends.len() * HEADER_LENGTH

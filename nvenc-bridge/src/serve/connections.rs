@@ -72,6 +72,11 @@ impl Connections {
         std::mem::take(&mut self.unread)
     }
 
+    /// The other end of a connection.
+    pub(super) fn remote(&self, number: u64) -> Option<SocketAddr> {
+        self.all.get(&number)?.stream.peer_addr().ok()
+    }
+
     /// Accepts who waits, at most some at a time. Whether all were accepted. `limit` is how many there may be; beyond it, who came
     /// first and has not asked for anything has to go, and stands in `gone`.
     pub(super) fn accept(

@@ -249,7 +249,7 @@ impl Engine {
             match event {
                 Event::Started { session, mount, routes, since } => {
                     if let Some(stage) = self.stages.values_mut().find(|stage| stage.name == mount) {
-                        stage.start(session, routes, since);
+                        stage.start(session, routes, since, &self.net.connections);
                         stage.tick(&mut self.net, now);
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use os::clock;
@@ -12,15 +12,16 @@ use proto::units::{Mono, Ntp, round_trip};
 use crate::rtsp::Route;
 
 /// What is known of one track on its way to one client.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Client {
     /// Names its session.
+    #[serde(skip)]
     pub session: u64,
     /// Place of the track in its mount.
     pub track: usize,
     /// By which way: `udp`, `multicast` or `tcp`.
     pub transport: &'static str,
-    /// Where datagrams go to.
+    /// Where datagrams go to, or the other end of the connection.
     pub address: Option<SocketAddr>,
     /// Access units that were sent.
     pub units: u64,
@@ -35,6 +36,7 @@ pub struct Client {
     /// Interarrival jitter that it reports, in ticks of the track's clock.
     pub jitter: u32,
     /// As its last report shows.
+    #[serde(skip)]
     pub round_trip: Option<Duration>,
 }
 
@@ -60,6 +62,14 @@ impl Client {
         }
     }
 
+    /// For people.
+    pub fn name(&self) -> String {
+        match self.address {
+            Some(address) => format!("{address} by {}", self.transport),
+            None => format!("somebody by {}", self.transport),
+        }
+    }
+
     pub(super) fn reported(&mut self, block: &ReportBlock) {
         self.loss = f32::from(block.fraction_lost) / 256.0;
         self.lost = block.cumulative_lost;
@@ -76,6 +86,10 @@ impl Client {
 pub struct Info {
     /// Each track on its way to each client, as of at most 0.25 s ago.
     pub clients: Vec<Client>,
+    /// Packets to all of them, since it was mounted.
+    pub packets: u64,
+    /// Octets in these.
+    pub octets: u64,
     /// Access units sent to nobody since the server was busy.
     pub overrun: u64,
     /// `last_send_delay`: from the capture of a picture, or of sound where there are no pictures, until its last packet was handed to the
@@ -85,11 +99,38 @@ pub struct Info {
     pub packet_loss_ratio: f32,
 }
 
+impl Info {
+    /// How many watch or listen.
+    pub fn sessions(&self) -> usize {
+        let mut sessions: Vec<_> = self.clients.iter().map(|client| client.session).collect();
+        sessions.sort_unstable();
+        sessions.dedup();
+        sessions.len()
+    }
+}
+
+/// Tells what is known of a stream, also when that is served no longer.
+#[derive(Clone, Debug)]
+pub struct Watcher(Arc<Figures>);
+
+impl Watcher {
+    pub(super) fn new(figures: Arc<Figures>) -> Self {
+        Self(figures)
+    }
+
+    /// What is known.
+    pub fn info(&self) -> Info {
+        self.0.info()
+    }
+}
+
 /// Shared by the server and those who feed it.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     key: AtomicBool,
     delay: AtomicU64,
+    packets: AtomicU64,
+    octets: AtomicU64,
     pub overrun: AtomicU64,
     clients: Mutex<Vec<Client>>,
 }
@@ -101,6 +142,12 @@ impl Figures {
 
     pub(super) fn take_key(&self) -> bool {
         self.key.swap(false, Ordering::Relaxed)
+    }
+
+    /// So many packets of so many octets have gone out.
+    pub(super) fn count(&self, packets: usize, octets: usize) {
+        self.packets.fetch_add(packets as u64, Ordering::Relaxed);
+        self.octets.fetch_add(octets as u64, Ordering::Relaxed);
     }
 
     pub(super) fn sent(&self, at: Duration, now: Mono) {
@@ -122,6 +169,8 @@ impl Figures {
             client.loss.max(left_out)
         };
         Info {
+            packets: self.packets.load(Ordering::Relaxed),
+            octets: self.octets.load(Ordering::Relaxed),
             overrun: self.overrun.load(Ordering::Relaxed),
             last_send_delay: Duration::from_nanos(self.delay.load(Ordering::Relaxed)),
             packet_loss_ratio: clients.iter().map(loss).fold(0.0, f32::max),

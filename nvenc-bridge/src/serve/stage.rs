@@ -131,13 +131,23 @@ impl Stage {
     }
 
     /// A session gets these tracks from now on.
-    pub(super) fn start(&mut self, session: u64, routes: Vec<(usize, Route)>, since: Mono) {
+    pub(super) fn start(
+        &mut self,
+        session: u64,
+        routes: Vec<(usize, Route)>,
+        since: Mono,
+        connections: &Connections,
+    ) {
         for (track, route) in routes {
             let group = self.group.map(|group| SocketAddr::new(group.address, group.port_of(track)));
             let to = match route {
                 Route::Udp { packets, .. } => Some(packets),
                 Route::Group => group,
                 Route::Interleaved { .. } => None,
+            };
+            let client = match route {
+                Route::Interleaved { connection, .. } => connections.remote(connection),
+                _ => to,
             };
             let Some(waits) = self.tracks.get(track).map(|track| track.video) else { continue };
             self.listeners.push(Listener {
@@ -148,7 +158,7 @@ impl Stage {
                 since: Duration::from_nanos(since.0.max(0) as u64),
                 waits,
                 began: false,
-                figures: Client::new(session, track, &route, to),
+                figures: Client::new(session, track, &route, client),
             });
         }
     }
@@ -178,14 +188,17 @@ impl Stage {
         track.octets = track.octets.wrapping_add(unit.payload() as u32);
         let mut framed = Vec::new();
         let mut parties: Vec<Party> = Vec::new();
-        let mut first = Vec::new();
+        let (mut first, mut copies) = (Vec::new(), 0);
         for (number, listener) in self.listeners.iter_mut().enumerate() {
             if listener.track != place || !listener.is_due(&unit, &net.connections) {
                 continue;
             }
             match listener.place(self.group.as_ref()) {
                 Some(place) => listener.join(place, &mut parties),
-                None => listener.interleave(&unit, &mut framed, net, now),
+                None => {
+                    listener.interleave(&unit, &mut framed, net, now);
+                    copies += usize::from(!listener.waits);
+                }
             }
             if !listener.waits {
                 listener.figures.units += 1;
@@ -197,6 +210,8 @@ impl Stage {
         for number in first {
             self.report(&self.listeners[number], false, net, now);
         }
+        copies += parties.iter().map(|party| party.to.len()).sum::<usize>();
+        self.figures.count(copies * unit.count(), copies * unit.octets());
         let at = unit.at;
         let gap = gap(&unit, before.map(|(_, at)| at));
         self.deliver(Parcel { track: place, unit, to: parties, sent: 0, due: now, gap }, net, now);

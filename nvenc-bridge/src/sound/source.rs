@@ -48,6 +48,11 @@ pub const KEYS: &[(&str, bool)] = &[
 ];
 
 impl Source {
+    /// Whether it is [`silence`](Self::silence).
+    pub fn is_silence(&self) -> bool {
+        matches!(self.kind, Kind::Capture(capture::Source::Silence))
+    }
+
     /// Zeros.
     pub fn silence() -> Self {
         Self { text: "silence".into(), kind: Kind::Capture(capture::Source::Silence) }

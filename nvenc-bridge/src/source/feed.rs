@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::pace::{self, Arrival, Clock, Wanted};
-use super::slot::{self, Giver, Taker};
+use super::slot::{self, Counters, Giver, Taker};
 use super::spec::Spec;
 use super::{Pacing, Reader, Shape};
 use crate::picture::{Picture, Rate};
@@ -46,22 +46,29 @@ impl Opened {
         self.reader.shape()
     }
 
-    /// Begins, at so many pictures a second.
-    pub fn begin(self, rate: Rate) -> Feed {
+    /// Begins, at so many pictures a second, and counts what comes.
+    ///
+    /// # Errors
+    /// One line, where the system has no threads left.
+    pub fn begin(self, rate: Rate, counters: Arc<Counters>) -> Result<Feed, String> {
         let Self { mut reader, stop } = self;
         let shape = reader.shape();
-        let (giver, pictures) = slot::slot();
+        let (giver, pictures) = slot::slot(counters);
         let rate = Arc::new(Wanted::new(rate));
         let (stopped, wanted) = (stop.clone(), rate.clone());
         // It is not waited for: standard input may keep it for ever.
-        std::thread::spawn(move || {
+        let work = move || {
             let ended = match reader.pace() {
                 Pacing::Clock => clocked(&mut *reader, &wanted, &giver, &stopped),
                 Pacing::Arrival => arriving(&mut *reader, &wanted, &giver, &stopped),
             };
             giver.end(ended);
-        });
-        Feed { pictures, shape, rate, stop }
+        };
+        std::thread::Builder::new()
+            .name("pictures".into())
+            .spawn(work)
+            .map_err(|error| format!("pictures: {error}"))?;
+        Ok(Feed { pictures, shape, rate, stop })
     }
 }
 

@@ -19,7 +19,7 @@ struct Held {
 struct Shared {
     held: Mutex<Held>,
     news: Condvar,
-    counters: Counters,
+    counters: Arc<Counters>,
 }
 
 /// What a source has done.
@@ -52,9 +52,9 @@ pub enum Found {
     End(Result<(), String>),
 }
 
-/// An empty place.
-pub fn slot() -> (Giver, Taker) {
-    let shared = Arc::<Shared>::default();
+/// An empty place, and where is counted what it is used for.
+pub fn slot(counters: Arc<Counters>) -> (Giver, Taker) {
+    let shared = Arc::new(Shared { counters, ..Shared::default() });
     (Giver(shared.clone()), Taker(shared))
 }
 
@@ -105,11 +105,6 @@ impl Taker {
     pub fn reuse(&self, picture: Picture) {
         self.0.lock().spare = Some(picture.data);
     }
-
-    /// What the source has done.
-    pub fn counters(&self) -> &Counters {
-        &self.0.counters
-    }
 }
 
 impl Shared {
@@ -131,7 +126,8 @@ mod tests {
 
     #[test]
     fn the_newest_picture_takes_the_place_of_one_that_was_not_taken() {
-        let (giver, taker) = slot();
+        let counters = Arc::<Counters>::default();
+        let (giver, taker) = slot(counters.clone());
         assert!(matches!(taker.take(Duration::ZERO), Found::Nothing));
         giver.give(picture(0));
         let memory = giver.give(picture(1));
@@ -141,12 +137,12 @@ mod tests {
         taker.reuse(taken);
         assert_eq!(giver.give(picture(2)), [1; 6]);
         let counted = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        assert_eq!((counted(&taker.counters().given), counted(&taker.counters().dropped)), (3, 1));
+        assert_eq!((counted(&counters.given), counted(&counters.dropped)), (3, 1));
     }
 
     #[test]
     fn the_last_picture_comes_before_the_end() {
-        let (giver, taker) = slot();
+        let (giver, taker) = slot(Arc::default());
         giver.give(picture(0));
         giver.end(Err("broken".into()));
         assert!(matches!(taker.take(Duration::ZERO), Found::Picture(_)));

@@ -176,7 +176,7 @@ fn a_wait_for_a_program_ends_when_all_shall_stop() {
 fn what_is_given_is_in_order_and_numbered_as_it_is_drawn() {
     let size = [("resolutionw", "64"), ("resolutionh", "64"), ("fps", "400")];
     let opened = Opened::new(&spec(&size).unwrap(), Arc::default()).unwrap();
-    let feed = opened.begin(Rate { pictures: 400, seconds: 1 });
+    let feed = opened.begin(Rate { pictures: 400, seconds: 1 }, Arc::default()).unwrap();
     let mut last = None;
     while last < Some(20) {
         if let Found::Picture(picture) = feed.pictures.take(Duration::from_secs(5)) {
