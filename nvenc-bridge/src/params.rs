@@ -269,4 +269,6 @@ impl<'de> Deserialize<'de> for Params {
 }
 
 #[cfg(test)]
+mod complete;
+#[cfg(test)]
 mod tests;

@@ -225,8 +225,10 @@ fn usual(name: &str, port: u32) -> (IpAddr, u16) {
 pub fn described(settings: &encode::Settings) -> String {
     let encode::Settings { codec, size, rate, average_bitrate, .. } = settings;
     let hertz = f64::from(rate.pictures) / f64::from(rate.seconds.max(1));
+    // 29.97 rather than all of its decimals.
+    let hertz = (hertz * 100.0).round() / 100.0;
     format!(
-        "{} {}x{}, {hertz:.5} pictures a second, {} Mb/s",
+        "{} {}x{}, {hertz} pictures a second, {} Mb/s",
         codec.label(),
         size.width,
         size.height,

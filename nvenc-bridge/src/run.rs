@@ -58,7 +58,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     }
     if outcome.is_ok() {
         let text = status::summary(&streams);
-        display.event(&text, "summary", status::value(&streams));
+        display.event(&text, "summary", status::value("summary", &streams));
     }
     outcome
 }
@@ -145,7 +145,7 @@ fn attend(
         }
         if display.due() {
             let lines = status::lines(streams);
-            display.state(&lines, || status::status(streams));
+            display.state(&lines, || status::value("status", streams));
         }
         std::thread::sleep(TICK);
     }

@@ -14,17 +14,18 @@ use serde_json::Value;
 /// Longest that a program may take to say something it has to say.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The path of `sender` or `receiver`, built as the tests are built.
+/// The path of `sender`, `receiver` or `nvenc-bridge`, built as the tests are built.
 pub fn path(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(build).join(name)
 }
 
-/// Builds both programs and returns the folder that they are in.
+/// Builds the programs and returns the folder that they are in.
 fn build() -> PathBuf {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--profile", profile, "--package", "sender", "--package", "receiver"])
+        .args(["build", "--quiet", "--profile", profile])
+        .args(["sender", "receiver", "nvenc-bridge"].map(|name| format!("--package={name}")))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo runs");

@@ -48,7 +48,7 @@ impl Clients {
             let before = self.known.get(session);
             if before.is_none() {
                 let details = json!({ "stream": stream, "client": known.name });
-                display.event(&format!("{stream}: {} watches", known.name), "client", details);
+                display.event(&format!("{stream}: {} is there", known.name), "client", details);
             }
             let lost = known.left_out - before.map_or(0, |before| before.left_out.min(known.left_out));
             if lost > 0 && known.told.is_none_or(|told| now - told > APART) {

@@ -52,15 +52,8 @@ pub(super) fn summary(streams: &[Live]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// Every stream by its name.
-pub(super) fn value(streams: &[Live]) -> Value {
+/// Every stream by its name, as an event of this kind.
+pub(super) fn value(kind: &str, streams: &[Live]) -> Value {
     let each = streams.iter().map(|live| (live.plan.name.clone(), live.info.value()));
-    json!({ "streams": each.collect::<Map<_, _>>() })
-}
-
-/// The same as an event.
-pub(super) fn status(streams: &[Live]) -> Value {
-    let mut value = value(streams);
-    value["type"] = "status".into();
-    value
+    json!({ "type": kind, "streams": each.collect::<Map<_, _>>() })
 }

@@ -173,7 +173,9 @@ impl Engine {
         let Some(name) = self.stages.get(&id).map(|stage| stage.name.clone()) else { return };
         self.rtsp.unmount(&name);
         self.settle(clock::now());
-        self.stages.remove(&id);
+        if let Some(stage) = self.stages.remove(&id) {
+            stage.publish();
+        }
         self.net.sockets.keep(|place| {
             matches!(place, Place::Local(_)) || self.stages.values().any(|stage| stage.needs(place))
         });

@@ -1,0 +1,74 @@
+//! What ffmpeg shows, and when.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::reference::RATE;
+
+/// What came out of a player.
+pub(crate) struct Seen {
+    /// Pictures of I420, one after another.
+    pub(crate) pictures: Vec<u8>,
+    /// When each is to be shown, in seconds.
+    pub(crate) times: Vec<f64>,
+    /// The first channel at [`RATE`].
+    pub(crate) sound: Vec<f32>,
+    /// When its blocks are to be heard, with the place of their first samples.
+    pub(crate) heard: Vec<(f64, usize)>,
+}
+
+/// What is asked of ffmpeg.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched {
+    /// Pictures to wait for; none where there are none.
+    pub(crate) pictures: usize,
+    /// Seconds of sound; none where there is none.
+    pub(crate) sound: f64,
+}
+
+/// Plays a stream.
+pub(crate) fn watch(ffmpeg: &Path, url: &str, transport: &str, watched: Watched) -> Seen {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (pictures, sound) = (path("pictures"), path("sound"));
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(ffmpeg);
+    command.args(["-hide_banner", "-nostdin", "-nostats", "-rtsp_transport", transport, "-i", url]);
+    if watched.pictures > 0 {
+        command.args(["-map", "0:v", "-fps_mode", "passthrough", "-vf", "showinfo=checksum=0"]);
+        command.args(["-frames:v", &watched.pictures.to_string(), "-pix_fmt", "yuv420p"]);
+        command.args(["-f", "rawvideo", &pictures]);
+    }
+    if watched.sound > 0.0 {
+        // Before the resampler, blocks are those of the stream.
+        command.args(["-map", "0:a", "-af", "ashowinfo", "-t", &watched.sound.to_string(), "-ac", "1"]);
+        command.args(["-ar", &RATE.to_string(), "-f", "s16le", &sound]);
+    }
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+    let lines = |filter: &'static str| {
+        said.lines().filter(move |line| line.contains(filter) && line.contains(" pts_time:"))
+    };
+    let value = |line: &str, key: &str| -> f64 {
+        let rest = &line[line.find(key).unwrap_or_else(|| panic!("{line}")) + key.len()..];
+        rest.trim_start().split(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{line}"))
+    };
+    let mut place = 0.0;
+    let heard = lines("ashowinfo").map(|line| {
+        let at = (value(line, " pts_time:"), (place * RATE as f64).round() as usize);
+        place += value(line, " nb_samples:") / value(line, " rate:");
+        at
+    });
+    let heard = heard.collect();
+    let read = |path: &str| std::fs::read(path).unwrap_or_default();
+    let samples = read(&sound);
+    let samples =
+        samples.as_chunks::<2>().0.iter().map(|pair| f32::from(i16::from_le_bytes(*pair)) / 32_768.0);
+    Seen {
+        pictures: read(&pictures),
+        times: lines("Parsed_showinfo").map(|line| value(line, " pts_time:")).collect(),
+        sound: samples.collect(),
+        heard,
+    }
+}

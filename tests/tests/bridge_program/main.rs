@@ -1,0 +1,11 @@
+//! The bridge as people start it, and what players make of it: ffmpeg, GStreamer and retina. Each picture of the test pattern
+//! says its number, and each sound is one that can be told from all others: nothing is missing, nothing comes twice, and both
+//! fit together.
+
+mod bridge;
+mod control;
+mod fallback;
+mod ffmpeg;
+mod players;
+mod reference;
+mod together;
