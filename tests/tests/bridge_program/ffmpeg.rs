@@ -47,28 +47,24 @@ pub(crate) fn watch(ffmpeg: &Path, url: &str, transport: &str, watched: Watched)
     let output = command.stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
-    let lines = |filter: &'static str| {
-        said.lines().filter(move |line| line.contains(filter) && line.contains(" pts_time:"))
+    // What one filter says in one piece may follow on another's line.
+    let value = |piece: &str, key: &str| -> Option<f64> {
+        piece.split_once(key)?.1.trim_start().split(' ').next()?.parse().ok()
     };
-    let value = |line: &str, key: &str| -> f64 {
-        let rest = &line[line.find(key).unwrap_or_else(|| panic!("{line}")) + key.len()..];
-        rest.trim_start().split(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{line}"))
-    };
-    let mut place = 0.0;
-    let heard = lines("ashowinfo").map(|line| {
-        let at = (value(line, " pts_time:"), (place * RATE as f64).round() as usize);
-        place += value(line, " nb_samples:") / value(line, " rate:");
-        at
-    });
-    let heard = heard.collect();
+    let (mut times, mut heard, mut place) = (Vec::new(), Vec::new(), 0.0);
+    for piece in said.split(" n:").skip(1) {
+        let Some(time) = value(piece, " pts_time:") else { continue };
+        match (value(piece, " nb_samples:"), value(piece, " rate:")) {
+            (Some(count), Some(rate)) => {
+                heard.push((time, (place * RATE as f64).round() as usize));
+                place += count / rate;
+            }
+            _ => times.push(time),
+        }
+    }
     let read = |path: &str| std::fs::read(path).unwrap_or_default();
     let samples = read(&sound);
     let samples =
         samples.as_chunks::<2>().0.iter().map(|pair| f32::from(i16::from_le_bytes(*pair)) / 32_768.0);
-    Seen {
-        pictures: read(&pictures),
-        times: lines("Parsed_showinfo").map(|line| value(line, " pts_time:")).collect(),
-        sound: samples.collect(),
-        heard,
-    }
+    Seen { pictures: read(&pictures), times, sound: samples.collect(), heard }
 }
