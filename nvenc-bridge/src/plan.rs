@@ -205,7 +205,7 @@ fn group(params: &Params, name: &str, warnings: &mut Vec<Warning>) -> Result<Opt
             "group: {address} is no address of a group; 239.255.0.0 to 239.255.255.255 are for you"
         ));
     }
-    if !port.is_multiple_of(2) || port < 1024 || port > u16::MAX - 3 {
+    if !port.is_multiple_of(2) || !(1024..=u16::MAX - 3).contains(&port) {
         return Err(format!("group: port {port} is not even, or not from 1024 to 65532"));
     }
     Ok(Some(Group { address, port, ttl: params.count("ttl").min(255) as u8 }))

@@ -4,8 +4,10 @@
 
 mod bridge;
 mod control;
+mod crowd;
 mod fallback;
 mod ffmpeg;
 mod players;
 mod reference;
 mod together;
+mod watcher;

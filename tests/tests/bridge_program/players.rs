@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nvenc_double::Double;
 use tests::program::{alone, has, skip};
@@ -9,6 +10,7 @@ use tests::program::{alone, has, skip};
 use super::bridge::Bridge;
 use super::ffmpeg::{Watched, watch};
 use super::reference::{self, OCTETS, PATTERN, RATE};
+use super::watcher::Watcher;
 
 const PICTURES: usize = 60;
 
@@ -142,62 +144,19 @@ fn retina_plays_the_test_pattern_with_sound_and_loses_nothing() {
 
 #[test]
 fn a_player_has_its_first_picture_soon_after_it_comes() {
-    use std::io::{Read, Write};
-    use std::time::{Duration, Instant};
-
     let _alone = alone();
     // No key picture comes by itself.
     let bridge = Bridge::start(&[&PATTERN[..], &["--keyframe-interval", "100000"]].concat());
-    let url = bridge.url("stream");
     let mut times: Vec<_> = (0..50)
         .map(|number| {
             // Requests for key pictures are half a second apart at least.
             std::thread::sleep(Duration::from_millis(510 + 7 * number % 33));
             let start = Instant::now();
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", bridge.port)).unwrap();
-            let mut seen = Vec::new();
-            let mut ask = |request: String, seen: &mut Vec<u8>| {
-                seen.clear();
-                stream.write_all(request.as_bytes()).unwrap();
-                let mut room = [0; 65_536];
-                // An answer without a body, and what comes behind it.
-                while !seen.windows(4).any(|four| four == b"\r\n\r\n") {
-                    let count = stream.read(&mut room).unwrap();
-                    seen.extend_from_slice(&room[..count]);
-                }
-            };
-            let setup = format!(
-                "SETUP {url}/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"
-            );
-            ask(setup, &mut seen);
-            let text = String::from_utf8_lossy(&seen).into_owned();
-            let session = text.split("Session: ").nth(1).unwrap().split([';', '\r']).next().unwrap();
-            ask(format!("PLAY {url} RTSP/1.0\r\nCSeq: 2\r\nSession: {session}\r\n\r\n"), &mut seen);
-            let body = seen.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-            seen.drain(..body);
-            let mut room = [0; 65_536];
-            while !whole_picture(&seen) {
-                let count = stream.read(&mut room).unwrap();
-                assert!(count > 0, "the bridge has hung up");
-                seen.extend_from_slice(&room[..count]);
-            }
+            Watcher::start(bridge.port, "stream", false).picture();
             start.elapsed()
         })
         .collect();
     times.sort();
     println!("from connecting to the first whole picture: median {:?}, longest {:?}", times[25], times[49]);
     assert!(times[25] < Duration::from_millis(100 + 34), "median {:?}", times[25]);
-}
-
-/// Whether interleaved octets hold the last packet of a picture.
-fn whole_picture(mut octets: &[u8]) -> bool {
-    while let [b'$', channel, high, low, rest @ ..] = octets {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        let Some((packet, next)) = rest.split_at_checked(length) else { return false };
-        if *channel == 0 && packet[1] & 0x80 != 0 {
-            return true;
-        }
-        octets = next;
-    }
-    false
 }
