@@ -61,7 +61,7 @@ pub fn pictures(
         quality,
         size: even(origin.size, &mut warnings)?,
         rate: asked.or(origin.rate).unwrap_or(Rate { pictures: 30, seconds: 1 }),
-        aspect: aspect(params, origin),
+        aspect: aspect(params, origin, &mut warnings),
         keyframe_interval: params.count("keyframeinterval"),
         max_b_frames: params.count("maxbframes"),
         intra_refresh_period: params.count("intrarefreshperiod"),
@@ -148,7 +148,11 @@ fn even(size: Size, warnings: &mut Vec<Warning>) -> Result<Size, String> {
     Ok(even)
 }
 
-fn aspect(params: &Params, origin: &Origin) -> Option<(u32, u32)> {
+fn aspect(params: &Params, origin: &Origin, warnings: &mut Vec<Warning>) -> Option<(u32, u32)> {
+    let custom = params.text("outputaspect") == "custom";
+    for name in ["aspect1", "aspect2"].into_iter().filter(|name| !custom && params.is_given(name)) {
+        warn(warnings, name, "does nothing unless outputaspect is custom".into());
+    }
     match params.text("outputaspect").as_str() {
         "resolution" => None,
         "custom" => {
