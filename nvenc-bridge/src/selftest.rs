@@ -23,7 +23,7 @@ pub struct Selftest {
     pub trials: Vec<Trial>,
 }
 
-/// One stream of [`PICTURES`] pictures.
+/// One stream of `PICTURES` pictures.
 #[derive(Clone, Debug, Serialize)]
 pub struct Trial {
     /// Which card.

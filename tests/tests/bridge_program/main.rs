@@ -6,6 +6,7 @@ mod bridge;
 mod control;
 mod crowd;
 mod fallback;
+mod fan;
 mod ffmpeg;
 mod players;
 mod reference;

@@ -15,8 +15,13 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Connects, sets up the first track on the connection or in datagrams, and plays it.
+    /// Connects to the bridge, sets up the first track on the connection or in datagrams, and plays it.
     pub(crate) fn start(port: u16, name: &str, datagrams: bool) -> Self {
+        Self::begin(port, name, "/trackID=0", datagrams)
+    }
+
+    /// The same with any server.
+    pub(crate) fn begin(port: u16, name: &str, track: &str, datagrams: bool) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let patience = Some(Duration::from_secs(20));
         stream.set_read_timeout(patience).unwrap();
@@ -31,7 +36,7 @@ impl Watcher {
         };
         let url = format!("rtsp://127.0.0.1:{port}/{name}");
         let mut watcher = Self { stream, url, session: String::new(), unread: Vec::new(), socket };
-        let answer = watcher.ask("SETUP", "/trackID=0", &format!("Transport: {transport}\r\n"));
+        let answer = watcher.ask("SETUP", track, &format!("Transport: {transport}\r\n"));
         let session = answer.split("Session: ").nth(1).unwrap_or_else(|| panic!("{answer}"));
         watcher.session = format!("Session: {}\r\n", session.split([';', '\r']).next().unwrap());
         watcher.ask("PLAY", "", "");
@@ -97,8 +102,34 @@ impl Watcher {
         }
     }
 
+    /// Has all that comes fetched, or dropped by the system where it comes in datagrams, until what is returned is dropped.
+    pub(crate) fn drain(self) -> Drained {
+        if let (None, Ok(mut stream)) = (&self.socket, self.stream.try_clone()) {
+            std::thread::spawn(move || {
+                let mut room = vec![0; 1 << 16];
+                while stream.read(&mut room).is_ok_and(|count| count > 0) {}
+            });
+        }
+        Drained(Some(self))
+    }
+
     /// Says that it goes.
     pub(crate) fn leave(mut self) {
         self.ask("TEARDOWN", "", "");
+    }
+}
+
+/// A session that takes what comes.
+pub(crate) struct Drained(Option<Watcher>);
+
+impl Drop for Drained {
+    fn drop(&mut self) {
+        match self.0.take() {
+            // A session of datagrams outlives its connection.
+            Some(watcher) if watcher.socket.is_some() => watcher.leave(),
+            // Ends the thread that reads, too.
+            Some(watcher) => drop(watcher.stream.shutdown(std::net::Shutdown::Both)),
+            None => {}
+        }
     }
 }

@@ -289,7 +289,7 @@ impl Session {
     /// Hands in the picture that was written into a slot.
     ///
     /// # Errors
-    /// As the driver says; see [`Fault::passes`].
+    /// As the driver says; see `Fault::passes`.
     pub fn encode(&mut self, slot: Slot, frame: Frame) -> Result<Taken, Fault> {
         let Buffer { input, output } = &self.buffers[slot.0];
         let mut picture = Picture::zeroed();
@@ -329,7 +329,7 @@ impl Session {
     /// Reads the bits of the longest waiting slot, which this must be; waits until the card has them.
     ///
     /// # Errors
-    /// As the driver says; see [`Fault::passes`].
+    /// As the driver says; see `Fault::passes`.
     pub fn read(&mut self, slot: Slot) -> Result<Bits, Fault> {
         let output = self.buffers[slot.0].output.as_ptr();
         let mut lock = LockOutput::zeroed();
