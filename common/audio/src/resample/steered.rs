@@ -12,8 +12,8 @@ const CUTOFF: f64 = 0.9156;
 /// Between two input frames, the filter is known at this many points, and linear between those: a tone of 10 kHz stays 118 dB
 /// clean.
 const PHASES: usize = 256;
-/// Sums of products are kept apart in so many lanes, and taps come in multiples of them.
-const LANES: usize = 16;
+/// Products are summed in so many lanes, one for each place of the narrowest vector registers; taps come in multiples of them.
+const LANES: usize = 4;
 /// Largest correction of the speed, relative to 1.
 const MAX_CORRECTION: f64 = 0.005;
 
@@ -92,7 +92,7 @@ impl Steered {
 
     /// Input frames that the next call of [`process`](Self::process) takes.
     pub fn needed(&self) -> usize {
-        whole(self.position(self.chunk)) as usize
+        whole(self.end()) as usize
     }
 
     /// Plays faster by this share (1e-6 is one part per million), within ±0.5 %.
@@ -114,30 +114,35 @@ impl Steered {
         let input = &mut self.input[..needed * self.channels];
         read(input);
         for (channel, line) in self.lines.chunks_exact_mut(self.line).enumerate() {
-            let taken = input.iter().skip(channel).step_by(self.channels);
-            line[self.taps..].iter_mut().zip(taken).for_each(|(to, from)| *to = *from);
+            let taken = input.chunks_exact(self.channels);
+            line[self.taps..].iter_mut().zip(taken).for_each(|(to, from)| *to = from[channel]);
         }
-        for (n, frame) in out.chunks_exact_mut(self.channels).take(self.chunk).enumerate() {
-            let position = self.position(n + 1);
+        let (mut position, mut step, change) = (-self.before, self.step, self.change());
+        for frame in out.chunks_exact_mut(self.channels).take(self.chunk) {
+            step += change;
+            position += step;
             let start = whole(position) as usize;
             self.blend(start as i64 * ONE - position);
             for (sample, line) in frame.iter_mut().zip(self.lines.chunks_exact(self.line)) {
                 *sample = dot(&self.filter, &line[start..start + self.taps]);
             }
         }
-        self.before = needed as i64 * ONE - self.position(self.chunk);
+        self.before = needed as i64 * ONE - position;
         self.step = self.next_step;
         for line in self.lines.chunks_exact_mut(self.line) {
             line.copy_within(needed..needed + self.taps, 0);
         }
     }
 
-    /// Where the chunk's `n`th frame is, from 1 on, from the first frame that the filter reaches back to. The step changes
-    /// evenly over the chunk.
-    fn position(&self, n: usize) -> i64 {
-        let (n, chunk) = (n as i64, self.chunk as i64);
-        let change = (self.next_step - self.step) / chunk;
-        n * self.step + n * (n + 1) / 2 * change - self.before
+    /// By how much the step changes with each frame of the chunk.
+    fn change(&self) -> i64 {
+        (self.next_step - self.step) / self.chunk as i64
+    }
+
+    /// Where the chunk's last frame is, from the first frame that the filter reaches back to.
+    fn end(&self) -> i64 {
+        let frames = self.chunk as i64;
+        frames * self.step + frames * (frames + 1) / 2 * self.change() - self.before
     }
 
     /// The filter for a frame that is so far before a whole one.
