@@ -24,8 +24,8 @@ use crate::sap;
 use crate::status::{self, stream_value};
 use crate::{Played, Receiver};
 
-/// How often the control thread looks around.
-const TICK: Duration = Duration::from_millis(40);
+/// How often the control thread looks around, beside what wakes it.
+const TICK: Duration = Duration::from_millis(100);
 /// How often links are looked at where a group is listened to.
 const LINKS: Duration = Duration::from_millis(500);
 /// Longest that the rest of a stream may take to be played.
@@ -140,7 +140,7 @@ impl Session {
                 let line = status::line(receiver, self.stream.as_ref());
                 display.state(&[line], || status::value("status", receiver, self.stream.as_ref()));
             }
-            std::thread::sleep(TICK);
+            receiver.wait(display.left().min(TICK));
         }
         Outcome::Done
     }
