@@ -107,8 +107,9 @@ impl Life {
     fn live(&mut self) -> Result<(), String> {
         self.warn(&self.plan.warnings);
         let mut pictures = self.open()?;
-        let mut before = false;
-        if self.orders.control.is_paused() {
+        // One that begins at rest has started as asked.
+        let mut before = self.orders.control.is_paused();
+        if before {
             self.say(News::Rests);
         }
         while !self.orders.control.is_stopped() {

@@ -64,7 +64,7 @@ impl Captured {
         };
         let unavailable = |error: &dyn std::fmt::Display| Error::Unavailable(format!("sound: {error}"));
         let (waker, wakeup) = os::wait::pair().map_err(|error| unavailable(&error))?;
-        let mut keeper = Keeper::start().map_err(|error| unavailable(&error))?;
+        let mut keeper = Keeper::start(waker.clone()).map_err(|error| unavailable(&error))?;
         let counters = Arc::new(CaptureCounters::default());
         let device = source.is_device();
         keeper.order(opener(request, settings.channels, counters.clone(), waker), device);
