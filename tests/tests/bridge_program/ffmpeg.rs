@@ -47,13 +47,12 @@ pub(crate) fn watch(ffmpeg: &Path, url: &str, transport: &str, watched: Watched)
     let output = command.stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
-    // What one filter says in one piece may follow on another's line.
-    let value = |piece: &str, key: &str| -> Option<f64> {
-        piece.split_once(key)?.1.trim_start().split(' ').next()?.parse().ok()
-    };
+    // Two filters may speak at a time: what one says of a frame in one piece can stand on another's line. Each such piece has one time.
+    let number = |text: &str| -> Option<f64> { text.trim_start().split(' ').next()?.parse().ok() };
+    let value = |piece: &str, key: &str| number(piece.split_once(key)?.1);
     let (mut times, mut heard, mut place) = (Vec::new(), Vec::new(), 0.0);
-    for piece in said.split(" n:").skip(1) {
-        let Some(time) = value(piece, " pts_time:") else { continue };
+    for piece in said.split(" pts_time:").skip(1) {
+        let time = number(piece).unwrap_or_else(|| panic!("{piece}"));
         match (value(piece, " nb_samples:"), value(piece, " rate:")) {
             (Some(count), Some(rate)) => {
                 heard.push((time, (place * RATE as f64).round() as usize));
