@@ -20,12 +20,11 @@ pub fn path(name: &str) -> PathBuf {
     FOLDER.get_or_init(build).join(name)
 }
 
-/// Builds the programs and returns the folder that they are in.
+/// Builds the programs and returns the folder that they are in. All of the workspace, so that it is what tests/check has built.
 fn build() -> PathBuf {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--profile", profile])
-        .args(["sender", "receiver", "nvenc-bridge"].map(|name| format!("--package={name}")))
+        .args(["build", "--quiet", "--profile", profile, "--workspace", "--bins"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo runs");
