@@ -1,6 +1,6 @@
 //! The thread that serves: it waits for access units, connections and reports, and never for a client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ const SWEEP: i64 = 250_000_000;
 const PAUSE: i64 = 100_000_000;
 /// Events taken at a time: access units wait for them.
 const EVENTS: usize = 256;
+/// Reports taken from a socket at a time: access units wait for them, whoever sends them.
+const REPORTS: usize = 64;
 
 /// What the thread is told.
 pub(super) enum Command {
@@ -50,6 +52,8 @@ pub(super) struct Engine {
     /// When nobody was to be accepted until.
     pause: Option<Mono>,
     stages: BTreeMap<u64, Stage>,
+    /// Sockets that may have more reports although no event will say so.
+    unread: BTreeSet<usize>,
     net: Net,
     sweep: Mono,
 }
@@ -72,6 +76,7 @@ impl Engine {
             listeners: Vec::new(),
             pause: None,
             stages: BTreeMap::new(),
+            unread: BTreeSet::new(),
             net: Net::default(),
             sweep: Mono(0),
         }
@@ -82,7 +87,8 @@ impl Engine {
         let mut next = clock::now();
         loop {
             let now = clock::now();
-            let wait = if self.net.connections.has_unread() { Duration::ZERO } else { next.left_from(now) };
+            let owed = self.net.connections.has_unread() || !self.unread.is_empty();
+            let wait = if owed { Duration::ZERO } else { next.left_from(now) };
             if let Err(error) = self.poll.poll(&mut events, Some(wait))
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -98,9 +104,14 @@ impl Engine {
                 match event.token() {
                     WAKER => {}
                     Token(token) if token < FIRST_SOCKET => self.accept(token - FIRST_LISTENER),
-                    Token(token) if token < FIRST_CONNECTION => self.reports(token),
+                    Token(token) if token < FIRST_CONNECTION => {
+                        self.unread.insert(token);
+                    }
                     Token(token) => self.served((token - FIRST_CONNECTION) as u64),
                 }
+            }
+            for token in std::mem::take(&mut self.unread) {
+                self.reports(token);
             }
             for connection in self.net.connections.take_unread() {
                 self.served(connection);
@@ -199,16 +210,18 @@ impl Engine {
         self.settle(now);
     }
 
-    /// Reads reports that came in datagrams.
+    /// Reads reports that came in datagrams, at most so many that others have their turn.
     fn reports(&mut self, token: usize) {
         let now = clock::now();
         let mut room = [0; 1500];
-        while let Some((length, from)) = self.net.sockets.fetch(token, &mut room) {
+        for _ in 0..REPORTS {
+            let Some((length, from)) = self.net.sockets.fetch(token, &mut room) else { return };
             let heard = self.stages.values_mut().find_map(|stage| stage.heard_from(from, &room[..length]));
             if let Some(session) = heard {
                 self.rtsp.heard(session, now);
             }
         }
+        self.unread.insert(token);
     }
 
     /// Reads from a connection and writes to it.
