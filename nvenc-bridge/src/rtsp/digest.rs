@@ -7,6 +7,8 @@ use std::fmt::Write;
 use md5::{Digest, Md5};
 use rtsp_types::Url;
 
+use super::sdp::TRACK;
+
 /// Who may watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -29,9 +31,9 @@ impl Credentials {
         let Some((scheme, rest)) = header.trim().split_once(' ') else { return false };
         let value = |name: &str| parameter(rest, name);
         let (Some(response), Some(stated)) = (value("response"), value("uri")) else { return false };
-        // The same resource, in whichever way it is written.
-        let same = uri.is_none_or(|uri| {
-            stated == uri.path() || Url::parse(&stated).is_ok_and(|stated| stated.path() == uri.path())
+        let same = uri.is_none_or(|uri| match Url::parse(&stated) {
+            Ok(stated) => is_of(stated.path(), uri.path()),
+            Err(_) => is_of(&stated, uri.path()),
         });
         let hash = |text: String| hex(&Md5::digest(text));
         let owner = hash(format!("{}:{REALM}:{}", self.user, self.password));
@@ -43,6 +45,14 @@ impl Credentials {
             && value("nonce").as_deref() == Some(nonce)
             && equal(response.as_bytes(), expected.as_bytes())
     }
+}
+
+/// Whether one path is that of a resource, or of the mount that the resource is a track of: some clients name that in all that they
+/// ask for. A `/` at the end makes no difference.
+fn is_of(stated: &str, path: &str) -> bool {
+    let (stated, path) = (stated.trim_end_matches('/'), path.trim_end_matches('/'));
+    let mount = path.rsplit_once('/').filter(|(_, last)| last.starts_with(TRACK)).map(|(mount, _)| mount);
+    stated == path || mount.is_some_and(|mount| stated == mount.trim_end_matches('/'))
 }
 
 /// In a time that does not tell how much of both is the same.
@@ -106,6 +116,25 @@ mod tests {
             ("n0", "DESCRIBE", String::new()),
         ] {
             assert!(!owner.admit(nonce, method, Some(&uri), &header), "{nonce} {method} {header}");
+        }
+    }
+
+    #[test]
+    fn a_track_may_be_asked_for_by_the_url_of_its_mount() {
+        let owner = Credentials { user: "ann".into(), password: "s3cret".into() };
+        let track = Url::parse("rtsp://192.0.2.1:8554/hall/trackID=0").unwrap();
+        // As VLC sets up: with the `Content-Base` that it was told; and without the `/` behind it.
+        for (stated, response) in [
+            ("rtsp://192.0.2.1:8554/hall/", "6535d79e47343c86dbdccaca139e1e57"),
+            ("rtsp://192.0.2.1:8554/hall", "14b43e46eac1882160a883e4df470e8b"),
+        ] {
+            let header = format!(
+                "Digest username=\"ann\", realm=\"nvenc-bridge\", nonce=\"n0\", uri=\"{stated}\", response=\"{response}\""
+            );
+            assert!(owner.admit("n0", "SETUP", Some(&track), &header), "{stated}");
+            for other in ["rtsp://192.0.2.1:8554/vault/trackID=0", "rtsp://192.0.2.1:8554/hall/north"] {
+                assert!(!owner.admit("n0", "SETUP", Some(&Url::parse(other).unwrap()), &header), "{other}");
+            }
         }
     }
 }
