@@ -1,6 +1,6 @@
 //! The connections of clients: accepted, read, written to, and closed when they waste what others need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,9 +24,13 @@ const IDLE: i64 = 90 * SECOND;
 const KERNEL_ROOM: usize = 256 << 10;
 /// Octets that wait besides: what is more is left out.
 const QUEUE_ROOM: usize = 1 << 20;
+/// Octets of answers that wait, from which on nothing more is read: who does not fetch them asks for no more.
+const ANSWERS: usize = 32 << 10;
 /// Octets read at a time, and times in a row, before others have their turn.
 const CHUNK: usize = 4096;
 const TURNS: usize = 4;
+/// Octets read of all connections before access units have their turn: some hundred requests, a few milliseconds.
+const TURN: usize = 32 << 10;
 
 pub(super) struct Connection {
     stream: TcpStream,
@@ -43,6 +47,8 @@ pub(super) struct Connection {
     took: Mono,
     /// It is closed as soon as its queue is empty.
     closing: bool,
+    /// It stands among the unread.
+    noted: bool,
 }
 
 /// Room on a connection for an access unit.
@@ -58,8 +64,10 @@ pub(super) enum Room {
 pub(super) struct Connections {
     all: BTreeMap<u64, Connection>,
     next: u64,
-    /// Those that may have more to read although no event will say so.
-    unread: Vec<u64>,
+    /// Those that may have something to read, or room for what waits, longest first.
+    unread: VecDeque<u64>,
+    /// Octets that may be read in this turn.
+    left: usize,
 }
 
 impl Connections {
@@ -68,8 +76,26 @@ impl Connections {
         !self.unread.is_empty()
     }
 
-    pub(super) fn take_unread(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.unread)
+    /// Has a connection read from, and written to, when its turn comes.
+    pub(super) fn note(&mut self, number: u64) {
+        if let Some(connection) = self.all.get_mut(&number).filter(|connection| !connection.noted) {
+            connection.noted = true;
+            self.unread.push_back(number);
+        }
+    }
+
+    /// From now on, so much may be read again.
+    pub(super) fn begin_turn(&mut self) {
+        self.left = TURN;
+    }
+
+    /// Whose turn to be read it is, unless it is that of access units.
+    pub(super) fn next_unread(&mut self) -> Option<u64> {
+        let number = (self.left > 0).then(|| self.unread.pop_front())??;
+        if let Some(connection) = self.all.get_mut(&number) {
+            connection.noted = false;
+        }
+        Some(number)
     }
 
     /// The other end of a connection.
@@ -144,6 +170,7 @@ impl Connections {
             begun: None,
             took: now,
             closing: false,
+            noted: false,
         };
         self.all.insert(number, new);
         Ok(())
@@ -166,8 +193,16 @@ impl Connections {
         mut handle: impl FnMut(&Peer, Incoming) -> Option<Vec<u8>>,
     ) -> bool {
         let Some(connection) = self.all.get_mut(&number) else { return true };
+        if !connection.write(now) {
+            return false;
+        }
+        // What was left while answers waited.
+        connection.take_apart(now, &mut handle);
         let mut chunk = [0; CHUNK];
         for _ in 0..TURNS {
+            if connection.is_full() {
+                break;
+            }
             let count = match connection.stream.read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(count) => count,
@@ -175,14 +210,19 @@ impl Connections {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return false,
             };
+            self.left = self.left.saturating_sub(count);
             if connection.closing {
                 continue;
             }
             connection.reader.push(&chunk[..count]);
             connection.take_apart(now, &mut handle);
         }
-        self.unread.push(number);
-        connection.write(now)
+        let lives = connection.write(now);
+        // Once there is room for more of the answers, an event will say so.
+        if !connection.is_full() {
+            self.note(number);
+        }
+        lives
     }
 
     /// Writes what waits. Whether the connection lives on.
@@ -258,7 +298,7 @@ impl Connection {
     }
 
     fn take_apart(&mut self, now: Mono, handle: &mut impl FnMut(&Peer, Incoming) -> Option<Vec<u8>>) {
-        loop {
+        while !self.closing && !self.is_full() {
             match self.reader.fetch() {
                 Ok(Some(incoming)) => {
                     self.spoke = now;
@@ -266,11 +306,6 @@ impl Connection {
                     self.begun = None;
                     if let Some(answer) = handle(&self.peer, incoming) {
                         self.push(answer.into(), false, now);
-                    }
-                    // Who asks without fetching the answers is not served.
-                    if self.queue.len() > 2 * QUEUE_ROOM {
-                        self.closing = true;
-                        return;
                     }
                 }
                 Ok(None) => {
@@ -285,10 +320,14 @@ impl Connection {
                     let answer = format!("RTSP/1.0 {status}\r\nConnection: close\r\n\r\n");
                     self.push(answer.into_bytes().into(), false, now);
                     self.closing = true;
-                    return;
                 }
             }
         }
+    }
+
+    /// Whether too many answers wait.
+    fn is_full(&self) -> bool {
+        self.queue.answers() > ANSWERS
     }
 
     fn write(&mut self, now: Mono) -> bool {
@@ -304,5 +343,55 @@ impl Connection {
             }
             Err(_) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_fetch_answers_is_not_read_until_they_are_fetched() {
+        const REQUESTS: usize = 200;
+        const ANSWER: usize = 64 << 10;
+        let mut poll = mio::Poll::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut connections = Connections::default();
+        while connections.all.is_empty() {
+            connections.accept(&listener, poll.registry(), 1, Mono(0), &mut Vec::new());
+        }
+        client.write_all(&b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n".repeat(REQUESTS)).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut events = mio::Events::with_capacity(8);
+        let (mut asked, mut fetched, mut room) = (0, 0, vec![0; ANSWER]);
+        let mut turn = |connections: &mut Connections| {
+            poll.poll(&mut events, Some(std::time::Duration::from_millis(1))).unwrap();
+            events.iter().for_each(|_| connections.note(0));
+            connections.begin_turn();
+            while let Some(number) = connections.next_unread() {
+                assert!(connections.read(number, Mono(0), |_, _| {
+                    asked += 1;
+                    Some(vec![7; ANSWER])
+                }));
+            }
+            asked
+        };
+        let mut before = 0;
+        while turn(&mut connections) > before || before == 0 {
+            before = turn(&mut connections);
+            assert!(connections.all[&0].queue.len() <= ANSWERS + ANSWER);
+        }
+        assert!(before < REQUESTS, "what the kernel holds is no test");
+        while fetched < REQUESTS * ANSWER {
+            turn(&mut connections);
+            while let Ok(octets) = client.read(&mut room) {
+                assert!(octets > 0);
+                fetched += octets;
+            }
+        }
+        assert_eq!(turn(&mut connections), REQUESTS);
     }
 }

@@ -107,13 +107,14 @@ impl Engine {
                     Token(token) if token < FIRST_CONNECTION => {
                         self.unread.insert(token);
                     }
-                    Token(token) => self.served((token - FIRST_CONNECTION) as u64),
+                    Token(token) => self.net.connections.note((token - FIRST_CONNECTION) as u64),
                 }
             }
             for token in std::mem::take(&mut self.unread) {
                 self.reports(token);
             }
-            for connection in self.net.connections.take_unread() {
+            self.net.connections.begin_turn();
+            while let Some(connection) = self.net.connections.next_unread() {
                 self.served(connection);
             }
             next = self.tick();

@@ -14,6 +14,8 @@ pub(super) struct Queue {
     /// Octets of the first piece that are written already.
     written: usize,
     octets: usize,
+    /// Octets of pieces that are of no track.
+    answers: usize,
 }
 
 #[derive(Debug)]
@@ -27,6 +29,7 @@ impl Queue {
     pub(super) fn push(&mut self, octets: Arc<[u8]>, media: bool) {
         if !octets.is_empty() {
             self.octets += octets.len();
+            self.answers += if media { 0 } else { octets.len() };
             self.pieces.push_back(Piece { octets, media });
         }
     }
@@ -34,6 +37,11 @@ impl Queue {
     /// Octets that wait.
     pub(super) fn len(&self) -> usize {
         self.octets - self.written
+    }
+
+    /// Octets of what must not be left out, the piece that is begun as a whole.
+    pub(super) fn answers(&self) -> usize {
+        self.answers
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -80,12 +88,13 @@ impl Queue {
     fn advance(&mut self, octets: usize) {
         self.written += octets;
         while let Some(first) = self.pieces.front() {
-            let length = first.octets.len();
+            let (length, media) = (first.octets.len(), first.media);
             if self.written < length {
                 return;
             }
             self.written -= length;
             self.octets -= length;
+            self.answers -= if media { 0 } else { length };
             self.pieces.pop_front();
         }
     }
@@ -128,11 +137,12 @@ mod tests {
     fn everything_leaves_in_order_however_little_is_taken() {
         for at_a_time in 1..12 {
             let (mut queue, mut out) = (filled(), Narrow(at_a_time, true, Vec::new()));
+            assert_eq!(queue.answers(), 3);
             while !queue.is_empty() {
                 let before = queue.len();
                 assert_eq!(before - queue.write(&mut out).unwrap(), queue.len());
             }
-            assert_eq!((out.2.as_slice(), queue.len()), (&b"abcdefghij"[..], 0));
+            assert_eq!((out.2.as_slice(), queue.len(), queue.answers()), (&b"abcdefghij"[..], 0, 0));
         }
     }
 
