@@ -84,7 +84,7 @@ pub enum Event {
         mount: String,
         /// Tracks, by their places in the mount, and how they get to it.
         routes: Vec<(usize, Route)>,
-        /// What was captured earlier is not for it.
+        /// Sound that was captured earlier is not for it.
         since: Mono,
     },
     /// A session gets nothing more.

@@ -58,6 +58,7 @@ struct Listener {
     route: Route,
     /// Where packets go, where that is by datagrams.
     destination: Option<Destination>,
+    /// Sound that was captured earlier is not for it.
     since: Duration,
     /// For the next key picture.
     waits: bool,
@@ -155,7 +156,8 @@ impl Stage {
                 track,
                 route,
                 destination: to.map(Destination::from),
-                since: Duration::from_nanos(since.0.max(0) as u64),
+                // Pictures begin with the next key picture, which may be under way already.
+                since: if waits { Duration::ZERO } else { Duration::from_nanos(since.0.max(0) as u64) },
                 waits,
                 began: false,
                 figures: Client::new(session, track, &route, client),
@@ -474,4 +476,32 @@ fn interleave(packet: &[u8], channel: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'$', channel]);
     out.extend_from_slice(&(packet.len() as u16).to_be_bytes());
     out.extend_from_slice(packet);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::Codec;
+    use crate::rtp::{Access, Format, Track};
+
+    #[test]
+    fn pictures_begin_with_the_next_key_picture_whenever_it_was_taken_and_sound_with_what_is_new() {
+        let formats = [Format::Video(Codec::H264), Format::Mp3 { rate: 44_100 }];
+        let mut tracks = formats.map(|format| Track::new(format, [1, 2]));
+        let known: Vec<_> =
+            tracks.iter().map(|it| (it.ssrc(), it.format().clock(), it.format().is_video())).collect();
+        let mut stage = Stage::new("hall".into(), None, known.into_iter(), Arc::default());
+        let connections = Connections::default();
+        let local = [127, 0, 0, 1].into();
+        let route = Route::Udp { local, packets: (local, 9).into(), reports: (local, 10).into() };
+        stage.start(1, vec![(0, route), (1, route)], Mono(1_000_000_000), &connections);
+        let mut is_due = |track: usize, millis: u64, key: bool| {
+            let at = Duration::from_millis(millis);
+            let unit = tracks[track].pack(&Access { data: &[0, 0, 1, 0x65, 9], key, at, frames: 1152 });
+            stage.listeners[track].is_due(&unit, &connections)
+        };
+        let pictures = [(900, false), (950, true), (990, false), (1030, false)];
+        assert_eq!(pictures.map(|(at, key)| is_due(0, at, key)), [false, true, true, true]);
+        assert_eq!([990, 1010].map(|at| is_due(1, at, true)), [false, true]);
+    }
 }
