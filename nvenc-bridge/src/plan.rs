@@ -84,6 +84,12 @@ impl Plan {
             if streams.iter().any(|other| other.key() == stream.key()) {
                 return Err(format!("streamname: `{}` stands twice: give each stream its own", stream.name));
             }
+            if let Some(other) = streams.iter().find(|other| other.meets(&stream)) {
+                return Err(format!(
+                    "{place}group: `{}` sends to these ports of it: give each stream four ports or a group of its own",
+                    other.name
+                ));
+            }
             streams.push(stream);
         }
         Ok(Self { streams })
@@ -127,6 +133,15 @@ impl Stream {
             warnings,
             params: params.clone(),
         })
+    }
+
+    /// Whether both send to one group, with ports in common.
+    fn meets(&self, other: &Self) -> bool {
+        let (Some(one), Some(two)) = (self.group, other.group) else { return false };
+        let end = |stream: &Self, group: Group| {
+            group.port_of(usize::from(stream.pictures.is_some()) + usize::from(stream.sound.is_some()))
+        };
+        one.address == two.address && one.port < end(other, two) && two.port < end(self, one)
     }
 
     /// What requests call it: a path without further parts.
@@ -346,6 +361,27 @@ mod tests {
         }
         let off = plan(&[&[("group", "239.1.2.3")]]).unwrap();
         assert_eq!(off.streams[0].warnings[0].parameter, "group");
+    }
+
+    #[test]
+    fn ports_of_a_group_are_of_one_stream() {
+        let of = |first: &[(&str, &str)], second: &str| {
+            let on = ("multicast", "on");
+            let first = [&[on, ("streamname", "a"), ("group", "239.1.2.3:5004")], first].concat();
+            plan(&[&first, &[on, ("streamname", "b"), ("group", second)]])
+        };
+        let sound = [("audiochop", "tone")];
+        for (first, second) in
+            [(&[][..], "239.1.2.3:5004"), (&[("port", "9000")], "239.1.2.3:5004"), (&sound, "239.1.2.3:5006")]
+        {
+            let error = of(first, second).unwrap_err();
+            assert!(error.starts_with("stream `b`: group: `a` sends to these ports"), "{second}: {error}");
+        }
+        for (first, second) in
+            [(&[][..], "239.1.2.3:5006"), (&sound, "239.1.2.3:5008"), (&sound, "239.1.2.4:5004")]
+        {
+            assert!(of(first, second).is_ok(), "{second}");
+        }
     }
 
     #[test]
