@@ -74,8 +74,11 @@ impl Standby {
             self.on_second = true;
         }
         let encoder = opened.map_err(|last| if last == error { last } else { both(&error, &last) })?;
-        self.told
-            .push(Warning { parameter: "videocodec", message: format!("{error}; {} {how}", encoder.name()) });
+        let warning =
+            Warning { parameter: "videocodec", message: format!("{error}; {} {how}", encoder.name()) };
+        if !self.told.contains(&warning) {
+            self.told.push(warning);
+        }
         self.encoder = Ok(encoder);
         self.gather();
         Ok(())

@@ -122,3 +122,43 @@ fn without_another_encoder_a_failure_is_the_end() {
         (0..4).map(|number| standby.encode(&picture(number, Format::Nv12, SIZE), false, &mut out).is_ok());
     assert_eq!(results.collect::<Vec<_>>(), [true, true, false, false]);
 }
+
+/// Fails after so many pictures.
+struct Brief(Plain, u32);
+
+impl Encoder for Brief {
+    fn name(&self) -> &str {
+        "brief"
+    }
+
+    fn warnings(&self) -> &[Warning] {
+        &[]
+    }
+
+    fn encode(
+        &mut self,
+        picture: &Picture,
+        key: bool,
+        out: &mut VecDeque<EncodedPicture>,
+    ) -> Result<(), Error> {
+        self.1 = self.1.checked_sub(1).ok_or_else(|| Error::Failed("worn out".into()))?;
+        self.0.encode(picture, key, out)
+    }
+
+    fn change(&mut self, _: &Settings) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut VecDeque<EncodedPicture>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_happens_again_and_again_is_told_once() {
+    let brief: Open = Box::new(|_| Ok(Box::new(Brief(Plain { begun: false }, 400))));
+    let mut standby = Standby::new(brief, None, &forever()).unwrap();
+    assert_eq!(stream(&mut standby, 1300).1, [0, 400, 800, 1200]);
+    let [warning] = standby.warnings() else { panic!("one warning: {:?}", standby.warnings()) };
+    assert_eq!(warning.message, "worn out; brief was opened anew");
+}
