@@ -268,12 +268,15 @@ pub fn metrics(streams: &[(&str, &Info)]) -> Metrics {
         (
             "bridge_send_delay_seconds",
             Kind::Gauge,
-            "From taking the last picture to its last packet at the last client.",
+            "From taking the last picture to handing its packets, or the first of many, to the system.",
             |_, sent| sent.last_send_delay.as_secs_f64(),
         ),
-        ("bridge_packet_loss_ratio", Kind::Gauge, "Loss of the worst receiver of late.", |_, sent| {
-            (f64::from(sent.packet_loss_ratio) * MILLION).round() / MILLION
-        }),
+        (
+            "bridge_packet_loss_ratio",
+            Kind::Gauge,
+            "Loss of the worst receiver, by its last report or left out since it came.",
+            |_, sent| (f64::from(sent.packet_loss_ratio) * MILLION).round() / MILLION,
+        ),
         ("bridge_clients", Kind::Gauge, "Those who watch or listen.", |_, sent| sent.sessions() as f64),
         ("bridge_packets_sent_total", Kind::Counter, "Packets to all clients.", |_, sent| {
             sent.packets as f64

@@ -92,10 +92,11 @@ pub struct Info {
     pub octets: u64,
     /// Access units sent to nobody since the server was busy.
     pub overrun: u64,
-    /// `last_send_delay`: from the capture of a picture, or of sound where there are no pictures, until its last packet was handed to the
-    /// system.
+    /// `last_send_delay`: from the capture of a picture, or of sound where there are no pictures, until its packets were handed to
+    /// the system; of a large one that is spread over time, the first portion of them.
     pub last_send_delay: Duration,
-    /// `packet_loss_ratio`: of the client that loses most, 0 to 1; units left out on connections count as lost.
+    /// `packet_loss_ratio`: of the client that loses most, 0 to 1: what its last report says, or the share of units that were left
+    /// out on its connection since it began.
     pub packet_loss_ratio: f32,
 }
 
