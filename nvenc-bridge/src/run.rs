@@ -78,6 +78,12 @@ fn api(settings: &Settings, display: &mut Display) -> Result<Option<http::Server
 /// A server for each port. It listens while it has a stream.
 fn servers(settings: &Settings, plan: &Plan) -> Result<BTreeMap<u16, Arc<Server>>, String> {
     let credentials = settings.login.as_deref().map(login).transpose()?;
+    if settings.bind.len() > serve::MAX_LISTENERS {
+        return Err(format!(
+            "--bind: {} addresses at most; without it, all are served",
+            serve::MAX_LISTENERS
+        ));
+    }
     let hosts = if settings.bind.is_empty() { vec![everywhere()] } else { settings.bind.clone() };
     let mut servers = BTreeMap::new();
     for port in plan.streams.iter().map(|stream| stream.port) {
@@ -109,6 +115,7 @@ fn login(path: &Path) -> Result<Credentials, String> {
         .next()
         .and_then(|line| line.split_once(':'))
         .filter(|(user, password)| !user.is_empty() && !user.contains('"') && !password.is_empty())
+        .filter(|_| lines.next().is_none())
         .ok_or_else(|| refuse("it takes one line: NAME:PASSWORD"))?;
     Ok(Credentials { user: user.into(), password: password.into() })
 }
@@ -198,7 +205,7 @@ mod tests {
         };
         let taken = of("# Ours.\n\nguest:a:b c\n").unwrap();
         assert_eq!((taken.user.as_str(), taken.password.as_str()), ("guest", "a:b c"));
-        for text in ["", "guest", ":x", "guest:", "a\"b:c"] {
+        for text in ["", "guest", ":x", "guest:", "a\"b:c", "guest:a\nother:b"] {
             let error = of(text).unwrap_err();
             assert!(error.starts_with("--login ") && error.ends_with("NAME:PASSWORD"), "{text}: {error}");
         }

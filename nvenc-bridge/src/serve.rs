@@ -30,10 +30,13 @@ use info::Figures;
 /// Commands that may wait: some seconds of pictures and sound.
 const COMMANDS: usize = 256;
 
+/// Addresses that a server listens on at most.
+pub const MAX_LISTENERS: usize = engine::MAX_LISTENERS;
+
 /// How a server serves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it listens while there is something to serve; at most 31 addresses. Port 0 has the system choose one.
+    /// Where it listens while there is something to serve; at most [`MAX_LISTENERS`]. Port 0 has the system choose one.
     pub listen: Vec<SocketAddr>,
     /// Who may watch; everybody where there are none.
     pub credentials: Option<Credentials>,

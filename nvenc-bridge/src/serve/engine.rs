@@ -22,6 +22,8 @@ use crate::rtsp::{Event, Incoming, Mount, Server};
 
 pub(super) const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
+/// Tokens of others begin behind theirs.
+pub(super) const MAX_LISTENERS: usize = FIRST_SOCKET - FIRST_LISTENER;
 /// Between looks at what is overdue.
 const SWEEP: i64 = 250_000_000;
 /// How long nobody is accepted where no descriptors are left.
@@ -167,7 +169,7 @@ impl Engine {
 
     fn listen(&mut self) -> Result<(), Error> {
         let mut listeners = Vec::new();
-        for (place, address) in self.settings.listen.iter().enumerate().take(FIRST_SOCKET - FIRST_LISTENER) {
+        for (place, address) in self.settings.listen.iter().enumerate().take(MAX_LISTENERS) {
             let refused = |error| Error::Listen(*address, error);
             let listener = std::net::TcpListener::bind(address).map_err(refused)?;
             listener.set_nonblocking(true).map_err(refused)?;
