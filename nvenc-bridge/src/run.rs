@@ -133,10 +133,12 @@ fn attend(
         }
         let several = streams.len() > 1;
         let mut refused = None;
+        // A stream that runs goes on, whatever becomes of one that waits for its first picture.
+        let runs = streams.iter().any(|live| live.state == State::Running);
         for live in streams.iter_mut() {
             let begun = live.state != State::Waiting;
             live.heed(|name, news| match news {
-                News::Ended(Err(reason)) if !begun => {
+                News::Ended(Err(reason)) if !begun && !runs => {
                     let place = if several { format!("stream `{name}`: ") } else { String::new() };
                     refused = Some(format!("{place}{reason}"));
                 }
