@@ -66,6 +66,24 @@ impl Frames {
         let whole = self.pipe.fill(data)? == data.len();
         Ok(if whole { Read::Picture } else { Read::End })
     }
+
+    /// Waits for the next program whose pictures can be taken. `false` where there is none.
+    fn turn_over(&mut self) -> Result<bool, String> {
+        while self.pipe.turn_over()? {
+            if self.framing != Framing::Y4m {
+                return Ok(true);
+            }
+            match begin(&mut self.pipe, &mut self.line) {
+                Ok(shape) => {
+                    self.shape = shape.unwrap_or(self.shape);
+                    return Ok(true);
+                }
+                Err(_) if self.pipe.comes_again() => {}
+                Err(reason) => return Err(reason),
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl Reader for Frames {
@@ -82,7 +100,11 @@ impl Reader for Frames {
         // A program that comes and goes without a picture ends a file, and is let go elsewhere.
         let mut fruitless = false;
         loop {
-            match self.one(data)? {
+            let read = match self.one(data) {
+                Err(_) if self.pipe.comes_again() => Read::End,
+                read => read?,
+            };
+            match read {
                 Read::Picture if left == 0 => return Ok(true),
                 Read::Picture => {
                     left -= 1;
@@ -91,13 +113,10 @@ impl Reader for Frames {
                 Read::End if self.pipe.stopped() => return Ok(false),
                 Read::End => {
                     let alone = self.pacing == Pacing::Clock;
-                    if (alone && fruitless) || !self.pipe.turn_over()? {
+                    if (alone && fruitless) || !self.turn_over()? {
                         return Ok(false);
                     }
                     fruitless = true;
-                    if self.framing == Framing::Y4m {
-                        self.shape = begin(&mut self.pipe, &mut self.line)?.unwrap_or(self.shape);
-                    }
                 }
             }
         }

@@ -118,6 +118,11 @@ impl Pipe {
         Ok(filled)
     }
 
+    /// Whether programs come and go, so that one that writes something else can be let go.
+    pub fn comes_again(&self) -> bool {
+        matches!(self.place, Place::Fifo(_) | Place::Socket(_))
+    }
+
     /// Whether all shall stop.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)

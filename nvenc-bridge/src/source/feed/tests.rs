@@ -133,11 +133,14 @@ fn programs_come_and_go_at_a_socket() {
         drop(call());
         call().write_all(&cut[..cut.len() - 100]).unwrap();
         drop(call());
-        call().write_all(&y4m(&[3])).unwrap();
+        // What is no picture is let go, at once or behind a picture.
+        call().write_all(b"nonsense\n").unwrap();
+        call().write_all(&[y4m(&[3]), b"nonsense\n".to_vec()].concat()).unwrap();
+        call().write_all(&y4m(&[4])).unwrap();
     });
     let mut reader = open(&name, &[]).unwrap();
     assert_eq!(reader.pace(), Pacing::Arrival);
-    assert_eq!(counters(&mut *reader, 2), [1, 3]);
+    assert_eq!(counters(&mut *reader, 3), [1, 3, 4]);
     writer.join().unwrap();
     drop(reader);
     assert!(!path.exists());
