@@ -10,16 +10,21 @@ use crate::args::Settings;
 
 const DEFAULT_PORT: u16 = 57_001;
 
+/// Addresses that can be listened to: a stream comes by two paths at most.
+const MOST: usize = 2;
+
 /// What to listen with.
 #[derive(Debug)]
 pub struct Ears {
-    /// Where.
-    pub address: SocketAddr,
-    /// Bound sockets: for media, and for reports where those have a port of their own. The last one is spoken with. Of a
-    /// multicast group they are two: answers come to this machine alone.
+    /// Where: at least one.
+    pub addresses: Vec<SocketAddr>,
+    /// Bound sockets: for media, one for each address, and for reports where those have a port of their own. Of a multicast group
+    /// these are for the answers that come to this machine alone.
     pub sockets: Vec<Socket>,
-    /// Membership in the group.
-    pub membership: Option<Membership>,
+    /// How many of them are for media.
+    pub media: usize,
+    /// Membership in each group.
+    pub memberships: Vec<Membership>,
 }
 
 impl Ears {
@@ -29,43 +34,63 @@ impl Ears {
     /// One line that says what is wrong and what to do.
     pub fn open(settings: &Settings, description: Option<&Description>) -> Result<Self, String> {
         let unspecified = IpAddr::from(Ipv4Addr::UNSPECIFIED);
-        let address = match (description, &settings.listen) {
-            (Some(described), _) => SocketAddr::new(described.address.unwrap_or(unspecified), described.port),
-            (None, None) => SocketAddr::new(unspecified, DEFAULT_PORT),
-            (None, Some(text)) => parse(text)?,
-        };
-        let group = address.ip();
-        if !group.is_multicast() {
-            if !settings.source.is_empty() || !settings.interface.is_empty() {
-                return Err(
-                    "--source and --interface go with a multicast group in --listen, like 239.1.2.3:5004"
-                        .into(),
-                );
+        let addresses = match description {
+            Some(described) => {
+                vec![SocketAddr::new(described.address.unwrap_or(unspecified), described.port)]
             }
-            let sockets = match description {
-                Some(described) => bind_described(address, described.rtcp)?,
-                None => vec![bind(address)?],
-            };
-            let address = sockets[0].local_addr().map_err(|error| format!("--listen: {error}"))?;
-            return Ok(Self { address, sockets, membership: None });
+            None if settings.listen.is_empty() => vec![SocketAddr::new(unspecified, DEFAULT_PORT)],
+            None => settings.listen.iter().map(|text| parse(text)).collect::<Result<_, _>>()?,
+        };
+        let groups = addresses.iter().filter(|address| address.ip().is_multicast()).count();
+        if addresses.len() > MOST || ![0, addresses.len()].contains(&groups) {
+            return Err("--listen: at most two addresses, or two groups, which one stream comes by".into());
         }
+        if groups > 0 {
+            return Self::of_groups(settings, addresses);
+        }
+        if !settings.source.is_empty() || !settings.interface.is_empty() {
+            return Err(
+                "--source and --interface go with a multicast group in --listen, like 239.1.2.3:5004".into(),
+            );
+        }
+        let sockets = match description {
+            Some(described) => bind_described(addresses[0], described.rtcp)?,
+            None => addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?,
+        };
+        let media = addresses.len();
+        let bound = sockets[..media].iter().map(Socket::local_addr).collect::<Result<_, _>>();
+        let addresses = bound.map_err(|error| format!("--listen: {error}"))?;
+        Ok(Self { addresses, sockets, media, memberships: Vec::new() })
+    }
+
+    fn of_groups(settings: &Settings, addresses: Vec<SocketAddr>) -> Result<Self, String> {
         if settings.key.is_some() {
             return Err(
                 "--key does not go with multicast yet: leave it out, or listen to one sender alone".into()
             );
         }
-        if address.port() == 0 {
-            return Err(format!("--listen {address}: a group has a port, like 5004"));
+        let (mut sockets, mut mouths, mut memberships) = (Vec::new(), Vec::<Socket>::new(), Vec::new());
+        for &address in &addresses {
+            let group = address.ip();
+            if address.port() == 0 {
+                return Err(format!("--listen {address}: a group has a port, like 5004"));
+            }
+            if let Some(source) = settings.source.iter().find(|source| source.is_ipv4() != group.is_ipv4()) {
+                return Err(format!("--source {source}: the group {group} has no such sources"));
+            }
+            let refused = |error: std::io::Error| format!("--listen {address}: {error}");
+            let ear = Socket::shared(multicast::listening_address(address)).map_err(refused)?;
+            let (sources, interfaces) = (settings.source.clone(), settings.interface.clone());
+            memberships.push(Membership::new(&ear, group, sources, interfaces).map_err(refused)?);
+            sockets.push(ear);
+            let same = |mouth: &Socket| mouth.local_addr().is_ok_and(|of| of.is_ipv4() == group.is_ipv4());
+            if !mouths.iter().any(same) {
+                mouths.push(Socket::bind(SocketAddr::new(any(group), 0)).map_err(refused)?);
+            }
         }
-        if let Some(source) = settings.source.iter().find(|source| source.is_ipv4() != group.is_ipv4()) {
-            return Err(format!("--source {source}: the group {group} has no such sources"));
-        }
-        let refused = |error: std::io::Error| format!("--listen {address}: {error}");
-        let ear = Socket::shared(multicast::listening_address(address)).map_err(refused)?;
-        let mouth = Socket::bind(SocketAddr::new(any(group), 0)).map_err(refused)?;
-        let (sources, interfaces) = (settings.source.clone(), settings.interface.clone());
-        let membership = Membership::new(&ear, group, sources, interfaces).map_err(refused)?;
-        Ok(Self { address, sockets: vec![ear, mouth], membership: Some(membership) })
+        let media = sockets.len();
+        sockets.append(&mut mouths);
+        Ok(Self { addresses, sockets, media, memberships })
     }
 }
 
@@ -133,7 +158,7 @@ mod tests {
     fn what_goes_with_a_group_alone_is_refused_elsewhere() {
         let of = |listen: &str, source: &[&str]| {
             let source = source.iter().map(|text| text.parse().unwrap()).collect();
-            let settings = Settings { listen: Some(listen.into()), source, ..Settings::default() };
+            let settings = Settings { listen: vec![listen.into()], source, ..Settings::default() };
             Ears::open(&settings, None)
         };
         for (listen, source, words) in [
@@ -145,7 +170,15 @@ mod tests {
             assert!(error.contains(words), "{error}");
         }
         assert_eq!(of("239.77.1.1:52181", &[]).unwrap().sockets.len(), 2);
-        let (listen, key) = (Some("239.77.1.1:52181".into()), Some("none".into()));
+        let several = |listen: &[&str]| {
+            let listen = listen.iter().map(|text| text.to_string()).collect();
+            Ears::open(&Settings { listen, ..Settings::default() }, None)
+        };
+        let two = several(&["239.77.1.1:52181", "239.77.2.1:52181"]).unwrap();
+        assert_eq!((two.media, two.sockets.len(), two.memberships.len()), (2, 3, 2));
+        let error = several(&["239.77.1.1:52181", "127.0.0.1:0"]).unwrap_err();
+        assert!(error.contains("at most two addresses"), "{error}");
+        let (listen, key) = (vec!["239.77.1.1:52181".into()], Some("none".into()));
         let error = Ears::open(&Settings { listen, key, ..Settings::default() }, None).unwrap_err();
         assert!(error.starts_with("--key does not go with multicast yet"), "{error}");
     }

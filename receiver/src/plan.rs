@@ -311,8 +311,8 @@ mod tests {
             Ok((Some(99), vec!["0.0.0.0:45872".into(), "0.0.0.0:45875".into()]))
         );
         let group = Plan::new(&Settings::default(), Some(&described(&at("239.1.2.3/32", "")))).unwrap().ears;
-        assert_eq!(group.address, "239.1.2.3:45872".parse().unwrap());
-        assert!(group.membership.is_some());
+        assert_eq!(group.addresses, ["239.1.2.3:45872".parse().unwrap()]);
+        assert_eq!(group.memberships.len(), 1);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The receive thread: hands datagrams to the pipeline, keeps the playback ring filled, sends reports.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use audio::counters::Counter;
+use audio::counters::{Counter, PATHS};
 use audio::receive::{CHUNK, Event, Output, Pace, PlaybackStamp, ReceivePipeline};
-use audio::send::Recipients;
+use audio::send::Transmit;
 use os::clock;
 use os::udp::{Inbox, Socket};
 use os::wait::Wakeup;
@@ -50,13 +51,56 @@ pub(crate) struct Feed {
     pub(crate) pace: Pace,
 }
 
+/// By which socket to speak.
+#[derive(Debug)]
+pub(crate) struct Mouths {
+    /// Which of them speak, and whether they have addresses of IPv6.
+    speaking: Vec<(usize, bool)>,
+    /// The sender's address by each path, and the socket that hears it.
+    hearing: [Option<(SocketAddr, usize)>; PATHS],
+}
+
+impl Mouths {
+    /// Of these sockets, of which the first `media` are for media.
+    pub(crate) fn new(sockets: &[Socket], media: usize) -> Self {
+        let first = if media < sockets.len() { media } else { 0 };
+        let v6 = |socket: &Socket| socket.local_addr().is_ok_and(|address| address.is_ipv6());
+        let speaking = sockets.iter().enumerate().skip(first).map(|(n, socket)| (n, v6(socket)));
+        Self { speaking: speaking.collect(), hearing: [None; PATHS] }
+    }
+
+    /// A socket has heard something, of a path or not.
+    fn note(&mut self, socket: usize, from: SocketAddr, path: Option<usize>) {
+        if let Some(path) = path {
+            self.hearing[path] = Some((from, socket));
+        }
+    }
+
+    /// Sends by the socket that hears the path to that address; a client is known by where it speaks from.
+    fn send(&self, sockets: &[Socket], transmit: &Transmit<'_>) {
+        for address in transmit.to.addresses() {
+            let same = |(_, v6): &&(usize, bool)| *v6 == address.is_ipv6();
+            let fitting = || self.speaking.iter().filter(same).map(|(n, _)| *n);
+            let hears = |n: &usize| self.hearing.iter().flatten().any(|known| *known == (address, *n));
+            let mouth = fitting().find(hears).or_else(|| fitting().next());
+            if let Some(socket) = mouth.and_then(|n| sockets.get(n)) {
+                // A report that does not go out is made up for by the next.
+                socket.send(transmit.bytes, address);
+            }
+        }
+    }
+}
+
 /// Everything the thread owns.
 pub(crate) struct ReceiveLoop {
     pub(crate) pipeline: ReceivePipeline,
     /// The latency that was asked for, in nanoseconds.
     pub(crate) latency: i64,
-    /// For media, and for reports where those have one of their own. The last one is spoken with.
+    /// For media, and for reports where those have one of their own.
     pub(crate) sockets: Vec<Socket>,
+    /// How many of them are for media.
+    pub(crate) media: usize,
+    pub(crate) mouths: Mouths,
     pub(crate) inbox: Inbox,
     pub(crate) wakeup: Wakeup,
     pub(crate) feeds: HeapCons<Box<Feed>>,
@@ -87,11 +131,8 @@ impl ReceiveLoop {
                 }
             };
         }
-        if let Some(goodbye) = self.pipeline.goodbye()
-            && let Recipients::One(address) = goodbye.to
-            && let Some(socket) = self.sockets.last()
-        {
-            socket.send(goodbye.bytes, address);
+        if let Some(goodbye) = self.pipeline.goodbye() {
+            self.mouths.send(&self.sockets, &goodbye);
         }
     }
 
@@ -104,11 +145,15 @@ impl ReceiveLoop {
 
     fn step(&mut self) {
         self.take_feed();
-        let pipeline = &mut self.pipeline;
+        let (pipeline, mouths) = (&mut self.pipeline, &mut self.mouths);
         for (n, socket) in self.sockets.iter().enumerate() {
-            self.inbox.receive(socket, |at, from, datagram| match n {
-                0 => pipeline.handle_datagram(at, from, datagram),
-                _ => pipeline.handle_report(at, from, datagram),
+            self.inbox.receive(socket, |at, from, datagram| {
+                if n < self.media {
+                    pipeline.handle_datagram(at, from, datagram);
+                    mouths.note(n, from, pipeline.path_of(from));
+                } else {
+                    pipeline.handle_report(at, from, datagram);
+                }
             });
         }
         let now = clock::now();
@@ -123,10 +168,7 @@ impl ReceiveLoop {
         self.tell();
         // Questions about the sender's clock say when they were written: each gets the time anew.
         while let Some(transmit) = self.pipeline.poll_transmit(clock::now()) {
-            if let (Recipients::One(address), Some(socket)) = (transmit.to, self.sockets.last()) {
-                // A report that does not go out is made up for by the next.
-                socket.send(transmit.bytes, address);
-            }
+            self.mouths.send(&self.sockets, &transmit);
         }
     }
 

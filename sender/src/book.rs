@@ -22,6 +22,8 @@ pub struct Active {
     pub client: Client,
     /// Where its packets go.
     pub address: SocketAddr,
+    /// Where they go once more, by another path.
+    pub second: Option<SocketAddr>,
     /// How it is encoded.
     pub spec: EncodingSpec,
     /// What is known of it.
@@ -180,7 +182,9 @@ impl Book {
                 && !active.iter().any(|new| new.address == old.address && new.spec.wire == Wire::Rtp)
         };
         let departures = self.active.iter().filter(gone);
-        let departures = departures.map(|old| Departure { address: old.address, ssrc: old.ssrc }).collect();
+        let departures =
+            departures.map(|&Active { address, second, ssrc, .. }| Departure { address, second, ssrc });
+        let departures = departures.collect();
         self.active = active;
         let build = |policy| self.groups().into_iter().map(|group| group.build(policy)).collect();
         let groups = self.policy().map(build).unwrap_or_default();
@@ -201,20 +205,34 @@ impl Book {
             |address: &SocketAddr| self.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
         // A name server that does not answer silences nobody who is being sent to.
         let known = |old: &&Active| {
-            (&old.client.name, &old.client.host, old.client.port) == (name, &client.host, client.port)
+            let place = |of: &'_ Client| (of.name.clone(), of.host.clone(), of.second.clone(), of.port);
+            place(&old.client) == place(client)
         };
-        let former = self.active.iter().find(known).map(|old| old.address);
+        let former = self.active.iter().find(known).map(|old| (old.address, old.second));
         let spec = EncodingSpec { test, ..self.packets.spec(client)? };
         if spec.wire == Wire::Vban && proto::vban::rate_index(self.rate).is_none() {
             return Err(format!("client `{name}`: VBAN has no rate of {} Hz", self.rate));
         }
-        let address = client.resolve(spec.wire, reachable).or_else(|problem| former.ok_or(problem))?;
+        let (address, second) =
+            client.resolve(spec.wire, reachable).or_else(|problem| former.ok_or(problem))?;
+        if second.is_some() && spec.wire != Wire::Rtp {
+            return Err(format!(
+                "client `{name}`: only RTP goes by two paths: name one address, or send rtp"
+            ));
+        }
+        if second.is_some_and(|second| second.ip().is_multicast() || address.ip().is_multicast()) {
+            return Err(format!(
+                "client `{name}`: a group goes by two paths where two --interface are named; it has one address"
+            ));
+        }
         if self.packets.secured() && address.ip().is_multicast() {
             return Err(format!("client `{name}`: --key does not go with multicast yet"));
         }
-        if let Some(twin) =
-            admitted.iter().find(|other| other.address == address || other.client.name == *name)
-        {
+        let taken = |other: &&Active| {
+            let theirs = [Some(other.address), other.second];
+            theirs.contains(&Some(address)) || second.is_some() && theirs.contains(&second)
+        };
+        if let Some(twin) = admitted.iter().find(|other| taken(other) || other.client.name == *name) {
             return Err(format!(
                 "client `{name}`: `{}` has the same name or address ({address})",
                 twin.client.name
@@ -236,7 +254,7 @@ impl Book {
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
         let client = client.clone();
         let (encoding, former, ssrc) = (NONE_YET, None, 0);
-        Ok(Active { client, address, spec, counters, group, trim_ns, encoding, former, ssrc })
+        Ok(Active { client, address, second, spec, counters, group, trim_ns, encoding, former, ssrc })
     }
 
     /// Says who shares which encoding. Those that hear the same as before keep theirs. Those that are to hear something else
@@ -313,8 +331,9 @@ impl Book {
             members.peek().map(|first| (first.spec.clone(), first.ssrc, first.former.clone()))?;
         let clients = members
             .map(|active| {
-                let Active { client, address, counters, group, trim_ns, .. } = active;
+                let Active { client, address, second, counters, group, trim_ns, .. } = active;
                 let sent = send::Client::new(client.name.clone(), *address, counters.clone())
+                    .also_at(*second)
                     .repaired(self.packets.repair(client))
                     .reporting(client.reports.unwrap_or_default());
                 match group {

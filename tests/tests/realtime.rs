@@ -100,7 +100,7 @@ fn start_receiver(sink: &str, steered: bool, key: Option<FileKey>) -> (Receiver,
         cname: "receiver".into(),
         ssrc: 1,
     };
-    let mut receiver = Receiver::start(vec![socket], config).unwrap();
+    let mut receiver = Receiver::start(vec![socket], 1, config).unwrap();
     play(&mut receiver, sink, steered);
     (receiver, address)
 }

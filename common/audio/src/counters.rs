@@ -134,6 +134,18 @@ pub struct GroupCounters {
     pub members: Counter,
 }
 
+/// Paths that a stream may come by.
+pub const PATHS: usize = 2;
+
+/// What came by one of the paths of a stream, since there are two of them.
+#[derive(Debug, Default)]
+pub struct PathCounters {
+    /// Packets that came, whether they were the first or not.
+    pub packets: Counter,
+    /// Packets that did not come by it within a quarter of a second, but by the other one.
+    pub lost: Counter,
+}
+
 /// What the receive pipeline counts.
 #[derive(Debug, Default)]
 pub struct ReceiveCounters {
@@ -143,8 +155,10 @@ pub struct ReceiveCounters {
     pub octets: Counter,
     /// Packets that came after their time.
     pub late: Counter,
-    /// Packets that were there already.
+    /// Packets that were there already, and datagrams that had come by another path.
     pub duplicates: Counter,
+    /// What each path brought, where there are two.
+    pub paths: [PathCounters; PATHS],
     /// Packets pushed out because nothing played them.
     pub overflowed: Counter,
     /// Packets that were due and not there.
@@ -161,6 +175,8 @@ pub struct ReceiveCounters {
     pub frames: Counter,
     /// Datagrams from an address other than the one being played.
     pub conflicts: Counter,
+    /// Datagrams that may have come by another path, before that had proved to be one.
+    pub unproven: Counter,
     /// Datagrams from addresses that may not send.
     pub unwelcome: Counter,
     /// Times that playout was placed anew.

@@ -11,6 +11,7 @@ mod guard;
 mod missing;
 mod output;
 mod pace;
+mod paths;
 mod player;
 mod precision;
 mod reference;
@@ -41,16 +42,21 @@ use crate::send::{Transmit, Wire};
 pub use event::{End, Event, Latency, StreamInfo, Sync, Text};
 pub use output::{Incoming, Output};
 pub use pace::{Due, Pace, PlaybackStamp};
+pub use paths::Path;
 pub use player::Adapt;
 
 use conductor::Conductor;
 use guard::{Entry as Admission, Guard};
+use paths::{Paths, Sifted};
 use player::Player;
 use repair::Repair;
 use source::{Source, Sources, Verdict};
 use stream::{Fit, Place, Stream};
 use turn::Turn;
 
+/// Where a stream comes by two paths, its end is waited for so long after the goodbye: what went the longer way is on it still, in
+/// nanoseconds.
+const LAST_WORD: i64 = 100_000_000;
 /// A stream that has brought nothing for this long has ended, in nanoseconds.
 const STREAM_TIMEOUT: i64 = 2_000_000_000;
 /// Frames that a device's resampler hands out at a time.
@@ -118,6 +124,9 @@ pub struct ReceivePipeline {
     config: Config,
     counters: Arc<ReceiveCounters>,
     sources: Sources,
+    paths: Paths,
+    /// The datagram at hand was of use.
+    taken: bool,
     announced: Option<Format>,
     stream: Option<Stream>,
     vban: Option<vban::Course>,
@@ -126,6 +135,8 @@ pub struct ReceivePipeline {
     repair: Repair,
     conductor: Conductor,
     told: Sync,
+    /// When a stream ends that has said goodbye.
+    ending: Option<Mono>,
     events: VecDeque<Event>,
     turn: Turn,
     /// Until when the next chunk waits for a packet.
@@ -146,10 +157,13 @@ impl ReceivePipeline {
         let buffer = JitterBuffer::new(config.slots(), MAX_PAYLOAD);
         Self {
             sources: Sources::new(config.wire, config.format.map(|format| format.payload_type)),
+            paths: Paths::new(config.ssrc, counters.clone()),
+            taken: false,
             player: Player::new(config.latency, config.adapt, buffer, counters.clone()),
             repair: Repair::new(counters.clone()),
             conductor: Conductor::new(config.trim, config.ssrc),
             told: Sync::Alone,
+            ending: None,
             turn: Turn::new(config.ssrc),
             config,
             counters,
@@ -207,12 +221,30 @@ impl ReceivePipeline {
         self.admit(at, from, datagram, Self::handle_plainly);
     }
 
-    /// Hands on what may come in, opened where there is a key.
+    /// Hands on what may come in and has not come by another path.
     fn admit(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
         if !self.config.from.is_empty() && !self.config.from.contains(&from.ip().to_canonical()) {
             self.counters.unwelcome.add(1);
             return;
         }
+        let source = self.live_stream().map(|stream| stream.reception.ssrc());
+        let engaged = self.sources.is_engaged(at, from);
+        let from = match self.paths.sift(at, from, datagram, source, engaged) {
+            Sifted::Other => from,
+            Sifted::First(called) => called,
+            Sifted::Copy => return self.tell_paths(),
+            Sifted::Unproven => return,
+        };
+        self.taken = false;
+        self.open(at, from, datagram, hand_on);
+        if self.taken {
+            self.paths.take(at, datagram);
+        }
+        self.tell_paths();
+    }
+
+    /// Hands on what is of no other path, opened where there is a key.
+    fn open(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
         if self.guard.is_some() {
             self.handle_sealed(at, from, datagram, hand_on);
         } else if self.sources.current().is_none() && self.is_sealed(at, from, datagram) {
@@ -238,8 +270,11 @@ impl ReceivePipeline {
         };
         let secrecy = guard.secrecy();
         match admitted {
-            Ok(Admission::Packet(length)) => hand_on(self, at, from, &opened[..length]),
-            Ok(Admission::Greeting) => {}
+            Ok(Admission::Packet(length)) => {
+                hand_on(self, at, from, &opened[..length]);
+                self.taken = true;
+            }
+            Ok(Admission::Greeting) => self.taken = true,
             Err(reason) => {
                 self.counters.reject(reason);
                 if self.sources.is_engaged(at, from) {
@@ -284,6 +319,11 @@ impl ReceivePipeline {
                     self.end_stream(End::Silent);
                 }
                 self.sources.choose(source);
+                if source.wire == Wire::Rtp {
+                    self.paths.begin(at, source.address);
+                } else {
+                    self.paths.forget();
+                }
                 self.handle_from_source(at, source, datagram);
             }
             Verdict::Conflict => self.note_conflict(from),
@@ -296,6 +336,11 @@ impl ReceivePipeline {
 
     /// Takes the time: streams end when nothing comes any more.
     pub fn handle_timeout(&mut self, now: Mono) {
+        if self.ending.is_some_and(|ending| now >= ending) {
+            self.end_stream(End::Bye);
+        }
+        self.paths.handle_timeout(now);
+        self.tell_paths();
         let over = |heard: Mono| now.since(heard) > STREAM_TIMEOUT;
         let stream_over = self.stream.as_ref().is_some_and(|stream| !stream.ended && over(stream.heard));
         if stream_over || self.sources.current().is_some_and(|source| over(source.heard)) {
@@ -303,11 +348,22 @@ impl ReceivePipeline {
         }
     }
 
+    fn tell_paths(&mut self) {
+        while let Some(path) = self.paths.poll_news() {
+            self.tell(Event::Path(path));
+        }
+    }
+
+    /// The path that an address of the sender belongs to, by its number; `None` where it is of none.
+    pub fn path_of(&self, address: SocketAddr) -> Option<usize> {
+        self.paths.of(address)
+    }
+
     /// When the device's next chunk waits no longer, or [`poll_transmit`](Self::poll_transmit) has something to ask the
     /// sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let greeting = self.guard.as_ref().and_then(Guard::poll_timeout);
-        self.waits.into_iter().chain(greeting).chain(self.next_question()).min()
+        self.waits.into_iter().chain(greeting).chain(self.ending).chain(self.next_question()).min()
     }
 
     fn next_question(&self) -> Option<Mono> {
@@ -328,7 +384,7 @@ impl ReceivePipeline {
     pub fn poll_transmit(&mut self, now: Mono) -> Option<Transmit<'_>> {
         let greeting = self.guard.as_mut().and_then(|g| g.greet(now, self.config.ssrc, &mut self.control));
         if let Some((address, length)) = greeting {
-            return Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(address) });
+            return Some(self.transmit(address, length));
         }
         let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
         let (address, length) = self.write_next(now, source)?;
@@ -341,7 +397,12 @@ impl ReceivePipeline {
             Some(guard) => guard.seal(address, &mut self.control, length)?,
             None => length,
         };
-        Some(Transmit { bytes: &self.control[..length], to: send::Recipients::One(address) })
+        Some(self.transmit(address, length))
+    }
+
+    fn transmit(&self, address: SocketAddr, length: usize) -> Transmit<'_> {
+        let to = send::Recipients::One(self.paths.route(address));
+        Transmit { bytes: &self.control[..length], to }
     }
 
     fn write_next(&mut self, now: Mono, source: Source) -> Option<(SocketAddr, usize)> {
@@ -404,7 +465,10 @@ impl ReceivePipeline {
             Wire::Rtp => rtp::Packet::parse(datagram).and_then(|packet| self.handle_rtp(at, source, &packet)),
         };
         match handled {
-            Ok(()) => self.sources.heard(at),
+            Ok(()) => {
+                self.sources.heard(at);
+                self.taken = true;
+            }
             Err(reason) => self.counters.reject(reason),
         }
         self.tell_change();
@@ -625,6 +689,7 @@ impl ReceivePipeline {
         self.conductor.forget();
         self.announced = None;
         self.info = None;
+        self.ending = None;
         if let Some(stream) = self.stream.as_mut().filter(|stream| !stream.ended) {
             stream.ended = true;
             self.tell(Event::Ended(why));

@@ -17,6 +17,8 @@
 //! questions about this machine's clock are answered before anything else. A client whose sender reports come without
 //! timing has none to expect.
 //!
+//! A client may have two addresses, one on each of two networks: it gets the same datagrams at both, octet by octet.
+//!
 //! A client whose address is that of a multicast group stands for all who listen there: one stream for all of them. They
 //! speak to this sender by unicast, each by itself, and are known by the source that they speak of. What they lost is sent
 //! again to the whole group, once; reports go to the group, and answers about this machine's clock to each that asked.
@@ -79,6 +81,53 @@ pub enum Recipients<'a> {
     All(&'a [Client]),
     /// One address: reports and goodbyes.
     One(SocketAddr),
+    /// Both addresses of a client that is heard by two paths.
+    Both(SocketAddr, SocketAddr),
+}
+
+impl Recipients<'_> {
+    /// Every address that a datagram goes to.
+    pub fn addresses(self) -> impl Iterator<Item = SocketAddr> {
+        let (one, other, all) = match self {
+            Self::One(address) => (Some(address), None, &[][..]),
+            Self::Both(one, other) => (Some(one), Some(other), &[][..]),
+            Self::All(clients) => (None, None, clients),
+        };
+        let all = all.iter().flat_map(|client| [Some(client.address), client.second]);
+        [one, other].into_iter().chain(all).flatten()
+    }
+}
+
+/// Where a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Whereabouts {
+    first: SocketAddr,
+    /// Where it is by another path.
+    second: Option<SocketAddr>,
+}
+
+impl Whereabouts {
+    fn includes(self, address: SocketAddr) -> bool {
+        self.first == address || self.second == Some(address)
+    }
+
+    /// Where RTCP is that has a port of its own (RFC 3550, 11); there is none after the last.
+    fn at_next_port(self) -> Self {
+        let next = |address: SocketAddr| SocketAddr::new(address.ip(), address.port().saturating_add(1));
+        Self { first: next(self.first), second: self.second.map(next) }
+    }
+}
+
+impl From<SocketAddr> for Whereabouts {
+    fn from(first: SocketAddr) -> Self {
+        Self { first, second: None }
+    }
+}
+
+impl From<Whereabouts> for Recipients<'_> {
+    fn from(Whereabouts { first, second }: Whereabouts) -> Self {
+        second.map_or(Self::One(first), |second| Self::Both(first, second))
+    }
 }
 
 /// Octets of the longest packet that repair sends.
@@ -91,13 +140,13 @@ const REPORT_INTERVAL: i64 = 1_000_000_000;
 /// A datagram, by where it lies.
 enum Next {
     /// In `control`, to be sealed.
-    Control(SocketAddr, usize),
+    Control(Whereabouts, usize),
     /// In `control`, as it is.
-    Sealed(SocketAddr, usize),
+    Sealed(Whereabouts, usize),
     /// What is ready of an encoding, to be sealed.
     Media(usize),
     /// In `spare`, as it is.
-    Repair(SocketAddr, usize),
+    Repair(Whereabouts, usize),
 }
 
 /// The sender's pipeline. See the crate's documentation for how it is driven.
@@ -254,7 +303,7 @@ impl SendPipeline {
         let packet_time = encoding.packet_time(rate);
         let client = &mut encoding.clients[client];
         let opening = seal::open(self.secure.as_ref(), client, at, opened);
-        if client.address == from && opening != Opened::Nothing {
+        if client.is_at(from) && opening != Opened::Nothing {
             client.unanswered = None;
         }
         let length = match opening {
@@ -284,7 +333,7 @@ impl SendPipeline {
     /// Takes note that the socket would not take a datagram for this address.
     pub fn note_unsent(&self, address: SocketAddr) {
         let clients = self.routing.encodings.iter().flat_map(|encoding| &encoding.clients);
-        clients.filter(|client| client.address == address).for_each(|client| client.counters.unsent.add(1));
+        clients.filter(|client| client.is_at(address)).for_each(|client| client.counters.unsent.add(1));
     }
 
     /// Completes half-filled packets of PCM, and forgets what is too little for one of Opus: the next block may have any
@@ -307,9 +356,9 @@ impl SendPipeline {
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
         loop {
             let (bytes, to) = match self.next_datagram()? {
-                Next::Sealed(address, length) => (&self.control[..length], Recipients::One(address)),
-                Next::Control(address, length) => match self.seal_control(length) {
-                    Some(length) => (&self.control[..length], Recipients::One(address)),
+                Next::Sealed(to, length) => (&self.control[..length], to.into()),
+                Next::Control(to, length) => match self.seal_control(length) {
+                    Some(length) => (&self.control[..length], to.into()),
                     None => continue,
                 },
                 Next::Media(index) if !self.seal_media(index) => continue,
@@ -317,7 +366,7 @@ impl SendPipeline {
                     let encoding = &self.routing.encodings[index];
                     (&encoding.state.ready[..], Recipients::All(&encoding.clients))
                 }
-                Next::Repair(address, length) => (&self.spare[..length], Recipients::One(address)),
+                Next::Repair(to, length) => (&self.spare[..length], to.into()),
             };
             return Some(Transmit { bytes, to });
         }
@@ -325,10 +374,11 @@ impl SendPipeline {
 
     fn next_datagram(&mut self) -> Option<Next> {
         if let Some((address, length)) = self.next_answer() {
-            return Some(Next::Control(address, length));
+            return Some(Next::Control(address.into(), length));
         }
         if let Some(gone) = self.routing.departures.pop() {
-            return Some(Next::Control(gone.address, self.write_goodbye(gone.ssrc)));
+            let to = Whereabouts { first: gone.address, second: gone.second };
+            return Some(Next::Control(to, self.write_goodbye(gone.ssrc)));
         }
         if let Some((encoding, client)) = self.after_greeting.take() {
             return Some(self.next_control(encoding, client));
@@ -348,20 +398,20 @@ impl SendPipeline {
         if let Some(index) = self.next_media() {
             return Some(Next::Media(index));
         }
-        if let Some((address, length)) = self.next_repair() {
-            return Some(Next::Repair(address, length));
+        if let Some((to, length)) = self.next_repair() {
+            return Some(Next::Repair(to, length));
         }
-        let (address, ssrc) = self.next_goodbye()?;
-        Some(Next::Control(address, self.write_goodbye(ssrc)))
+        let (to, ssrc) = self.next_goodbye()?;
+        Some(Next::Control(to, self.write_goodbye(ssrc)))
     }
 
     fn next_control(&mut self, encoding: usize, client: usize) -> Next {
         let next = self.routing.encodings[encoding].clients[client].reports_next();
         let length = self.write_report(encoding, client, next);
         let client = &mut self.routing.encodings[encoding].clients[client];
-        let address = if next { next_port(client.address) } else { client.address };
+        let here = client.whereabouts();
         client.unanswered = client.unanswered.map(|count| count.saturating_add(1));
-        Next::Control(address, length)
+        Next::Control(if next { here.at_next_port() } else { here }, length)
     }
 
     /// Where there is a key, a greeting goes before each report, to where a receiver of our own listens.
@@ -376,7 +426,7 @@ impl SendPipeline {
         match seal::greet(me, of, client, &mut self.control) {
             Some(length) => {
                 self.after_greeting = Some((encoding, client));
-                Next::Sealed(of.clients[client].report_address(), length)
+                Next::Sealed(of.clients[client].takes_reports_at(), length)
             }
             None => self.next_control(encoding, client),
         }
@@ -447,7 +497,7 @@ impl SendPipeline {
     }
 
     /// Parity that is due, then what clients asked for.
-    fn next_repair(&mut self) -> Option<(SocketAddr, usize)> {
+    fn next_repair(&mut self) -> Option<(Whereabouts, usize)> {
         loop {
             let Some((index, spec, length, next)) = self.parity else {
                 self.parity = self.next_parity();
@@ -465,7 +515,7 @@ impl SendPipeline {
             self.parity = Some((index, spec, length, next + found + 1));
             let client = &clients[next + found];
             client.counters.parity.add(1);
-            return Some((client.address, length));
+            return Some((client.whereabouts(), length));
         }
     }
 
@@ -480,27 +530,27 @@ impl SendPipeline {
         None
     }
 
-    fn next_resend(&mut self) -> Option<(SocketAddr, usize)> {
+    fn next_resend(&mut self) -> Option<(Whereabouts, usize)> {
         for (index, encoding) in self.routing.encodings.iter_mut().enumerate() {
             let Some(keeper) = &encoding.keeper else { continue };
             for client in &mut encoding.clients {
                 let Some(mender) = &mut client.mender else { continue };
                 if let Some(length) = mender.poll(self.now, keeper, &mut self.spare) {
                     mender.count(&client.counters);
-                    let address = client.address;
-                    return Some((address, self.seal_repair(index, Part::Retransmission, length)?));
+                    let to = client.whereabouts();
+                    return Some((to, self.seal_repair(index, Part::Retransmission, length)?));
                 }
             }
         }
         None
     }
 
-    fn next_goodbye(&mut self) -> Option<(SocketAddr, u32)> {
+    fn next_goodbye(&mut self) -> Option<(Whereabouts, u32)> {
         let (mut index, mut client) = self.goodbye_cursor?;
         while let Some(encoding) = self.routing.encodings.get(index) {
             if encoding.is_rtp() && client < encoding.clients.len() {
                 self.goodbye_cursor = Some((index, client + 1));
-                return Some((encoding.clients[client].report_address(), encoding.ssrc));
+                return Some((encoding.clients[client].takes_reports_at(), encoding.ssrc));
             }
             (index, client) = (index + 1, 0);
         }
@@ -625,11 +675,6 @@ impl SendPipeline {
         let unix = self.wall.1.saturating_add(at.since(self.wall.0));
         Ntp::from_unix_nanos(u64::try_from(unix).unwrap_or(0))
     }
-}
-
-/// Where RTCP is that has a port of its own (RFC 3550, 11); there is none after the last.
-fn next_port(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip(), address.port().saturating_add(1))
 }
 
 /// Has a report due for the clients of some groups.

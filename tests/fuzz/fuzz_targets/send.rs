@@ -251,7 +251,7 @@ impl Bench {
                 }
             }
         }
-        let gone = (0..u16::from(departures % 4)).map(|n| Departure { address: address(n), ssrc: 99 });
+        let gone = (0..u16::from(departures % 4)).map(|n| Departure { address: address(n), second: None, ssrc: 99 });
         (0..ENCODINGS).filter(|index| clients[*index] != 0).for_each(|index| self.prepare(index));
         let encodings = clients.iter().enumerate().filter(|(_, heard_by)| **heard_by != 0);
         let encodings = encodings.map(|(index, heard_by)| self.encoding(index, *heard_by)).collect();
@@ -320,8 +320,8 @@ impl Bench {
             count += 1;
             assert!(count <= most, "no end of datagrams");
             match transmit.to {
-                Recipients::One(_) if rtp::is_rtcp(transmit.bytes) => check_compound(transmit.bytes),
-                Recipients::One(_) => check_repair(&self.expected, transmit.bytes),
+                Recipients::One(_) | Recipients::Both(..) if rtp::is_rtcp(transmit.bytes) => check_compound(transmit.bytes),
+                Recipients::One(_) | Recipients::Both(..) => check_repair(&self.expected, transmit.bytes),
                 Recipients::All(clients) => {
                     let encoding: usize = clients[0].name.parse().unwrap();
                     self.expected[encoding].check(transmit.bytes);

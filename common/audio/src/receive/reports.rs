@@ -9,7 +9,7 @@ use proto::units::{self, Mono};
 use proto::{Reject, exchange, playout, rtcp, rtp};
 
 use super::source::Source;
-use super::{End, Event, ReceivePipeline, StreamInfo, Text};
+use super::{End, Event, LAST_WORD, ReceivePipeline, StreamInfo, Text};
 use crate::send::{Transmit, Wire};
 
 impl ReceivePipeline {
@@ -23,8 +23,9 @@ impl ReceivePipeline {
     fn handle_plain_report(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         let source = self.sources.current().filter(|source| source.wire == Wire::Rtp);
         let Some(source) = source.filter(|source| source.address.ip() == from.ip()) else { return };
-        if let Err(reason) = self.handle_rtcp(at, source, from, datagram) {
-            self.counters.reject(reason);
+        match self.handle_rtcp(at, source, from, datagram) {
+            Ok(()) => self.taken = true,
+            Err(reason) => self.counters.reject(reason),
         }
     }
 
@@ -80,7 +81,9 @@ impl ReceivePipeline {
                 _ => {}
             }
         }
-        if goodbye {
+        if goodbye && self.paths.several_live(at) {
+            self.ending = Some(at.plus(LAST_WORD));
+        } else if goodbye {
             self.end_stream(End::Bye);
         }
         Ok(())

@@ -87,7 +87,7 @@ impl Audience {
     /// Takes a question. Whether everybody is to be told something at once.
     pub(super) fn ask(&mut self, at: Mono, from: SocketAddr, request: &Request) -> bool {
         let Some(listener) = self.listener(at, from) else { return false };
-        let news = listener.member.ask(at, request);
+        let news = listener.member.ask(at, from, request);
         listener.member.group.is_some() && news
     }
 
@@ -104,11 +104,11 @@ impl Audience {
     pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
         loop {
             let waiting = self.listeners.iter_mut().find(|listener| listener.member.is_waiting())?;
-            let length = waiting.member.answer(now, ssrc, out)?;
+            let (from, length) = waiting.member.answer(now, ssrc, out)?;
             let full = self.full.max(now).plus(ANSWERS);
             if full.since(now) <= ANSWERS * ANSWERS_AT_ONCE {
                 self.full = full;
-                return Some((waiting.address, length));
+                return Some((from, length));
             }
         }
     }

@@ -9,7 +9,6 @@ use proto::units::{self, Mono, Position, RtpTime, Sequence};
 use proto::vban::{self, Name};
 use proto::{payload_type, pcm, rtp, srtp};
 
-use super::Shape;
 use super::audience::Audience;
 use super::group::GroupId;
 use super::member::Member;
@@ -17,6 +16,7 @@ use super::mix::Mixer;
 use super::pack::Packer;
 use super::repair::{Keeper, Mender, Repair};
 use super::seal::{Acquaintance, Numbers};
+use super::{Shape, Whereabouts};
 use crate::counters::ClientCounters;
 use crate::map::ChannelMap;
 use crate::opus;
@@ -201,6 +201,8 @@ pub struct Client {
     pub name: String,
     /// Where its packets go.
     pub address: SocketAddr,
+    /// Where the same packets go once more, by another path.
+    pub second: Option<SocketAddr>,
     /// What is known of it.
     pub counters: Arc<ClientCounters>,
     pub(super) repair: Repair,
@@ -224,6 +226,7 @@ impl Client {
         Self {
             name,
             address,
+            second: None,
             counters,
             repair: Repair::default(),
             mender: None,
@@ -236,6 +239,17 @@ impl Client {
         }
     }
 
+    /// The same client, which is sent everything at this address too: one that is heard by two paths loses nothing when one of
+    /// them does. Answers go to where the question came from.
+    pub fn also_at(self, second: Option<SocketAddr>) -> Self {
+        Self { second, ..self }
+    }
+
+    /// Whether packets for it go there.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        self.address == address || self.second == Some(address)
+    }
+
     /// The same client with another kind of repair than the default.
     pub fn repaired(self, repair: Repair) -> Self {
         Self { repair, ..self }
@@ -246,9 +260,15 @@ impl Client {
         Self { reports, ..self }
     }
 
+    /// Where its packets go.
+    pub(super) fn whereabouts(&self) -> Whereabouts {
+        Whereabouts { first: self.address, second: self.second }
+    }
+
     /// Where it takes reports, unless it is of other make and does not say so.
-    pub(super) fn report_address(&self) -> SocketAddr {
-        if self.reports == Reports::Next { super::next_port(self.address) } else { self.address }
+    pub(super) fn takes_reports_at(&self) -> Whereabouts {
+        let here = self.whereabouts();
+        if self.reports == Reports::Next { here.at_next_port() } else { here }
     }
 
     /// Whether the next report goes to the port after the media's.
@@ -277,7 +297,7 @@ impl Client {
             self.counters.wanted_us.set(audience.wanted(at).into());
             return news.then(|| at.plus(GATHER));
         }
-        let news = self.member.group.is_some() && self.member.ask(at, request);
+        let news = self.member.group.is_some() && self.member.ask(at, from, request);
         self.counters.wanted_us.set(request.wanted_us.into());
         news.then_some(Mono(i64::MIN))
     }
@@ -297,7 +317,10 @@ impl Client {
     pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
         match &mut self.audience {
             Some(audience) => audience.answer(now, ssrc, out),
-            None => self.member.answer(now, ssrc, out).map(|length| (self.address, length)),
+            None => {
+                let (from, length) = self.member.answer(now, ssrc, out)?;
+                Some((if self.second == Some(from) { from } else { self.address }, length))
+            }
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::net::SocketAddr;
 
+use super::Shape;
 use super::encoding::{Client, Encoding, EncodingId, Reports};
 use super::group::Group;
 use super::report;
-use super::{Shape, next_port};
 
 /// A client that has left, to be told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
     /// Where it listens to reports.
     pub address: SocketAddr,
+    /// Where it does so too, by another path.
+    pub second: Option<SocketAddr>,
     /// The stream that ends for it.
     pub ssrc: u32,
 }
@@ -45,14 +47,14 @@ impl Routing {
             })
         };
         let listens = |client: &Client| client.audience.as_ref().is_some_and(|audience| audience.knows(from));
-        let by_next = |client: &Client| client.reports != Reports::Mux && next_port(client.address) == from;
+        let by_next = |client: &Client| {
+            client.reports != Reports::Mux && client.whereabouts().at_next_port().includes(from)
+        };
         let of_group = || match report::subject(datagram) {
             Some(ssrc) => find(&|encoding, client| encoding.ssrc == ssrc && client.audience.is_some()),
             None => find(&|_, client| listens(client)),
         };
-        find(&|_, client| client.address == from)
-            .or_else(|| find(&|_, client| by_next(client)))
-            .or_else(of_group)
+        find(&|_, client| client.is_at(from)).or_else(|| find(&|_, client| by_next(client))).or_else(of_group)
     }
 
     /// The largest block that every encoding turns into at most one packet, in frames.
