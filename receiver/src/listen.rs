@@ -58,17 +58,12 @@ impl Ears {
             None => addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?,
         };
         let media = addresses.len();
-        let bound = sockets[..media].iter().map(Socket::local_addr).collect::<Result<_, _>>();
+        let bound = sockets[..media].iter().map(Socket::local_addr).collect::<std::io::Result<Vec<_>>>();
         let addresses = bound.map_err(|error| format!("--listen: {error}"))?;
         Ok(Self { addresses, sockets, media, memberships: Vec::new() })
     }
 
     fn of_groups(settings: &Settings, addresses: Vec<SocketAddr>) -> Result<Self, String> {
-        if settings.key.is_some() {
-            return Err(
-                "--key does not go with multicast yet: leave it out, or listen to one sender alone".into()
-            );
-        }
         let (mut sockets, mut mouths, mut memberships) = (Vec::new(), Vec::<Socket>::new(), Vec::new());
         for &address in &addresses {
             let group = address.ip();
@@ -178,8 +173,5 @@ mod tests {
         assert_eq!((two.media, two.sockets.len(), two.memberships.len()), (2, 3, 2));
         let error = several(&["239.77.1.1:52181", "127.0.0.1:0"]).unwrap_err();
         assert!(error.contains("at most two addresses"), "{error}");
-        let (listen, key) = (vec!["239.77.1.1:52181".into()], Some("none".into()));
-        let error = Ears::open(&Settings { listen, key, ..Settings::default() }, None).unwrap_err();
-        assert!(error.starts_with("--key does not go with multicast yet"), "{error}");
     }
 }

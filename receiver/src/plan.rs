@@ -108,6 +108,17 @@ impl Plan {
         if let Some(wire) = wire.filter(|wire| loaded.is_some() && *wire != Wire::Rtp) {
             return Err(format!("--wire {}: only RTP can be encrypted; leave --key out", wire.name()));
         }
+        match description.map(|description| description.encrypted) {
+            Some(true) if loaded.is_none() => {
+                return Err("the session is encrypted: name the sender's key with --key FILE".into());
+            }
+            Some(false) if loaded.is_some() => {
+                return Err(
+                    "the session is not encrypted: leave --key out, or give the sender the same".into()
+                );
+            }
+            _ => {}
+        }
         let (key, warning) = loaded.map_or((None, None), |loaded| (Some(loaded.key), loaded.warning));
         let apart = description.is_some_and(|description| description.rtcp.is_some());
         Ok(Self {
@@ -244,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_out_of_range_is_said() {
-        let fresh = || Settings { listen: Some("127.0.0.1:0".into()), ..Settings::default() };
+        let fresh = || Settings { listen: vec!["127.0.0.1:0".into()], ..Settings::default() };
         let span = |text: &str| Some(text.parse().unwrap());
         for (settings, words) in [
             (Settings { latency: span("11s"), ..fresh() }, "--latency"),

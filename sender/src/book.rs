@@ -225,9 +225,6 @@ impl Book {
                 "client `{name}`: a group goes by two paths where two --interface are named; it has one address"
             ));
         }
-        if self.packets.secured() && address.ip().is_multicast() {
-            return Err(format!("client `{name}`: --key does not go with multicast yet"));
-        }
         let taken = |other: &&Active| {
             let theirs = [Some(other.address), other.second];
             theirs.contains(&Some(address)) || second.is_some() && theirs.contains(&second)
@@ -391,16 +388,6 @@ mod tests {
         assert_ne!(first[0], first[2]);
         book.update(&list);
         assert_eq!(ids(&book), first);
-    }
-
-    #[test]
-    fn what_is_encrypted_goes_to_no_multicast_group() {
-        let keyed = Settings { key: Some("none".into()), ..Settings::default() };
-        let packets = Packets::new(&keyed).unwrap();
-        let mut book = Book::new(packets, (44_100, 4), "the test".into(), None);
-        let (_, problems) = book.update(&clients(&["a=239.1.2.3:1/0", "b=127.0.0.1:2/0"]));
-        assert_eq!(problems, ["client `a`: --key does not go with multicast yet"]);
-        assert_eq!(book.active().len(), 1);
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod line;
 mod member;
 mod mix;
 mod pack;
+mod recipients;
 mod repair;
 mod report;
 mod routing;
@@ -48,11 +49,13 @@ use crate::secure::{Identity, Secret};
 
 pub use encoding::{Client, Codec, Encoding, EncodingId, EncodingSpec, Reports, Wire};
 pub use group::{Group, GroupId, Policy};
+pub use recipients::Recipients;
 pub use repair::{Advance, Repair};
 pub use routing::{Departure, Routing};
 
-use encoding::State;
+use encoding::{GATHER, State};
 use line::Line;
+use recipients::Whereabouts;
 use repair::{Keeper, ROOM, parity_ssrc, retransmission_ssrc};
 use seal::{Opened, Part};
 
@@ -72,62 +75,6 @@ pub struct Transmit<'a> {
     pub bytes: &'a [u8],
     /// Where it goes.
     pub to: Recipients<'a>,
-}
-
-/// Where a datagram goes.
-#[derive(Clone, Copy, Debug)]
-pub enum Recipients<'a> {
-    /// Every client of an encoding: media.
-    All(&'a [Client]),
-    /// One address: reports and goodbyes.
-    One(SocketAddr),
-    /// Both addresses of a client that is heard by two paths.
-    Both(SocketAddr, SocketAddr),
-}
-
-impl Recipients<'_> {
-    /// Every address that a datagram goes to.
-    pub fn addresses(self) -> impl Iterator<Item = SocketAddr> {
-        let (one, other, all) = match self {
-            Self::One(address) => (Some(address), None, &[][..]),
-            Self::Both(one, other) => (Some(one), Some(other), &[][..]),
-            Self::All(clients) => (None, None, clients),
-        };
-        let all = all.iter().flat_map(|client| [Some(client.address), client.second]);
-        [one, other].into_iter().chain(all).flatten()
-    }
-}
-
-/// Where a client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Whereabouts {
-    first: SocketAddr,
-    /// Where it is by another path.
-    second: Option<SocketAddr>,
-}
-
-impl Whereabouts {
-    fn includes(self, address: SocketAddr) -> bool {
-        self.first == address || self.second == Some(address)
-    }
-
-    /// Where RTCP is that has a port of its own (RFC 3550, 11); there is none after the last.
-    fn at_next_port(self) -> Self {
-        let next = |address: SocketAddr| SocketAddr::new(address.ip(), address.port().saturating_add(1));
-        Self { first: next(self.first), second: self.second.map(next) }
-    }
-}
-
-impl From<SocketAddr> for Whereabouts {
-    fn from(first: SocketAddr) -> Self {
-        Self { first, second: None }
-    }
-}
-
-impl From<Whereabouts> for Recipients<'_> {
-    fn from(Whereabouts { first, second }: Whereabouts) -> Self {
-        second.map_or(Self::One(first), |second| Self::Both(first, second))
-    }
 }
 
 /// Octets of the longest packet that repair sends.
@@ -294,7 +241,8 @@ impl SendPipeline {
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         let arrival = self.ntp(at);
         let rate = self.shape.rate;
-        let client = self.routing.speaker(from, datagram).filter(|_| rtp::is_rtcp(datagram));
+        let secured = self.secure.is_some();
+        let client = self.routing.speaker(from, datagram, secured).filter(|_| rtp::is_rtcp(datagram));
         let Some(((encoding, client), opened)) = client.zip(self.opened.get_mut(..datagram.len())) else {
             return;
         };
@@ -302,15 +250,18 @@ impl SendPipeline {
         let encoding = &mut self.routing.encodings[encoding];
         let packet_time = encoding.packet_time(rate);
         let client = &mut encoding.clients[client];
-        let opening = seal::open(self.secure.as_ref(), client, at, opened);
+        let opening = seal::open(self.secure.as_ref(), client, at, from, opened);
         if client.is_at(from) && opening != Opened::Nothing {
             client.unanswered = None;
         }
         let length = match opening {
             Opened::Compound(length) => length,
             Opened::Newcomer => {
-                client.next_report = Mono(i64::MIN);
-                self.reports_due = Mono(i64::MIN);
+                // Of those who listen to a group, several may have come.
+                let due = client.audience.as_ref().map_or(Mono(i64::MIN), |_| at.plus(GATHER));
+                self.asked |= client.is_waiting();
+                client.next_report = client.next_report.min(due);
+                self.reports_due = self.reports_due.min(due);
                 return;
             }
             Opened::Nothing => return,
@@ -373,8 +324,8 @@ impl SendPipeline {
     }
 
     fn next_datagram(&mut self) -> Option<Next> {
-        if let Some((address, length)) = self.next_answer() {
-            return Some(Next::Control(address.into(), length));
+        if let Some(answer) = self.next_answer() {
+            return Some(answer);
         }
         if let Some(gone) = self.routing.departures.pop() {
             let to = Whereabouts { first: gone.address, second: gone.second };
@@ -422,8 +373,12 @@ impl SendPipeline {
             let clients = self.routing.encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
             clients.for_each(|client| client.next_report = Mono(i64::MIN));
         }
-        let of = &self.routing.encodings[encoding];
-        match seal::greet(me, of, client, &mut self.control) {
+        let of = &mut self.routing.encodings[encoding];
+        if let Some(audience) = &mut of.clients[client].audience {
+            audience.note_index(self.now, me.next());
+        }
+        let answered = of.clients[client].acquaintance.answered();
+        match seal::greet(me, of, answered, &mut self.control) {
             Some(length) => {
                 self.after_greeting = Some((encoding, client));
                 Next::Sealed(of.clients[client].takes_reports_at(), length)
@@ -463,15 +418,22 @@ impl SendPipeline {
         numbers.seal(part, me.session(), &mut self.spare, length)
     }
 
-    fn next_answer(&mut self) -> Option<(SocketAddr, usize)> {
+    fn next_answer(&mut self) -> Option<Next> {
         if !self.asked {
             return None;
         }
         for encoding in &mut self.routing.encodings {
+            let greet = |client: &mut Client| client.audience.as_mut()?.next_greeting();
+            if let Some(me) = &mut self.secure
+                && let Some((address, answered)) = encoding.clients.iter_mut().find_map(greet)
+                && let Some(length) = seal::greet(me, encoding, answered, &mut self.control)
+            {
+                return Some(Next::Sealed(address.into(), length));
+            }
             for client in &mut encoding.clients {
                 let out = &mut self.control[..rtcp::MAX_COMPOUND];
-                if let Some(answer) = client.answer(self.now, encoding.ssrc, out) {
-                    return Some(answer);
+                if let Some((address, length)) = client.answer(self.now, encoding.ssrc, out) {
+                    return Some(Next::Control(address.into(), length));
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! A sender and receivers with keys, in virtual time, with somebody on the network who records and forges.
 
+mod groups;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;

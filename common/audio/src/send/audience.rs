@@ -6,12 +6,16 @@
 
 use std::net::SocketAddr;
 
+use proto::Reject;
 use proto::announce::Pace;
 use proto::exchange::Request;
 use proto::playout::Playout;
+use proto::srtp::Id;
 use proto::units::Mono;
 
 use super::member::Member;
+use super::seal::{Acquaintance, Opened};
+use crate::secure::{Found, Identity};
 
 /// Listeners that are known at a time; more can listen, but are neither answered nor waited for.
 const MOST: usize = 1024;
@@ -42,12 +46,18 @@ pub(super) struct Audience {
     member: Member,
     /// When the bucket of answers is full again.
     full: Mono,
+    /// This sender's indices of SRTCP of late, and since when: who has heard nothing newer than the first is no listener but a
+    /// recording of one.
+    indices: ([u32; 2], Mono),
 }
 
 #[derive(Debug)]
 struct Listener {
     address: SocketAddr,
     heard: Mono,
+    acquaintance: Acquaintance,
+    /// It waits for a greeting.
+    ungreeted: bool,
     member: Member,
     loss: Loss,
     playout: Option<Playout>,
@@ -63,7 +73,56 @@ pub(super) struct Loss {
 impl Audience {
     pub(super) fn new() -> Self {
         let member = Member::default();
-        Self { listeners: Vec::with_capacity(MOST), member, full: Mono(i64::MIN) }
+        Self {
+            listeners: Vec::with_capacity(MOST),
+            member,
+            full: Mono(i64::MIN),
+            indices: ([0; 2], Mono(i64::MIN)),
+        }
+    }
+
+    /// Takes the index of this sender's next compound, with every report.
+    pub(super) fn note_index(&mut self, now: Mono, next: u32) {
+        let ([_, last], since) = self.indices;
+        if now.since(since) >= PATIENCE {
+            self.indices = ([last, next], now);
+        }
+    }
+
+    /// Opens what somebody who listens sent, in place. With a key, listeners are known by their ids, wherever they speak from.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub(super) fn open(
+        &mut self,
+        me: &Identity,
+        at: Mono,
+        from: SocketAddr,
+        greeting: Option<&Found>,
+        datagram: &mut [u8],
+    ) -> Result<Opened, Reject> {
+        let is = |listener: &Listener| {
+            greeting.map_or(listener.address == from, |(greeting, ..)| listener.acquaintance.is(greeting.id))
+        };
+        if let Some(listener) = self.listeners.iter_mut().find(|listener| is(listener)) {
+            let opened = listener.acquaintance.open(me, greeting, datagram)?;
+            (listener.address, listener.heard) = (from, at);
+            return Ok(opened);
+        }
+        let mut acquaintance = Acquaintance::since(self.indices.0[0]);
+        let opened = acquaintance.open(me, greeting, datagram)?;
+        // Its former self.
+        self.leave(from);
+        let listener = self.listener(at, from).ok_or(Reject::Unknown)?;
+        (listener.acquaintance, listener.ungreeted) = (acquaintance, true);
+        Ok(opened)
+    }
+
+    /// Somebody who waits for a greeting, and what it answers.
+    pub(super) fn next_greeting(&mut self) -> Option<(SocketAddr, (Id, u32))> {
+        let waiting = self.listeners.iter_mut().find(|listener| listener.ungreeted)?;
+        waiting.ungreeted = false;
+        Some((waiting.address, waiting.acquaintance.answered()))
     }
 
     /// What each listener is to its group of clients.
@@ -97,7 +156,7 @@ impl Audience {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.members().any(Member::is_waiting)
+        self.listeners.iter().any(|listener| listener.ungreeted || listener.member.is_waiting())
     }
 
     /// Writes an answer to somebody who waits for one, as long as there may be more. Returns whom to, and its length.
@@ -188,7 +247,17 @@ impl Audience {
                 return None;
             }
             let (member, loss) = (self.member.clone(), Loss::default());
-            self.listeners.push(Listener { address: from, heard: at, member, loss, playout: None });
+            let (acquaintance, ungreeted) = (Acquaintance::default(), false);
+            let heard = at;
+            self.listeners.push(Listener {
+                address: from,
+                heard,
+                acquaintance,
+                ungreeted,
+                member,
+                loss,
+                playout: None,
+            });
         }
         let listener = &mut self.listeners[place];
         listener.heard = at;
@@ -198,7 +267,7 @@ impl Audience {
     /// Takes over those who are known already; what they are to their group of clients may have changed.
     pub(super) fn inherit(&mut self, former: &mut Self) {
         std::mem::swap(&mut self.listeners, &mut former.listeners);
-        self.full = former.full;
+        (self.full, self.indices) = (former.full, former.indices);
         for listener in &mut self.listeners {
             let mut before = std::mem::replace(&mut listener.member, self.member.clone());
             listener.member.inherit(&mut before);

@@ -9,14 +9,15 @@ use proto::units::{self, Mono, Position, RtpTime, Sequence};
 use proto::vban::{self, Name};
 use proto::{payload_type, pcm, rtp, srtp};
 
+use super::Shape;
 use super::audience::Audience;
 use super::group::GroupId;
 use super::member::Member;
 use super::mix::Mixer;
 use super::pack::Packer;
+use super::recipients::Whereabouts;
 use super::repair::{Keeper, Mender, Repair};
 use super::seal::{Acquaintance, Numbers};
-use super::{Shape, Whereabouts};
 use crate::counters::ClientCounters;
 use crate::map::ChannelMap;
 use crate::opus;
@@ -192,7 +193,7 @@ pub enum Reports {
 const UNANSWERED: u32 = 3;
 
 /// Listeners that start together are told together, once for so many nanoseconds.
-const GATHER: i64 = 50_000_000;
+pub(super) const GATHER: i64 = 50_000_000;
 
 /// One receiver of an encoding, or a multicast group of them.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ impl Routing {
 
     /// Who has sent a datagram: the encoding and its client, which speaks from the media's port or the next. One who listens
     /// to a group says which source it speaks of, or has said so before.
-    pub(super) fn speaker(&self, from: SocketAddr, datagram: &[u8]) -> Option<(usize, usize)> {
+    pub(super) fn speaker(&self, from: SocketAddr, datagram: &[u8], secured: bool) -> Option<(usize, usize)> {
         let find = |is: &dyn Fn(&Encoding, &Client) -> bool| {
             self.encodings.iter().enumerate().find_map(|(index, encoding)| {
                 Some((index, encoding.clients.iter().position(|client| is(encoding, client))?))
@@ -50,11 +50,16 @@ impl Routing {
         let by_next = |client: &Client| {
             client.reports != Reports::Mux && client.whereabouts().at_next_port().includes(from)
         };
+        // What is encrypted does not say it to who has not opened it.
+        let known = || find(&|_, client| listens(client)).filter(|_| secured);
         let of_group = || match report::subject(datagram) {
             Some(ssrc) => find(&|encoding, client| encoding.ssrc == ssrc && client.audience.is_some()),
             None => find(&|_, client| listens(client)),
         };
-        find(&|_, client| client.is_at(from)).or_else(|| find(&|_, client| by_next(client))).or_else(of_group)
+        find(&|_, client| client.is_at(from))
+            .or_else(|| find(&|_, client| by_next(client)))
+            .or_else(known)
+            .or_else(of_group)
     }
 
     /// The largest block that every encoding turns into at most one packet, in frames.
