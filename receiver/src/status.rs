@@ -111,6 +111,9 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
     json!({
         "type": kind,
         "stream": stream.map(stream_value),
+        "datagrams": counters.datagrams.get(),
+        "accepted": counters.accepted.get(),
+        "copies": counters.copies.get(),
         "packets": counters.packets.get(),
         "octets": counters.octets.get(),
         "lost": counters.lost.get(),

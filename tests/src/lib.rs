@@ -1,5 +1,6 @@
 //! What the tests share: starting the programs, reading what they say, sound that names its own faults.
 
+pub mod flood;
 pub mod hosts;
 pub mod pilot;
 pub mod program;

@@ -149,6 +149,14 @@ pub struct PathCounters {
 /// What the receive pipeline counts.
 #[derive(Debug, Default)]
 pub struct ReceiveCounters {
+    /// Datagrams that came. Each is one of [`accepted`](Self::accepted), [`copies`](Self::copies),
+    /// [`unproven`](Self::unproven), [`conflicts`](Self::conflicts), [`unwelcome`](Self::unwelcome), or
+    /// [refused](Self::rejects).
+    pub datagrams: Counter,
+    /// Datagrams of the sender that is played, whatever use they were of.
+    pub accepted: Counter,
+    /// Datagrams that had come by another path.
+    pub copies: Counter,
     /// Media packets accepted into the jitter buffer.
     pub packets: Counter,
     /// Payload octets in them.

@@ -4,6 +4,7 @@
 //! for samples that leave the DAC at a given time, and a servo keeps the two together. A file follows the stream: it
 //! is handed exactly what came, as soon as it is older than the latency.
 
+mod admit;
 mod conductor;
 mod decode;
 mod event;
@@ -32,7 +33,6 @@ use proto::units::{self, Mono, Position};
 use proto::{Reject, exchange, parity, payload_type, retransmission, rtcp, rtp, srtp};
 
 use crate::counters::ReceiveCounters;
-use crate::detect::is_report;
 use crate::jitter::{self, Coding, Entry, Inserted, JitterBuffer, Label};
 use crate::repair::advance;
 use crate::secure::{Secrecy, Secret};
@@ -46,8 +46,8 @@ pub use paths::Path;
 pub use player::Adapt;
 
 use conductor::Conductor;
-use guard::{Entry as Admission, Guard};
-use paths::{Paths, Sifted};
+use guard::Guard;
+use paths::Paths;
 use player::Player;
 use repair::Repair;
 use source::{Source, Sources, Verdict};
@@ -125,8 +125,9 @@ pub struct ReceivePipeline {
     counters: Arc<ReceiveCounters>,
     sources: Sources,
     paths: Paths,
-    /// The datagram at hand was of use.
+    /// The datagram at hand is authentic, as far as there is a key, and it is of the sender that is played.
     taken: bool,
+    accepted: bool,
     announced: Option<Format>,
     stream: Option<Stream>,
     vban: Option<vban::Course>,
@@ -159,6 +160,7 @@ impl ReceivePipeline {
             sources: Sources::new(config.wire, config.format.map(|format| format.payload_type)),
             paths: Paths::new(config.ssrc, counters.clone()),
             taken: false,
+            accepted: false,
             player: Player::new(config.latency, config.adapt, buffer, counters.clone()),
             repair: Repair::new(counters.clone()),
             conductor: Conductor::new(config.trim, config.ssrc),
@@ -221,96 +223,6 @@ impl ReceivePipeline {
         self.admit(at, from, datagram, Self::handle_plainly);
     }
 
-    /// Hands on what may come in and has not come by another path.
-    fn admit(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
-        if !self.config.from.is_empty() && !self.config.from.contains(&from.ip().to_canonical()) {
-            self.counters.unwelcome.add(1);
-            return;
-        }
-        let source = self.live_stream().map(|stream| stream.reception.ssrc());
-        let engaged = self.sources.is_engaged(at, from);
-        let from = match self.paths.sift(at, from, datagram, source, engaged) {
-            Sifted::Other => from,
-            Sifted::First(called) => called,
-            Sifted::Copy => return self.tell_paths(),
-            Sifted::Unproven => return,
-        };
-        self.taken = false;
-        self.open(at, from, datagram, hand_on);
-        if self.taken {
-            self.paths.take(at, datagram);
-        }
-        self.tell_paths();
-    }
-
-    /// Hands on what is of no other path, opened where there is a key.
-    fn open(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
-        if self.guard.is_some() {
-            self.handle_sealed(at, from, datagram, hand_on);
-        } else if self.sources.current().is_none() && self.is_sealed(at, from, datagram) {
-            // One datagram like this takes nothing from a stream that plays.
-            self.counters.reject(Reject::Unknown);
-            self.tell_secrecy(from, Secrecy::OnlyThere);
-        } else {
-            hand_on(self, at, from, datagram);
-        }
-    }
-
-    /// Opens a datagram; nothing else looks at those that are refused.
-    fn handle_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
-        let Some(guard) = &mut self.guard else { return };
-        // Taken out for the call, so that the rest may be borrowed.
-        let mut opened = std::mem::take(&mut self.opened);
-        let admitted = match opened.get_mut(..datagram.len()) {
-            Some(copy) => {
-                copy.copy_from_slice(datagram);
-                guard.open(at, from, copy)
-            }
-            None => Err(Reject::Length),
-        };
-        let secrecy = guard.secrecy();
-        match admitted {
-            Ok(Admission::Packet(length)) => {
-                hand_on(self, at, from, &opened[..length]);
-                self.taken = true;
-            }
-            Ok(Admission::Greeting) => self.taken = true,
-            Err(reason) => {
-                self.counters.reject(reason);
-                if self.sources.is_engaged(at, from) {
-                    self.note_conflict(from);
-                }
-            }
-        }
-        self.opened = opened;
-        self.tell_secrecy(from, secrecy);
-    }
-
-    /// Whether a datagram is one that needs a key. What else comes from the same address is no headerless PCM either.
-    fn is_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> bool {
-        // Another program may use these payload types for something else.
-        let stranger = || self.config.format.map(|format| format.payload_type);
-        if guard::is_encrypted(datagram) && datagram.get(1).map(|kind| kind & 0x7f) != stranger() {
-            self.sealed = Some((from, at));
-            return true;
-        }
-        let known = |(address, last): (SocketAddr, Mono)| address == from && at.since(last) < STREAM_TIMEOUT;
-        self.sealed.is_some_and(known) && !is_report(datagram)
-    }
-
-    fn note_conflict(&mut self, from: SocketAddr) {
-        self.counters.conflicts.add(1);
-        if self.sources.conflict() {
-            self.tell(Event::Conflict(from));
-        }
-    }
-
-    fn tell_secrecy(&mut self, from: SocketAddr, secrecy: Secrecy) {
-        if std::mem::replace(&mut self.told_secrecy, secrecy) != secrecy {
-            self.tell(Event::Secrecy(from, secrecy));
-        }
-    }
-
     fn handle_plainly(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         match self.sources.judge(at, from, datagram) {
             Verdict::Source(source) => self.handle_from_source(at, source, datagram),
@@ -326,7 +238,10 @@ impl ReceivePipeline {
                 }
                 self.handle_from_source(at, source, datagram);
             }
-            Verdict::Conflict => self.note_conflict(from),
+            Verdict::Conflict => {
+                self.counters.conflicts.add(1);
+                self.tell_conflict(from);
+            }
             Verdict::Unknown => {
                 let reason = rtp::Packet::parse(datagram).err().unwrap_or(Reject::PayloadType);
                 self.counters.reject(reason);
@@ -467,7 +382,7 @@ impl ReceivePipeline {
         match handled {
             Ok(()) => {
                 self.sources.heard(at);
-                self.taken = true;
+                self.accepted = true;
             }
             Err(reason) => self.counters.reject(reason),
         }

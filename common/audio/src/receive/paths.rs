@@ -186,6 +186,7 @@ impl Paths {
                 let counts = taken.everywhere;
                 self.hear(at, path, counts);
                 self.counters.duplicates.add(1);
+                self.counters.copies.add(1);
                 Sifted::Copy
             }
             _ => Sifted::First(name),
@@ -327,15 +328,17 @@ impl Paths {
     }
 }
 
+/// The source that a datagram names, encrypted or not.
+pub(super) fn named(datagram: &[u8]) -> Option<u32> {
+    let at = if rtp::is_rtcp(datagram) { 4 } else { 8 };
+    datagram.get(at..)?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+}
+
 /// Whether a datagram may be of a stream, as far as its source tells; what repairs a stream of ours differs from it in the upper
 /// two bits. While there is no stream, whatever may be RTP is.
 fn is_of(source: Option<u32>, datagram: &[u8]) -> bool {
-    let at = if rtp::is_rtcp(datagram) { 4 } else { 8 };
-    let octets = datagram.get(at..).and_then(<[u8]>::first_chunk).filter(|_| datagram[0] >> 6 == 2);
-    octets.is_some_and(|octets| {
-        let named = u32::from_be_bytes(*octets);
-        source.is_none_or(|source| (named ^ source) << 2 == 0)
-    })
+    let named = named(datagram).filter(|_| datagram[0] >> 6 == 2);
+    named.is_some_and(|named| source.is_none_or(|source| (named ^ source) << 2 == 0))
 }
 
 impl crate::counters::PathCounters {

@@ -16,15 +16,19 @@ impl ReceivePipeline {
     /// Takes a datagram of the port that is for reports alone. Whatever is not a report of the source's machine is ignored.
     pub fn handle_report(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         if rtp::is_rtcp(datagram) {
-            self.admit(at, from, datagram, Self::handle_plain_report);
+            return self.admit(at, from, datagram, Self::handle_plain_report);
         }
+        self.counters.datagrams.add(1);
+        self.counters.reject(Reject::PayloadType);
     }
 
     fn handle_plain_report(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         let source = self.sources.current().filter(|source| source.wire == Wire::Rtp);
-        let Some(source) = source.filter(|source| source.address.ip() == from.ip()) else { return };
+        let Some(source) = source.filter(|source| source.address.ip() == from.ip()) else {
+            return self.counters.reject(Reject::Unknown);
+        };
         match self.handle_rtcp(at, source, from, datagram) {
-            Ok(()) => self.taken = true,
+            Ok(()) => self.accepted = true,
             Err(reason) => self.counters.reject(reason),
         }
     }
@@ -92,6 +96,9 @@ impl ReceivePipeline {
     fn handle_announcement(&mut self, source: Source, announcement: &Announcement<'_>) {
         self.conductor.recognise(announcement.pace);
         self.turn.pace(announcement.pace);
+        if let (Some(guard), Some(pace)) = (&mut self.guard, announcement.pace) {
+            guard.pace(pace.report_ms);
+        }
         self.announced = Some(announcement.format);
         self.repair.announced(announcement);
         let info = StreamInfo {

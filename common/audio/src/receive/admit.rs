@@ -1,0 +1,105 @@
+//! What becomes of a datagram before it is looked at: whether it may come in, by which path it came, and what it is once opened.
+
+use std::net::SocketAddr;
+
+use proto::Reject;
+use proto::units::Mono;
+
+use super::guard::{self, Entry};
+use super::paths::Sifted;
+use super::{Event, ReceivePipeline, STREAM_TIMEOUT, Way};
+use crate::detect::is_report;
+use crate::secure::Secrecy;
+
+impl ReceivePipeline {
+    /// Hands on what may come in and has not come by another path.
+    pub(super) fn admit(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
+        self.counters.datagrams.add(1);
+        if !self.config.from.is_empty() && !self.config.from.contains(&from.ip().to_canonical()) {
+            self.counters.unwelcome.add(1);
+            return;
+        }
+        let source = self.live_stream().map(|stream| stream.reception.ssrc());
+        let engaged = self.sources.is_engaged(at, from);
+        let from = match self.paths.sift(at, from, datagram, source, engaged) {
+            Sifted::Other => from,
+            Sifted::First(called) => called,
+            Sifted::Copy => return self.tell_paths(),
+            Sifted::Unproven => return,
+        };
+        (self.taken, self.accepted) = (false, false);
+        self.open(at, from, datagram, hand_on);
+        self.counters.accepted.add(self.accepted.into());
+        if self.taken || self.accepted {
+            self.paths.take(at, datagram);
+        }
+        self.tell_paths();
+    }
+
+    /// Hands on what is of no other path, opened where there is a key.
+    fn open(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
+        if self.guard.is_some() {
+            self.handle_sealed(at, from, datagram, hand_on);
+        } else if self.sources.current().is_none() && self.is_sealed(at, from, datagram) {
+            // One datagram like this takes nothing from a stream that plays.
+            self.counters.reject(Reject::Unknown);
+            self.tell_secrecy(from, Secrecy::OnlyThere);
+        } else {
+            hand_on(self, at, from, datagram);
+        }
+    }
+
+    /// Opens a datagram; nothing else looks at those that are refused.
+    fn handle_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
+        let Some(guard) = &mut self.guard else { return };
+        // Taken out for the call, so that the rest may be borrowed.
+        let mut opened = std::mem::take(&mut self.opened);
+        let admitted = match opened.get_mut(..datagram.len()) {
+            Some(copy) => {
+                copy.copy_from_slice(datagram);
+                guard.open(at, from, copy)
+            }
+            None => Err(Reject::Length),
+        };
+        let secrecy = guard.secrecy();
+        match admitted {
+            Ok(Entry::Packet(length)) => {
+                hand_on(self, at, from, &opened[..length]);
+                self.taken = true;
+            }
+            Ok(Entry::Greeting) => self.accepted = true,
+            Err(reason) => {
+                self.counters.reject(reason);
+                if self.sources.is_engaged(at, from) {
+                    self.tell_conflict(from);
+                }
+            }
+        }
+        self.opened = opened;
+        self.tell_secrecy(from, secrecy);
+    }
+
+    /// Whether a datagram is one that needs a key. What else comes from the same address is no headerless PCM either.
+    fn is_sealed(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> bool {
+        // Another program may use these payload types for something else.
+        let stranger = || self.config.format.map(|format| format.payload_type);
+        if guard::is_encrypted(datagram) && datagram.get(1).map(|kind| kind & 0x7f) != stranger() {
+            self.sealed = Some((from, at));
+            return true;
+        }
+        let known = |(address, last): (SocketAddr, Mono)| address == from && at.since(last) < STREAM_TIMEOUT;
+        self.sealed.is_some_and(known) && !is_report(datagram)
+    }
+
+    pub(super) fn tell_conflict(&mut self, from: SocketAddr) {
+        if self.sources.conflict() {
+            self.tell(Event::Conflict(from));
+        }
+    }
+
+    fn tell_secrecy(&mut self, from: SocketAddr, secrecy: Secrecy) {
+        if std::mem::replace(&mut self.told_secrecy, secrecy) != secrecy {
+            self.tell(Event::Secrecy(from, secrecy));
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What a receiver makes of a flood. `tests/flood` runs it. `FLOOD_SECONDS` says for how long (30), `FLOOD_RATE` how many
+//! datagrams a second (100000).
+
+use tests::flood::{Figures, run};
+
+fn number(name: &str, usual: u32) -> u32 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+fn main() {
+    let figures = run(number("FLOOD_RATE", 100_000), number("FLOOD_SECONDS", 30), 7);
+    let Figures { flood, per_second, sent, dropped, received, accounted, .. } = figures;
+    println!("flood: {flood} datagrams, {per_second:.0} a second; the stream: {sent}");
+    println!("without room in the socket {dropped}, received {received}, accounted for {accounted}");
+    let Figures { samples, wrong, lost, streams, resident: (before, after), .. } = figures;
+    println!("samples {samples}, wrong or missing {wrong}; packets lost {lost}; streams {streams}");
+    println!("memory {before} KiB before, {after} KiB after");
+    assert_eq!((received, flood + sent), (accounted, received + dropped), "the counts do not add up");
+}
