@@ -132,7 +132,7 @@ pub struct Settings {
 pub enum WireChoice {
     /// Find out
     Auto,
-    /// RTP with L16 payloads
+    /// RTP: L16, L24 or Opus
     Rtp,
     /// Headerless signed 16-bit little-endian PCM
     Plain,

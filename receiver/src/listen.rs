@@ -1,14 +1,13 @@
 //! Where to listen: an address of this machine, or a multicast group on some of its interfaces.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use control::client::DEFAULT_PORT;
 use control::sdp::Description;
 use os::multicast::{self, Membership};
-use os::udp::Socket;
+use os::udp::{Socket, any};
 
 use crate::args::Settings;
-
-const DEFAULT_PORT: u16 = 57_001;
 
 /// Addresses that can be listened to: a stream comes by two paths at most.
 const MOST: usize = 2;
@@ -46,7 +45,8 @@ impl Ears {
             return Err("--listen: at most two addresses, or two groups, which one stream comes by".into());
         }
         if groups > 0 {
-            return Self::of_groups(settings, addresses);
+            let sources = description.map_or(&[][..], |described| &described.sources);
+            return Self::of_groups(settings, sources, addresses);
         }
         if !settings.source.is_empty() || !settings.interface.is_empty() {
             return Err(
@@ -63,7 +63,11 @@ impl Ears {
         Ok(Self { addresses, sockets, media, memberships: Vec::new() })
     }
 
-    fn of_groups(settings: &Settings, addresses: Vec<SocketAddr>) -> Result<Self, String> {
+    fn of_groups(
+        settings: &Settings,
+        described: &[IpAddr],
+        addresses: Vec<SocketAddr>,
+    ) -> Result<Self, String> {
         let (mut sockets, mut mouths, mut memberships) = (Vec::new(), Vec::<Socket>::new(), Vec::new());
         for &address in &addresses {
             let group = address.ip();
@@ -74,9 +78,11 @@ impl Ears {
                 return Err(format!("--source {source}: the group {group} has no such sources"));
             }
             let refused = |error: std::io::Error| format!("--listen {address}: {error}");
-            let ear = Socket::shared(multicast::listening_address(address)).map_err(refused)?;
-            let (sources, interfaces) = (settings.source.clone(), settings.interface.clone());
-            memberships.push(Membership::new(&ear, group, sources, interfaces).map_err(refused)?);
+            let sources = if settings.source.is_empty() { described } else { &settings.source };
+            let sources = sources.iter().copied().filter(|source| source.is_ipv4() == group.is_ipv4());
+            let (ear, membership) =
+                multicast::listen(address, sources.collect(), settings.interface.clone()).map_err(refused)?;
+            memberships.push(membership);
             sockets.push(ear);
             let same = |mouth: &Socket| mouth.local_addr().is_ok_and(|of| of.is_ipv4() == group.is_ipv4());
             if !mouths.iter().any(same) {
@@ -87,10 +93,6 @@ impl Ears {
         sockets.append(&mut mouths);
         Ok(Self { addresses, sockets, media, memberships })
     }
-}
-
-fn any(like: IpAddr) -> IpAddr {
-    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// The sockets for a stream that is described. One that goes to an address of this machine is listened for there, any other
@@ -147,6 +149,28 @@ mod tests {
             !cfg!(target_os = "linux") || error.contains(&format!("pid {}", std::process::id())),
             "{error}"
         );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_description_names_the_only_sources_of_a_group() {
+        use os::multicast::Outgoing;
+        let text = "v=0\nm=audio 52184 RTP/AVP 10\nc=IN IP4 239.77.1.3/1\na=source-filter: incl IN IP4 239.77.1.3 127.0.0.1\n";
+        let description = control::sdp::parse(text).unwrap();
+        let settings = Settings { interface: vec!["lo".into()], ..Settings::default() };
+        let mut ears = Ears::open(&settings, Some(&description)).unwrap();
+        ears.memberships[0].refresh().unwrap();
+        let mut inbox = os::udp::Inbox::default();
+        let interface = Some(os::interface::find("lo").unwrap());
+        let outgoing = Outgoing { ttl: 1, loopback: true, interface };
+        for (from, heard) in [("127.0.0.2:0", 0), ("127.0.0.1:0", 1)] {
+            let mouth = Socket::bind(from.parse().unwrap()).unwrap();
+            mouth.send_to_groups(&outgoing).unwrap();
+            assert!(mouth.send(b"hark", ears.addresses[0]));
+            let mut count = 0;
+            inbox.receive(&ears.sockets[0], |_, _, _| count += 1);
+            assert_eq!(count, heard, "{from}");
+        }
     }
 
     #[test]

@@ -274,7 +274,7 @@ mod tests {
             (Settings { map: Some("0,x".into()), ..fresh() }, "--map `x` is not a channel"),
             (Settings { plain_channels: Some(300), ..fresh() }, "--plain-channels"),
             (Settings { playback: Some("/no/such/folder/a.wav".into()), ..fresh() }, "no folder"),
-            (Settings { listen: Some("192.0.2.1:5000".into()), ..fresh() }, "no such address"),
+            (Settings { listen: vec!["192.0.2.1:5000".into()], ..fresh() }, "no such address"),
         ] {
             let error = Plan::new(&settings, None).err().expect(words);
             assert!(error.contains(words), "{error}");

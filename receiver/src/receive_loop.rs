@@ -117,13 +117,18 @@ impl ReceiveLoop {
     pub(crate) fn run(mut self) {
         self.counters.realtime.store(os::realtime::promote(), Ordering::Release);
         self.counters.running.store(true, Ordering::Release);
+        let mut readable = false;
         while !self.stop.load(Ordering::Acquire) {
             {
                 let _section = os::realtime::section();
-                self.step();
+                self.step(readable);
             }
-            match self.nap() {
-                Some(nap) => self.wakeup.wait(&[], nap),
+            readable = match self.nap() {
+                Some(nap) => {
+                    self.wakeup.wait(&[], nap);
+                    // Nobody looked.
+                    true
+                }
                 None => {
                     let due = self.pipeline.poll_timeout();
                     let due = due.map_or(LONGEST_WAIT, |due| due.left_from(clock::now()));
@@ -143,10 +148,11 @@ impl ReceiveLoop {
         (nap >= LEAST_NAP).then(|| Duration::from_nanos(nap as u64).min(LONGEST_WAIT))
     }
 
-    fn step(&mut self) {
+    /// `readable` where a socket may have a datagram: to ask one that has none is a system call for each callback.
+    fn step(&mut self, readable: bool) {
         self.take_feed();
         let (pipeline, mouths) = (&mut self.pipeline, &mut self.mouths);
-        for (n, socket) in self.sockets.iter().enumerate() {
+        for (n, socket) in self.sockets.iter().enumerate().filter(|_| readable) {
             self.inbox.receive(socket, |at, from, datagram| {
                 if n < self.media {
                     pipeline.handle_datagram(at, from, datagram);

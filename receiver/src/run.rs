@@ -9,6 +9,7 @@ use audio::depth::Reason;
 use audio::receive::{End, Event, Incoming, Latency, Path, StreamInfo, Sync};
 use audio::secure::Secrecy;
 use control::cli::Outcome;
+use control::config::Span;
 use control::display::Display;
 use control::signals::Signals;
 use device::keeper::News;
@@ -38,7 +39,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(12);
 pub fn run(settings: &Settings) -> Result<Outcome, String> {
     let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let stdout_is_sound = settings.playback.as_deref() == Some("-");
-    let interval = settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64));
+    let interval = settings.status_interval.map(Span::duration);
     let mut display = Display::new(settings.json, stdout_is_sound, interval);
     let description = match (&settings.sdp, &settings.sap) {
         (Some(path), _) => Some(plan::description(path)?),

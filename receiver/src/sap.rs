@@ -1,19 +1,20 @@
 //! Waits for a session that is announced (SAP, RFC 2974).
 
-use std::io;
-use std::net::UdpSocket;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use control::display::Display;
 use control::sdp::{self, Description};
 use control::signals::Signals;
+use os::multicast::{self, Membership};
+use os::udp::{Inbox, Socket};
 use proto::sap;
 use serde_json::json;
 
 /// How often the sockets are looked at.
 const TICK: Duration = Duration::from_millis(40);
-/// Octets of the longest announcement that is read; RFC 2974, 6, recommends at most 1024.
-const ROOM: usize = 16_384;
+/// How often links are looked at: announcements come far more rarely.
+const LINKS: Duration = Duration::from_secs(2);
 
 /// Says what is announced, each session once, until one has this name and can be played. `None` where a signal stops it
 /// before; without a name, only that does.
@@ -25,40 +26,50 @@ pub(crate) fn wait_for(
     signals: &Signals,
     display: &mut Display,
 ) -> Result<Option<Description>, String> {
-    let ears = listen().map_err(|error| format!("--sap: cannot listen to announcements: {error}"))?;
+    let mut ears = listen().map_err(|error| format!("--sap: cannot listen to announcements: {error}"))?;
     let wanted = if name.is_empty() { "what is".into() } else { format!("`{name}` to be") };
     display.event(&format!("waiting for {wanted} announced"), "waiting", json!({ "name": name }));
-    let mut heard = Vec::new();
-    let mut octets = vec![0; ROOM];
-    while !signals.stop() {
-        for ear in &ears {
-            while let Ok((length, _)) = ear.recv_from(&mut octets) {
-                let Some(text) = announced(&octets[..length]) else { continue };
-                let found = sdp::parse(text);
-                if !heard.contains(&found) {
-                    tell(&found, display);
-                    heard.push(found.clone());
+    let (mut heard, mut chosen, mut inbox) = (Vec::new(), None, Inbox::default());
+    let mut looked = Instant::now();
+    while !signals.stop() && chosen.is_none() {
+        for (ear, _) in &ears {
+            inbox.receive(ear, |_, _, datagram| {
+                let Some(found) = announced(datagram).map(sdp::parse) else { return };
+                if heard.contains(&found) {
+                    return;
                 }
-                match found {
-                    Ok(session) if !name.is_empty() && session.name == name => return Ok(Some(session)),
-                    _ => {}
-                }
-            }
+                tell(&found, display);
+                heard.push(found.clone());
+                chosen = chosen.take().or(found.ok().filter(|found| !name.is_empty() && found.name == name));
+            });
+        }
+        if looked.elapsed() > LINKS {
+            looked = Instant::now();
+            // One that can be joined nowhere now may be later.
+            ears.iter_mut().for_each(|(_, membership)| drop(membership.refresh()));
         }
         std::thread::sleep(TICK);
     }
-    Ok(None)
+    Ok(chosen)
 }
 
-fn listen() -> io::Result<Vec<UdpSocket>> {
-    let groups = [sap::GROUPS_V4.map(Into::into), sap::GROUPS_V6.map(Into::into)];
-    let ears: Vec<_> = groups.iter().map(|groups| os::group::listen(sap::PORT, groups)).collect();
-    if ears.iter().all(Result::is_err) {
-        return ears.into_iter().collect();
+/// A socket for each group that there can be one for.
+fn listen() -> Result<Vec<(Socket, Membership)>, String> {
+    let groups = sap::GROUPS_V4.map(IpAddr::from).into_iter().chain(sap::GROUPS_V6.map(IpAddr::from));
+    let (mut ears, mut refusal, mut joined) = (Vec::new(), String::new(), false);
+    for group in groups {
+        match multicast::listen(SocketAddr::new(group, sap::PORT), Vec::new(), Vec::new()) {
+            Ok((ear, mut membership)) => {
+                match membership.refresh() {
+                    Ok(_) => joined = true,
+                    Err(error) => refusal = error,
+                }
+                ears.push((ear, membership));
+            }
+            Err(error) => refusal = error.to_string(),
+        }
     }
-    let ears: Vec<_> = ears.into_iter().flatten().collect();
-    ears.iter().try_for_each(|ear| ear.set_nonblocking(true))?;
-    Ok(ears)
+    if joined { Ok(ears) } else { Err(refusal) }
 }
 
 /// The description in a datagram that announces a session.

@@ -122,12 +122,7 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
         "retransmitted": counters.retransmitted.get(),
         "rebuilt": counters.rebuilt.get(),
         "duplicates": counters.duplicates.get(),
-        "paths": paths.iter().flatten().map(|path| json!({
-            "from": path.address.to_string(),
-            "lives": path.lives,
-            "packets": counters.paths[path.number].packets.get(),
-            "lost": counters.paths[path.number].lost.get(),
-        })).collect::<Vec<_>>(),
+        "paths": paths_value(receiver, paths),
         "overflowed": counters.overflowed.get(),
         "frames": counters.frames.get(),
         "concealed_frames": counters.concealed_frames.get(),
@@ -149,14 +144,33 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
         // JSON has no infinities: silence has no level.
         "level_dbfs": level.is_finite().then_some(level),
         "realtime": thread.realtime.load(Ordering::Acquire),
-        "playback": receiver.playback().map(|playback| json!({
+        "playback": playback_value(receiver),
+    })
+}
+
+fn paths_value(receiver: &Receiver, paths: &Paths) -> Value {
+    let value = |path: &Path| {
+        let counters = &receiver.counters.paths[path.number];
+        json!({
+            "from": path.address.to_string(),
+            "lives": path.lives,
+            "packets": counters.packets.get(),
+            "lost": counters.lost.get(),
+        })
+    };
+    paths.iter().flatten().map(value).collect()
+}
+
+fn playback_value(receiver: &Receiver) -> Option<Value> {
+    receiver.playback().map(|playback| {
+        json!({
             "callbacks": playback.callbacks.get(),
             "missing_frames": playback.missing.get(),
             "xruns": playback.xruns.get(),
             "rebuilt": receiver.rebuilt(),
             "lost": receiver.lost(),
             "device_latency_ms": playback.latency_us.get() as f64 / 1e3,
-        })),
+        })
     })
 }
 

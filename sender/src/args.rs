@@ -8,6 +8,7 @@ use control::cli::Program;
 use control::codec::{Application, BitRate, RateControl};
 use control::config::Span;
 use control::signal::Signal;
+use control::wire::WireName;
 use serde::{Deserialize, Serialize};
 
 const EXAMPLES: &str = "\
@@ -226,18 +227,6 @@ pub struct Speakers {
     pub json: bool,
 }
 
-/// A wire format's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum WireName {
-    /// RTP, with RTCP on the same port
-    Rtp,
-    /// Headerless signed 16-bit little-endian PCM
-    Plain,
-    /// VBAN, under the client's name
-    Vban,
-}
-
 /// A codec's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -270,10 +259,10 @@ mod tests {
             loop = true
             status-interval = "500ms"
         "#;
-        let folder = std::env::temp_dir().join(format!("sender-args-{}.toml", std::process::id()));
-        std::fs::write(&folder, text).unwrap();
-        let settings: Settings = control::config::load(&folder).unwrap();
-        std::fs::remove_file(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sender.toml");
+        std::fs::write(&path, text).unwrap();
+        let settings: Settings = control::config::load(&path).unwrap();
         assert_eq!((settings.wire, settings.repeat), (Some(WireName::Plain), true));
         assert_eq!(settings.opus_bitrate, Some(BitRate(64_000)));
         assert_eq!(settings.opus_application, Some(Application::Voip));

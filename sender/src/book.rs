@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn streams_of_vban_have_a_name_each_and_a_port_of_their_own() {
-        let settings = Settings { wire: Some(crate::args::WireName::Vban), ..Settings::default() };
+        let settings = Settings { wire: Some(control::wire::WireName::Vban), ..Settings::default() };
         let packets = Packets::new(&settings).unwrap();
         let mut book = Book::new(packets, (44_100, 4), "the test".into(), None);
         book.update(&clients(&["a=127.0.0.1/0", "b=127.0.0.2:7/0"]));

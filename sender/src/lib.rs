@@ -18,7 +18,7 @@
 //! | device | ordinary | opens, watches and closes the source; opens a sound card again that went away |
 //! | control (the caller's) | ordinary | lists, files, display; allocates and frees for the others |
 //!
-//! `sender align` hears what is captured itself: the send thread puts a copy into a [tap](tap).
+//! `sender align` hears what is captured itself: the send thread puts a copy into a [`tap`].
 
 #![forbid(unsafe_code)]
 
@@ -36,9 +36,9 @@ pub mod tools;
 mod align;
 mod sap;
 mod sdp;
-mod secrecy;
 mod send_loop;
 mod status;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -299,10 +299,8 @@ impl Party {
     /// # Errors
     /// Those of [`control::key::crypto_line`].
     pub fn crypto(&self) -> Result<Option<String>, String> {
-        let line = |secret: &Secret| {
-            control::key::crypto_line(&secret.key, &control::key::stream_name(secret.id, &self.cname))
-        };
-        self.secret.as_ref().map(line).transpose()
+        let line = |(secret, stream): (&Secret, String)| control::key::crypto_line(&secret.key, &stream);
+        self.secret.as_ref().zip(self.stream()).map(line).transpose()
     }
 
     /// What strangers' keys are made from; `None` where nothing is encrypted.

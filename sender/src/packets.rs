@@ -6,7 +6,7 @@ use control::client::Client;
 use control::codec::{Frame, OpusOptions};
 use proto::{srtp, vban};
 
-use crate::args::{CodecName, Settings, WireName};
+use crate::args::{CodecName, Settings};
 
 /// How packets are made where a client does not say.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +44,7 @@ impl Packets {
         if let Some(frames) = settings.frames.filter(|frames| !FRAMES.contains(frames)) {
             return Err(format!("--frames {frames}: it goes from {} to {}", FRAMES.start(), FRAMES.end()));
         }
-        let wire = match settings.wire {
-            Some(WireName::Plain) => Wire::Plain,
-            Some(WireName::Vban) => Wire::Vban,
-            Some(WireName::Rtp) | None => Wire::Rtp,
-        };
+        let wire = settings.wire.map_or(Wire::Rtp, Wire::from);
         let codec = settings.codec.unwrap_or(CodecName::Pcm16);
         if wire == Wire::Plain && codec != CodecName::Pcm16 {
             return Err(
@@ -186,6 +182,7 @@ mod tests {
     use super::*;
     use control::codec::BitRate;
     use control::config::Span;
+    use control::wire::WireName;
 
     fn spec(client: &str, settings: &Settings) -> Result<EncodingSpec, String> {
         Packets::new(settings)?.spec(&client.parse().unwrap())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use audio::send::Policy;
 use control::client::Client;
+use control::config::Span;
 use control::key;
 use device::capture::{self, Capture, Source};
 
@@ -94,7 +95,7 @@ impl Plan {
             clients: settings.clients.clone(),
             save: settings.save.clone(),
             sdp: settings.sdp.clone(),
-            sap: settings.sap.map(|span| Duration::from_nanos(span.nanos as u64)),
+            sap: settings.sap.map(Span::duration),
             purpose: Purpose::Stream,
             packets,
             delay,
@@ -102,7 +103,7 @@ impl Plan {
             warning,
             network,
             json: settings.json,
-            status_interval: settings.status_interval.map(|span| Duration::from_nanos(span.nanos as u64)),
+            status_interval: settings.status_interval.map(Span::duration),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use audio::secure::Secrecy;
 use audio::send::{Policy, Routing};
 use control::cli::Outcome;
 use control::client::Client;
@@ -19,8 +20,8 @@ use crate::book::Book;
 use crate::plan::{self, Plan};
 use crate::sap::Announcer;
 use crate::sdp;
-use crate::secrecy::Secrecies;
 use crate::status::{self, Source, State};
+use crate::told::Told;
 
 /// How often the control thread looks around, the list's file included: a change of it is to be heard soon.
 const TICK: Duration = Duration::from_millis(10);
@@ -96,8 +97,7 @@ fn attend(
     // Each goes on from the one before, so that none may be left out.
     let mut waiting: VecDeque<Box<Routing>> = VecDeque::new();
     let mut told = false;
-    let mut slow = Vec::new();
-    let mut secrecies = Secrecies::default();
+    let (mut slow, mut secrecies) = (Told::new(), Told::new());
     while !signals.stop() && !sender.ended() {
         let asked = signals.take_reload();
         if asked || list.changed() {
@@ -121,7 +121,7 @@ fn attend(
             }
         }
         flag(book, &mut slow, display);
-        secrecies.tell(book, display);
+        tell_secrecy(book, &mut secrecies, display);
         if display.due() {
             let lines = status::lines(source, sender, book);
             display.state(&lines, || status::value("status", source, sender, book));
@@ -136,28 +136,31 @@ fn attend(
 }
 
 /// Says which clients need longer than their group's delay may become, once each time.
-fn flag(book: &Book, slow: &mut Vec<String>, display: &mut Display) {
+fn flag(book: &Book, slow: &mut Told<bool>, display: &mut Display) {
     let Some(policy) = book.policy() else { return };
     let most = f64::from(policy.most()) / 1e3;
     let option = if let Policy::Auto(_) = policy { "--delay-max" } else { "--delay" };
-    for active in book.active() {
+    for (active, slow) in slow.news(book, |active| State::of(active, Some(policy)) == State::CannotKeepUp) {
         let name = &active.client.name;
         let needs = active.counters.wanted_us.get() as f64 / 1e3;
-        let details = json!({ "name": name, "needs_ms": needs, "most_ms": most });
-        match (State::of(active, Some(policy)), slow.iter().position(|known| known == name)) {
-            (State::CannotKeepUp, None) => {
-                slow.push(name.clone());
-                let text = format!(
-                    "{name} cannot keep up: it needs {needs:.1} ms, {option} allows {most:.1} ms; it plays late"
-                );
-                display.event(&text, "cannot_keep_up", details);
-            }
-            (State::InSync | State::Late | State::Alone, Some(index)) => {
-                slow.swap_remove(index);
-                display.event(&format!("{name} keeps up again"), "keeps_up", details);
-            }
-            _ => {}
-        }
+        let (text, kind) = if slow {
+            let text = format!(
+                "{name} cannot keep up: it needs {needs:.1} ms, {option} allows {most:.1} ms; it plays late"
+            );
+            (text, "cannot_keep_up")
+        } else {
+            (format!("{name} keeps up again"), "keeps_up")
+        };
+        display.event(&text, kind, json!({ "name": name, "needs_ms": needs, "most_ms": most }));
+    }
+}
+
+/// Tells of each client whose encryption does not go with this sender's, or does again.
+fn tell_secrecy(book: &Book, told: &mut Told<Secrecy>, display: &mut Display) {
+    for (active, secrecy) in told.news(book, |active| active.counters.secrecy()) {
+        let name = &active.client.name;
+        let details = json!({ "name": name, "secrecy": secrecy.name() });
+        display.event(&format!("{name}: {}", secrecy.describe()), "secrecy", details);
     }
 }
 

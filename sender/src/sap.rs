@@ -1,9 +1,11 @@
 //! Announces the streams, so that programs of other make find them (SAP, RFC 2974).
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use audio::send::Wire;
+use os::multicast;
+use os::udp::Socket;
 use proto::sap;
 
 use crate::book::Book;
@@ -30,7 +32,7 @@ pub(crate) struct Announcer {
     least: Duration,
     sessions: Vec<Session>,
     /// By the address that is sent from.
-    mouths: Vec<(IpAddr, UdpSocket)>,
+    mouths: Vec<(IpAddr, Socket)>,
     due: Instant,
     repeats: u32,
 }
@@ -93,11 +95,11 @@ impl Announcer {
     fn say(&mut self, from: IpAddr, bytes: &[u8], to: SocketAddr) {
         let known = self.mouths.iter().position(|(address, _)| *address == from);
         let index = known.or_else(|| {
-            self.mouths.push((from, os::group::speak(from).ok()?));
+            self.mouths.push((from, multicast::speak(from).ok()?));
             Some(self.mouths.len() - 1)
         });
         if let Some((_, mouth)) = index.and_then(|index| self.mouths.get(index)) {
-            let _ = mouth.send_to(bytes, to);
+            mouth.send(bytes, to);
         }
     }
 }

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
-use std::time::SystemTime;
 
 use audio::opus::{self, Layout, RateControl};
 use audio::send::{Codec, EncodingSpec, Reports, Wire};
@@ -33,7 +32,7 @@ pub(crate) fn write(folder: &Path, book: &Book) -> Result<(), String> {
 
 /// A number that grows from one description of a session to the next.
 pub(crate) fn version() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    os::clock::unix_nanos() as u64 / 1_000_000_000
 }
 
 /// A file name for any client's name, different for different ones: what is no letter, digit, space, `-` or `_` is
@@ -53,7 +52,7 @@ fn file_name(client: &str) -> String {
 
 /// The address that this machine sends from, as far as it is known.
 pub(crate) fn origin(bind: Option<IpAddr>, active: &Active) -> IpAddr {
-    let unspecified: IpAddr = if active.address.is_ipv4() { [0u8; 4].into() } else { [0u16; 8].into() };
+    let unspecified = os::udp::any(active.address.ip());
     // Connecting a socket for datagrams sends none, but chooses the way.
     let chosen = || {
         let socket = UdpSocket::bind((unspecified, 0)).ok()?;
@@ -240,17 +239,16 @@ mod tests {
 
     #[test]
     fn a_file_for_each_rtp_client_and_no_other() {
-        let folder = std::env::temp_dir().join(format!("sender-sdp-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
         let book = book(
             r#"{"../a b": {"ip": "127.0.0.1", "port": 5004, "channel": 0},
                 "old": {"ip": "127.0.0.1", "port": 5006, "channel": 0, "wire": "plain"}}"#,
         );
-        write(&folder, &book).unwrap();
-        let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        write(folder.path(), &book).unwrap();
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let names: Vec<_> = names.collect();
-        let text = std::fs::read_to_string(folder.join("%2E%2E%2Fa b.sdp"));
-        std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(names, ["%2E%2E%2Fa b.sdp"]);
-        assert!(text.unwrap().contains("IN IP4 127.0.0.1\r\ns=../a b\r\n"));
+        let text = std::fs::read_to_string(folder.path().join("%2E%2E%2Fa b.sdp")).unwrap();
+        assert!(text.contains("IN IP4 127.0.0.1\r\ns=../a b\r\n"));
     }
 }

@@ -12,14 +12,13 @@ use audio::map::ChannelMap;
 use audio::opus;
 use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
 use audio::secure::Secret;
-use audio::send::{
-    Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
-};
+use audio::send::{Client, Codec, Encoding, EncodingId, EncodingSpec, Routing, SendPipeline, Wire};
 use criterion::{Criterion, Throughput};
 use os::udp::{Inbox, Outbox, Socket};
 use proto::rtp;
 use proto::srtp::{FileKey, Id};
 use proto::units::{Mono, Position, RtpTime, Sequence, frames_to_nanos};
+use tests::figures::sorted;
 
 const RATE: u32 = 44_100;
 const FRAMES: u16 = 128;
@@ -117,19 +116,7 @@ struct Receive {
 
 impl Receive {
     fn new(device: bool) -> Self {
-        let config = Config {
-            wire: None,
-            latency: 10_000_000,
-            trim: None,
-            adapt: None,
-            format: None,
-            plain_rate: RATE,
-            plain_channels: 1,
-            secret: None,
-            from: Vec::new(),
-            cname: "bench".into(),
-            ssrc: 1,
-        };
+        let config = Config::new(10_000_000, "bench".into(), 1);
         let mut pipeline = ReceivePipeline::new(config, Arc::new(ReceiveCounters::default()));
         let output = if device { Output::device(2, RATE, true) } else { Output::stream_clocked(2, RATE) };
         pipeline.replace_output(Box::new(output));
@@ -220,7 +207,7 @@ fn compare_encryption() {
             ratios.push(times[1].as_secs_f64() / times[0].as_secs_f64());
             least = [least[0].min(times[0]), least[1].min(times[1])];
         }
-        ratios.sort_by(f64::total_cmp);
+        let ratios = sorted(ratios);
         let nanos = least.map(|time| time.as_nanos() as u64 / (ROUNDS * PER_ROUND));
         println!(
             "{name}: encryption takes {:+.1} % (median), {} instead of {} ns a packet (least)",

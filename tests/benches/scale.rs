@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use audio::exchange::PeerClock;
 use os::clock;
-use os::multicast::{Membership, listening_address};
+use os::multicast;
 use os::udp::{Inbox, Outbox, Socket};
 use os::wait;
 use proto::announce::{self, Announcement, Pace};
@@ -21,7 +21,7 @@ use proto::rtcp::{self, Builder, ReportBlock};
 use proto::units::Mono;
 use serde_json::{Value, json};
 use tests::hosts::{Hosts, interface};
-use tests::program::Program;
+use tests::program::{Program, number};
 
 const CLIENTS: usize = 500;
 /// 5 ms at 44.1 kHz, of one channel: RTP header and samples of 16 bits.
@@ -33,7 +33,7 @@ const GROUP: &str = "239.77.1.9:5004";
 const SETTLE: Duration = Duration::from_secs(12);
 
 fn seconds() -> u64 {
-    std::env::var("SCALE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+    number("SCALE_SECONDS", 60)
 }
 
 /// Nanoseconds of processor time that this thread has used.
@@ -196,9 +196,8 @@ struct Heard {
 
 /// So many listeners in one program, on another host. A line of JSON for each second: what they said.
 fn listen(count: usize) {
-    let group: SocketAddr = GROUP.parse().unwrap();
-    let ear = Socket::shared(listening_address(group)).unwrap();
-    let mut membership = Membership::new(&ear, group.ip(), Vec::new(), vec![interface(0)]).unwrap();
+    let (ear, mut membership) =
+        multicast::listen(GROUP.parse().unwrap(), Vec::new(), vec![interface(0)]).unwrap();
     membership.refresh().unwrap();
     let mut listeners: Vec<_> = (0..count)
         .map(|n| Listener {

@@ -13,8 +13,7 @@ pub struct Hosts {
 impl Hosts {
     /// So many hosts on as many networks; `None` where this machine does not let us make any, which is said.
     pub fn make(count: usize, networks: usize) -> Option<Self> {
-        // SAFETY: takes no pointers.
-        if unsafe { libc::geteuid() } != 0 || !program::has("ip") {
+        if !program::is_root() || !program::has("ip") {
             program::skip("separate hosts need root and the program ip, of the package iproute2");
             return None;
         }
@@ -78,12 +77,8 @@ impl Hosts {
 
     /// Starts one of our programs on a host, with `--json`.
     pub fn start(&self, host: usize, name: &str, arguments: &[&str]) -> Program {
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", &self.name(host)])
-            .arg(program::path(name))
-            .arg("--json")
-            .args(arguments);
+        let mut command = self.command(host, &program::path(name));
+        command.arg("--json").args(arguments);
         Program::spawn(command)
     }
 

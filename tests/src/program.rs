@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -97,10 +97,14 @@ impl Program {
 
     /// Starts a receiver on a port of the system's choice; the address is where to send to.
     pub fn receiver(arguments: &[&str]) -> (Self, SocketAddr) {
-        let mut program = Self::start("receiver", &[&["--listen", "127.0.0.1:0"], arguments].concat());
-        let listening = program.wait_for("listening");
-        let address = listening["address"].as_str().and_then(|text| text.parse().ok());
-        (program, address.expect("it says its address"))
+        Self::start("receiver", &[&["--listen", "127.0.0.1:0"], arguments].concat()).listening()
+    }
+
+    /// The receiver, once it says where it listens, and that address.
+    pub fn listening(mut self) -> (Self, SocketAddr) {
+        let said = self.wait_for("listening");
+        let address = said["address"].as_str().and_then(|text| text.parse().ok());
+        (self, address.expect("it says its address"))
     }
 
     /// Waits until it says something of this kind, from now on.
@@ -190,9 +194,36 @@ impl Drop for Program {
     }
 }
 
+/// Waits until no other test of this file runs that holds this: each would disturb the other's timing, or take its names and
+/// ports.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed says so itself.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number that a variable of the environment sets, or else this one.
+pub fn number(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// A fresh key file in this folder; its path.
+pub fn keygen(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    let made = Command::new(self::path("sender")).arg("keygen").arg(&path).status();
+    assert!(made.expect("the sender starts").success());
+    path.to_str().expect("temporary names are text").into()
+}
+
 /// Says on standard output why a test cannot be run here. Nothing is skipped in silence.
 pub fn skip(reason: &str) {
     println!("SKIPPED: {reason}");
+}
+
+/// Whether this is root.
+pub fn is_root() -> bool {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::geteuid() == 0 }
 }
 
 /// Whether a program is installed.

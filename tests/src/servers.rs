@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -58,6 +59,11 @@ impl Place {
         Program::spawn(command)
     }
 
+    /// Starts a receiver here, on a port of the system's choice; the address is where to send to.
+    pub fn receiver(&self, arguments: &[&str]) -> (Program, SocketAddr) {
+        self.program("receiver", &[&["--listen", "127.0.0.1:0"], arguments].concat()).listening()
+    }
+
     fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
         self.environment.retain(|(known, _)| *known != name);
         self.environment.push((name, value.into()));
@@ -105,7 +111,7 @@ impl Kind {
             Self::Jack { name, rate, period } => {
                 let mut command = place.command("jackd");
                 command.args(["-n", name, "--no-mlock", "-p", "256"]);
-                // Above the programs' own threads, so that JACK's callbacks in them are too.
+                // Real-time, as where people play: below the programs' own threads, above all else here.
                 command.args(if may_be_realtime() { &["-R", "-P", "70"][..] } else { &["-r"] });
                 command.args(["-d", "dummy", "-C", "2", "-P", "2"]);
                 command.args(["-r", &rate.to_string(), "-p", &period.to_string()]);

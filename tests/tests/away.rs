@@ -2,13 +2,11 @@
 //!
 //! `RESTARTS=10 cargo test -p tests --test away -- --nocapture` is the long form.
 
-use std::io::Read;
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tests::program::{Program, skip};
+use tests::program::{Program, alone, number, skip};
+use tests::recorder::Recorder;
 use tests::servers::{Place, Server};
 use tests::sound::Sound;
 
@@ -17,17 +15,6 @@ const RATE: u32 = 44_100;
 const WITHIN: Duration = Duration::from_secs(2);
 /// Memory that all further restarts may take after the first, in KiB.
 const GROWTH: u64 = 1024;
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One test at a time: each would disturb the other's timing.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn restarts() -> usize {
-    std::env::var("RESTARTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
-}
 
 /// A sender and the receiver that it sends to.
 struct Pair {
@@ -40,10 +27,8 @@ struct Pair {
 impl Pair {
     fn start(place: &Place, capture: &[&str], playback: &[&str]) -> Self {
         let often = ["--status-interval", "100ms"];
-        let listen = ["--listen", "127.0.0.1:0", "--latency", "60ms"];
-        let mut receiver = place.program("receiver", &[playback, &listen, &often].concat());
-        let listening = receiver.wait_for("listening");
-        let client = format!("a={}/0,1", listening["address"].as_str().expect("it says its address"));
+        let (receiver, address) = place.receiver(&[playback, &["--latency", "60ms"], &often].concat());
+        let client = format!("a={address}/0,1");
         let sender = place.program("sender", &[capture, &["--client", &client], &often].concat());
         let mut pair = Self { sender, receiver, resident: None };
         pair.sender.wait_for("source");
@@ -84,7 +69,7 @@ impl Pair {
     }
 }
 
-/// Ends the server `restarts` times, by turns as it likes to be ended and as it does not, and starts it again, at once and
+/// Ends the server `RESTARTS` times, by turns as it likes to be ended and as it does not, and starts it again, at once and
 /// after a while. `listen` waits for sound and says how long that took, from the server's return. Its ear is ended after
 /// the server: JACK takes it badly when clients die first, and one that is left over from a server that was killed takes
 /// the next server's signals away from a client of the same name.
@@ -95,7 +80,7 @@ fn restart<E>(
 ) -> Vec<Duration> {
     let mut times = Vec::new();
     let mut ear = None;
-    for round in 0..restarts() {
+    for round in 0..number("RESTARTS", 2) {
         server.end(if round % 2 == 0 { libc::SIGTERM } else { libc::SIGKILL });
         drop(ear.take());
         pair.wait_for("device_lost");
@@ -139,54 +124,39 @@ fn pulse_comes_back() {
     Sound { channels: 2, rate: RATE, samples }.write(&tone);
     let times = restart(&mut server, &mut pair, |server| {
         let up = Instant::now();
-        let ear = PulseEar::start(server, &tone);
-        let heard = ear.heard.recv_timeout(PATIENCE).expect("there is sound");
-        (heard.duration_since(up), ear)
+        let mut ear = PulseEar::start(server, &tone);
+        ear.wait();
+        (up.elapsed(), ear)
     });
     report("PulseAudio", &times);
     pair.finish(times.len());
 }
 
-/// `aplay` plays into the sender's source, `arecord` records what the receiver plays.
+/// `aplay` plays into the sender's source, and what the receiver plays is recorded.
 struct PulseEar {
-    children: [Child; 2],
-    heard: Receiver<Instant>,
+    recorder: Recorder,
+    player: Child,
 }
 
 impl PulseEar {
     fn start(server: &Server, tone: &std::path::Path) -> Self {
-        let mut recorder = server.place.command("arecord");
-        recorder.args(["-q", "-D", "hall_mon", "-t", "raw", "-f", "S16_LE", "-c", "2", "-r", "44100"]);
-        recorder
-            .args(["--period-size=441", "--buffer-size=22050"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut recorder = recorder.spawn().expect("arecord starts");
+        let recorder = Recorder::start(server, "hall_mon", 441);
         let mut player = server.place.command("aplay");
         player.args(["-q", "-D", "stage"]).arg(tone).stderr(Stdio::null());
-        let player = player.spawn().expect("aplay starts");
-        let mut stdout = recorder.stdout.take().expect("it is piped");
-        let (sender, heard) = channel();
-        std::thread::spawn(move || {
-            let mut octets = [0; 441 * 4];
-            while stdout.read_exact(&mut octets).is_ok() {
-                let mut samples = octets.as_chunks().0.iter().map(|two| i16::from_le_bytes(*two));
-                if samples.any(|sample| sample.unsigned_abs() > 300) {
-                    let _ = sender.send(Instant::now());
-                    return;
-                }
-            }
+        Self { recorder, player: player.spawn().expect("aplay starts") }
+    }
+
+    fn wait(&mut self) {
+        self.recorder.wait_until("sound", |heard| {
+            heard.iter().rev().take(882).any(|sample| sample.unsigned_abs() > 300)
         });
-        Self { children: [recorder, player], heard }
     }
 }
 
 impl Drop for PulseEar {
     fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.player.kill();
+        let _ = self.player.wait();
     }
 }
 

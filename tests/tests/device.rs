@@ -2,34 +2,22 @@
 //!
 //! A server that loses sound itself proves nothing about the programs: such a run is inconclusive and made again.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::program::{Ended, Program, has, skip};
+use tests::canary::Canaries;
+use tests::figures::sorted;
+use tests::program::{Ended, Program, alone, has, number, skip};
+use tests::recorder::Recorder;
 use tests::servers::{Place, Server};
 use tests::sound::{Sound, assert_same};
 
 const RATE: u32 = 44_100;
 /// Longest that a server or a tool may take to do what it has to do.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One test at a time: each would disturb the other's timing.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A receiver on a port of the system's choice; the address is where to send to.
-fn receiver(place: &Place, arguments: &[&str]) -> (Program, String) {
-    let mut program = place.program("receiver", &[&["--listen", "127.0.0.1:0"], arguments].concat());
-    let address = program.wait_for("listening")["address"].as_str().expect("it says its address").to_string();
-    (program, address)
-}
 
 fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
@@ -127,11 +115,11 @@ fn carry(server: &Server) -> Carried {
     sent.write(&file);
     // A period of whole microseconds is the only one at which a null sink keeps good time.
     let playback = ["--playback", "hall", "--drift", "off", "--channels", "2", "--period", "1323"];
-    let (mut receiver, address) = receiver(&server.place, &[&playback[..], &["--latency", "200ms"]].concat());
+    let (mut receiver, address) = server.place.receiver(&[&playback[..], &["--latency", "200ms"]].concat());
     let client = format!("a={address}/0,1");
     let capture = ["--capture", "stage_mon", "--period", "1323", "--client", &client];
     let mut sender = server.place.program("sender", &capture);
-    let mut recorder = Recorder::start(server, "hall_mon");
+    let mut recorder = Recorder::start(server, "hall_mon", 882);
     // The stream flows, and so does the recording: what was lost in starting does not count.
     let playing = receiver.wait_until("status", |status| count(&status["frames"]) > u64::from(RATE));
     recorder.wait_until("the first samples", |heard| !heard.is_empty());
@@ -157,75 +145,17 @@ fn carry(server: &Server) -> Carried {
     Carried { sent, heard, xruns, server_xruns }
 }
 
-/// `arecord`, recording two channels into memory.
-struct Recorder {
-    child: Child,
-    blocks: Receiver<Vec<i16>>,
-    heard: Vec<i16>,
-}
-
-impl Recorder {
-    fn start(server: &Server, device: &str) -> Self {
-        let mut command = server.place.command("arecord");
-        command.args(["-q", "-D", device, "-t", "raw", "-f", "S16_LE", "-c", "2", "-r", &RATE.to_string()]);
-        command.args(["--period-size=882", "--buffer-size=22050"]);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("arecord starts");
-        let mut stdout = child.stdout.take().expect("it is piped");
-        let (sender, blocks) = channel();
-        std::thread::spawn(move || {
-            let mut octets = [0; 882 * 4];
-            while stdout.read_exact(&mut octets).is_ok() {
-                let samples =
-                    octets.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
-                if sender.send(samples).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, blocks, heard: Vec::new() }
-    }
-
-    fn wait_until(&mut self, what: &str, done: impl Fn(&[i16]) -> bool) {
-        let deadline = Instant::now() + PATIENCE + Duration::from_secs(PULSE_SECONDS as u64);
-        while !done(&self.heard) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.blocks.recv_timeout(left) {
-                Ok(block) => self.heard.extend(block),
-                Err(error) => panic!("waited for {what} in vain: {error}"),
-            }
-        }
-    }
-
-    /// What was heard, and how often arecord lost something.
-    fn finish(mut self) -> (Vec<i16>, u64) {
-        let _ = self.child.kill();
-        let mut words = String::new();
-        let mut stderr = self.child.stderr.take().expect("it is piped");
-        stderr.read_to_string(&mut words).expect("arecord writes text");
-        (std::mem::take(&mut self.heard), words.matches("overrun").count() as u64)
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 const JACK_PERIOD: u32 = 64;
 /// What two threads on a general-purpose machine may take to pass a packet on, in milliseconds.
 const PASSING_ON: f64 = 0.5;
 
 /// How long the JACK test plays without the server's losing anything.
 fn seconds() -> Duration {
-    let asked = std::env::var("TEST_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(asked.unwrap_or(60))
+    Duration::from_secs(number("TEST_SECONDS", 60))
 }
 
 /// jack_iodelay → sender → UDP → receiver → jack_iodelay, all clients of one server. An attempt ends when the server loses
-/// sound, or when a thread that does nothing but wake up was late itself: on a busy machine a period of 1.5 ms is easily
+/// sound, or when a thread that does nothing but wake up, one on each processor, was late itself: on a busy machine a period of 1.5 ms is easily
 /// missed, whoever is to blame. The time between counts.
 #[test]
 fn jack_at_64_frames() {
@@ -292,8 +222,7 @@ struct Spread {
 
 impl Spread {
     fn of(values: &[f64]) -> Self {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
+        let sorted = sorted(values.iter().copied());
         Self { least: sorted[0], median: sorted[sorted.len() / 2], most: sorted[sorted.len() - 1] }
     }
 }
@@ -307,7 +236,7 @@ impl std::fmt::Display for Spread {
 fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
     let often = ["--status-interval", "250ms"];
     let playback = ["--playback", "jack", "--period", "64", "--latency", "10ms", "--channels", "1"];
-    let (mut receiver, address) = receiver(&server.place, &[&playback[..], &often].concat());
+    let (mut receiver, address) = server.place.receiver(&[&playback[..], &often].concat());
     let client = format!("a={address}/0");
     let capture = ["--capture", "jack", "--period", "64", "--frames", "64", "--channels", "1"];
     let mut sender = server.place.program("sender", &[&capture[..], &["--client", &client], &often].concat());
@@ -317,7 +246,7 @@ fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
     server.connect(&format!("cpal_client_{}_out:out_0", receiver.id()), "jack_delay:in");
     probe.wait();
 
-    let canary = Canary::start();
+    let canaries = Canaries::start(STALL);
     let server_before = server.xruns();
     let mut last = (fresh_status(&mut sender), fresh_status(&mut receiver));
     let mut look = || (sender.wait_for("status"), receiver.wait_for("status"));
@@ -327,7 +256,7 @@ fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
         Figures { clean: Duration::ZERO, shown: Vec::new(), measured: Vec::new(), status: Value::Null };
     while figures.clean < wanted {
         let (now, next) = (start.elapsed(), look());
-        if server.xruns() > server_before || canary.worst() > STALL {
+        if server.xruns() > server_before || canaries.stalls() > 0 {
             break;
         }
         // What the programs said is judged once the server had time to say that the fault was its own.
@@ -347,39 +276,6 @@ fn play_on_jack(server: &Server, wanted: Duration) -> Figures {
 
 /// A wake-up this late is the machine's fault: half a period.
 const STALL: Duration = Duration::from_micros(725);
-
-/// A real-time thread that does nothing but sleep, and knows how late it was woken at worst.
-struct Canary {
-    worst_us: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Canary {
-    fn start() -> Self {
-        let canary = Self { worst_us: Arc::default(), stop: Arc::default() };
-        let (worst, stop) = (canary.worst_us.clone(), canary.stop.clone());
-        std::thread::spawn(move || {
-            os::realtime::promote();
-            let nap = Duration::from_millis(1);
-            while !stop.load(Relaxed) {
-                let start = Instant::now();
-                std::thread::sleep(nap);
-                worst.fetch_max((start.elapsed() - nap).as_micros() as u64, Relaxed);
-            }
-        });
-        canary
-    }
-
-    fn worst(&self) -> Duration {
-        Duration::from_micros(self.worst_us.load(Relaxed))
-    }
-}
-
-impl Drop for Canary {
-    fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
-    }
-}
 
 /// A status that is said after the call; those said before it may still be waiting.
 fn fresh_status(program: &mut Program) -> Value {

@@ -18,6 +18,7 @@ use sender::args::Settings;
 use sender::book::Book;
 use sender::packets::Packets;
 use serde_json::{Value, json};
+use tests::figures::sorted;
 use tests::program::Program;
 use tests::sound::{Sound, assert_same};
 
@@ -225,19 +226,7 @@ const LATENCY: i64 = 20_000_000;
 fn play(changes: &[Change]) -> (f32, usize) {
     let mut list = clients(0);
     let mut sender = Sender::new(&list);
-    let config = Config {
-        trim: None,
-        wire: Some(audio::send::Wire::Rtp),
-        latency: LATENCY,
-        adapt: None,
-        format: None,
-        plain_rate: RATE,
-        plain_channels: 1,
-        secret: None,
-        from: Vec::new(),
-        cname: "ear".into(),
-        ssrc: 1,
-    };
+    let config = Config { wire: Some(audio::send::Wire::Rtp), ..Config::new(LATENCY, "ear".into(), 1) };
     let mut receive = ReceivePipeline::new(config, Arc::new(ReceiveCounters::default()));
     receive.replace_output(Box::new(Output::device(2, RATE, false)));
     let (mut played, mut out) = (Vec::new(), [0.0; 2 * CHUNK]);
@@ -432,7 +421,7 @@ fn a_client_of_the_running_sender_is_changed() {
         from = start + FADE;
     }
     assert_same(&heard.samples[from..], &sound.channel(0)[from..], "after the last change");
-    waits.sort_by(f64::total_cmp);
+    let waits = sorted(waits);
     println!("heard later than the playout delay by, in ms: {waits:.1?}");
     // A machine that does something else for a moment is no fault of the program.
     assert!(waits[waits.len() / 2] <= 20.0, "{waits:?}");

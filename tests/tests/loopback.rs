@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::program::{Ended, Program};
+use tests::program::{Ended, Program, keygen, number};
 use tests::sound::{Sound, assert_same};
 
 /// A file receiver that ends with its stream, and the address to send to.
@@ -49,7 +49,7 @@ fn stream_file(sound: &Sound, maps: &[&str], options: &[&str]) -> Vec<Sound> {
 
 /// How long the long tests stream, in seconds.
 fn long() -> usize {
-    std::env::var("LONG_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+    number("LONG_SECONDS", 60) as usize
 }
 
 #[test]
@@ -344,20 +344,12 @@ fn client(status: &Value, name: &str) -> Value {
     clients.iter().find(|client| client["name"] == name).expect("it is in the list").clone()
 }
 
-/// A fresh key file.
-fn key(folder: &Path, name: &str) -> String {
-    let path = folder.join(name);
-    let made = std::process::Command::new(tests::program::path("sender")).arg("keygen").arg(&path).status();
-    assert!(made.unwrap().success());
-    path.to_str().unwrap().into()
-}
-
 #[test]
 fn what_is_encrypted_arrives_sample_by_sample_once_the_ends_know_each_other() {
     let sound = Sound::ramp(2, 44_100, 100_000);
     let folder = tempfile::tempdir().unwrap();
     let (source, take, key) =
-        (folder.path().join("a.wav"), folder.path().join("b.wav"), key(folder.path(), "sound.key"));
+        (folder.path().join("a.wav"), folder.path().join("b.wav"), keygen(folder.path(), "sound.key"));
     sound.write(&source);
     let record =
         ["--playback", take.to_str().unwrap(), "--exit-after-stream", "--key", &key, "--from", "127.0.0.1"];
@@ -379,7 +371,7 @@ fn what_is_encrypted_arrives_sample_by_sample_once_the_ends_know_each_other() {
 #[test]
 fn a_wrong_key_and_a_sender_that_is_not_welcome_are_named_and_not_heard() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, other) = (key(folder.path(), "one.key"), key(folder.path(), "other.key"));
+    let (one, other) = (keygen(folder.path(), "one.key"), keygen(folder.path(), "other.key"));
     let (mut receiver, address) = Program::receiver(&["--playback", "null", "--key", &one]);
     let (mut choosy, choosy_address) = Program::receiver(&["--playback", "null", "--from", "192.0.2.1"]);
     let clients = [format!("a={address}/0"), format!("b={choosy_address}/0")];

@@ -2,21 +2,14 @@
 //! was tested.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::hosts::{Hosts, interface, v4, v6};
-use tests::program::Program;
+use tests::program::{Program, alone};
 use tests::sound::{Sound, assert_same};
 
 const RATE: u32 = 44_100;
-
-/// Hosts have names that only one test at a time can use.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A receiver on a host that records what it picks from a group, once it has joined it.
 fn recorder(hosts: &Hosts, host: usize, group: &str, path: &Path, options: &[&str]) -> Program {
@@ -155,7 +148,6 @@ fn another_source_than_the_one_that_is_asked_for_is_not_heard() {
     }
 }
 
-/// Longest silence that a receiver's status shows, and whether it plays at the end.
 fn packets(status: &Value) -> u64 {
     status["packets"].as_u64().unwrap_or(0)
 }

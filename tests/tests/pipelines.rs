@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use audio::counters::{ClientCounters, ReceiveCounters};
 use audio::receive::{CHUNK, Config, End, Event, Output, ReceivePipeline};
-use audio::send::{
-    Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
-};
+use audio::send::{Client, Codec, Encoding, EncodingId, EncodingSpec, Routing, SendPipeline, Wire};
 use proto::units::{Mono, Position, RtpTime, Sequence, frames_to_nanos};
 use sim::card::{Card, CardSpec, Direction};
 use tests::sound::assert_same;
@@ -114,19 +112,7 @@ struct Listener {
 impl Listener {
     fn new(output: Output, latency: i64) -> Self {
         let counters = Arc::new(ReceiveCounters::default());
-        let config = Config {
-            wire: None,
-            latency,
-            trim: None,
-            adapt: None,
-            format: None,
-            plain_rate: RATE,
-            plain_channels: 1,
-            secret: None,
-            from: Vec::new(),
-            cname: "test@listener".into(),
-            ssrc: 9,
-        };
+        let config = Config::new(latency, "test@listener".into(), 9);
         let mut receive = ReceivePipeline::new(config, counters.clone());
         receive.replace_output(Box::new(output));
         Self { receive, counters, heard: Vec::new() }

@@ -5,7 +5,6 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audio::depth::{Preset, Reason};
@@ -33,6 +32,7 @@ use sender::{Party, Sender};
 use sim::card::CardSpec;
 use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
+use tests::program::alone;
 use tests::world::{Ear, Outcome, RATE, Receiver as Listener, Scenario, Sound, run};
 
 /// The system's allocator, counting what real-time sections ask of it.
@@ -65,14 +65,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The tests share the counter, so they run one after the other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    // A test that failed says so itself.
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
+/// Held by tests that are [`alone`]: they share the counter.
 fn offences_during(body: impl FnOnce()) -> u64 {
     let before = OFFENCES.load(Ordering::Relaxed);
     ARMED.store(true, Ordering::Relaxed);
@@ -88,17 +81,9 @@ fn start_receiver(sink: &str, steered: bool, key: Option<FileKey>) -> (Receiver,
     let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
     let config = Config {
-        wire: None,
-        latency: 30_000_000,
         trim: Some(0),
-        adapt: None,
-        format: None,
-        plain_rate: 44_100,
-        plain_channels: 1,
         secret: key.map(|key| control::key::secret(key).unwrap()),
-        from: Vec::new(),
-        cname: "receiver".into(),
-        ssrc: 1,
+        ..Config::new(30_000_000, "receiver".into(), 1)
     };
     let mut receiver = Receiver::start(vec![socket], 1, config).unwrap();
     play(&mut receiver, sink, steered);

@@ -10,6 +10,7 @@ use audio::depth::Preset;
 use audio::receive::Adapt;
 use audio::send::Repair;
 use sim::link::{Jitter, LinkSpec, Loss, Stalls};
+use tests::figures::{assert_none, complain, keep, quantile, sorted, table};
 use tests::world::{Ear, Outcome, Receiver, Scenario, card, run, wired};
 
 const MS: i64 = 1_000_000;
@@ -57,16 +58,8 @@ fn adapt(preset: Preset) -> Option<Adapt> {
     Some(Adapt { preset, least: 0, most: 250 * MS })
 }
 
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    sorted.get(((sorted.len().saturating_sub(1)) as f64 * share) as usize).copied().unwrap_or(f64::NAN)
-}
-
 fn spread(sorted: &[f64]) -> f64 {
     quantile(sorted, 1.0) - quantile(sorted, 0.0)
-}
-
-fn complain(complaints: &[(bool, String)]) -> String {
-    complaints.iter().filter(|(bad, _)| *bad).map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ")
 }
 
 /// Added latency beyond both devices' own buffers, which hold a period each, in milliseconds.
@@ -295,9 +288,7 @@ fn rows() -> Vec<Row> {
             judge: |_, outcome| {
                 let latency = |range: std::ops::Range<f64>| {
                     let within = outcome.heard.iter().filter(|heard| range.contains(&heard.at));
-                    let mut found: Vec<f64> = within.map(|heard| heard.latency / 1e6).collect();
-                    found.sort_by(f64::total_cmp);
-                    quantile(&found, 0.5)
+                    quantile(&sorted(within.map(|heard| heard.latency / 1e6)), 0.5)
                 };
                 let (before, after) = (latency(50.0..59.0), latency(90.0..92.0));
                 complain(&[(
@@ -354,7 +345,7 @@ fn measure(row: &Row, seconds: f64) -> (String, Vec<String>) {
         extra = extra.max(outcome.octets.extra());
         changes += outcome.changes.len();
     }
-    all.sort_by(f64::total_cmp);
+    let all = sorted(all);
     let latency = if all.is_empty() {
         "        exact        ".to_string()
     } else {
@@ -377,22 +368,14 @@ const HEAD: &str = "\
 scenario (5 seeds)               latency ms: p50    p99    max    packets   lost recovered concealed  bad ms  deepest  placed changes extra %  target
                                                                             frames /minute      ms";
 
-fn table(quick: bool) -> (String, Vec<String>) {
-    let mut text = format!("{HEAD}\n");
-    let mut complaints = Vec::new();
-    for row in rows() {
-        let (line, missed) = measure(&row, if quick { row.seconds.1 } else { row.seconds.0 });
-        println!("{line}");
-        text += &(line + "\n");
-        complaints.extend(missed);
-    }
-    (text, complaints)
+fn measure_all(quick: bool) -> (String, Vec<String>) {
+    let seconds = |row: &Row| if quick { row.seconds.1 } else { row.seconds.0 };
+    table(HEAD, rows().iter().map(|row| measure(row, seconds(row))))
 }
 
 #[test]
 fn every_scenario_meets_its_target() {
-    let (_, complaints) = table(true);
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    assert_none(&measure_all(true).1);
 }
 
 #[test]
@@ -412,9 +395,7 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 #[ignore = "takes minutes: tests/sim/run"]
 fn the_table_at_full_length() {
-    let (text, complaints) = table(false);
-    if let Some(path) = std::env::var_os("SIM_TABLE") {
-        std::fs::write(path, text).expect("the table can be written");
-    }
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let (table, complaints) = measure_all(false);
+    keep("SIM_TABLE", &table);
+    assert_none(&complaints);
 }

@@ -14,6 +14,7 @@ use audio::send::{Codec, Policy};
 use sim::card::CardSpec;
 use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec, Loss, Stalls};
+use tests::figures::{assert_none, complain, keep, quantile, sorted, table};
 use tests::pilot::{HIGH, LOW};
 use tests::world::{Ear, Outcome, Receiver, Scenario, Sound, card, run_all, sync, wired};
 
@@ -178,10 +179,6 @@ fn at_last(outcome: &Outcome) -> f64 {
     outcome.heard.last().map_or(f64::NAN, |heard| heard.latency / 1e3)
 }
 
-fn complain(complaints: &[(bool, String)]) -> String {
-    complaints.iter().filter(|(bad, _)| *bad).map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ")
-}
-
 fn rows() -> Vec<Row> {
     let row = |name, target, seconds, scenario: Scenario, limits| Row {
         name,
@@ -204,9 +201,9 @@ fn rows() -> Vec<Row> {
         receivers: receivers(&[100.0, -200.0, 20.0], path, latency),
         ..base()
     };
-    let after = |name, event, target, back| Row {
+    let after = |name, event, target, path, back| Row {
         event,
-        ..row(name, target, (240.0, 50.0), three(wired), Limits { back, ..LIMITS })
+        ..row(name, target, (240.0, 50.0), three(path), Limits { back, ..LIMITS })
     };
     const BACK: &str = "T3: back below 100 us within 2 s, no click";
     let mut trimmed = three(wired);
@@ -239,33 +236,21 @@ fn rows() -> Vec<Row> {
             rough,
             Limits { p95: 100.0, p99: 200.0, ..LIMITS },
         ),
-        after("outage of 500 ms", Event::Outage(0.5), BACK, 2.0),
-        after("a receiver restarts", Event::Restart(0.3), "T18: below 100 us within 1 s, no click", 1.0),
-        after("the sender restarts", Event::SenderRestart(0.5), BACK, 2.0),
-        after("xrun", Event::Xrun, BACK, 2.0),
-        after("a receiver's clock jumps on", Event::Step(40 * MS), BACK, 2.0),
-        after("a receiver's clock stands still", Event::Step(-15 * MS), BACK, 2.0),
-        after("the sender's clock jumps on", Event::SenderStep(40 * MS), BACK, 2.0),
-        Row {
-            event: Event::Restart(0.3),
-            ..row(
-                "a receiver restarts, stalls",
-                BACK,
-                (240.0, 50.0),
-                three(rough),
-                Limits { back: 2.0, ..LIMITS },
-            )
-        },
-        Row {
-            event: Event::Outage(0.5),
-            ..row(
-                "outage of 500 ms, stalls",
-                BACK,
-                (240.0, 50.0),
-                three(rough),
-                Limits { back: 2.0, ..LIMITS },
-            )
-        },
+        after("outage of 500 ms", Event::Outage(0.5), BACK, wired, 2.0),
+        after(
+            "a receiver restarts",
+            Event::Restart(0.3),
+            "T18: below 100 us within 1 s, no click",
+            wired,
+            1.0,
+        ),
+        after("the sender restarts", Event::SenderRestart(0.5), BACK, wired, 2.0),
+        after("xrun", Event::Xrun, BACK, wired, 2.0),
+        after("a receiver's clock jumps on", Event::Step(40 * MS), BACK, wired, 2.0),
+        after("a receiver's clock stands still", Event::Step(-15 * MS), BACK, wired, 2.0),
+        after("the sender's clock jumps on", Event::SenderStep(40 * MS), BACK, wired, 2.0),
+        after("a receiver restarts, stalls", Event::Restart(0.3), BACK, rough, 2.0),
+        after("outage of 500 ms, stalls", Event::Outage(0.5), BACK, rough, 2.0),
         row(
             "PCM, Opus, a card of 48 kHz",
             "in sync, whatever the codec",
@@ -365,7 +350,7 @@ fn run_row(row: &Row, seconds: f64, seed: u64) -> Result {
     });
     let sum = |count: fn(&Outcome) -> u64| outcomes.iter().map(count).sum::<u64>();
     Result {
-        errors: sync::sorted(&apart),
+        errors: sorted(apart.iter().filter_map(|(_, error)| *error)),
         back: back.fold(0.0, f64::max),
         clicks: outcomes.iter().map(|outcome| outcome.clicks.len()).sum(),
         concealed: sum(|outcome| outcome.counters.concealed_frames.get()),
@@ -373,10 +358,6 @@ fn run_row(row: &Row, seconds: f64, seed: u64) -> Result {
         latency: quantile(&outcomes[0].latencies(), 0.5),
         complaint: (row.check)(&outcomes),
     }
-}
-
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    sorted.get(((sorted.len().saturating_sub(1)) as f64 * share) as usize).copied().unwrap_or(f64::NAN)
 }
 
 /// The results of one row over all seeds, and what is wrong with them.
@@ -403,8 +384,7 @@ fn measure(row: &Row, quick: bool) -> (String, Vec<String>) {
         note(seed, run.clicks > 0, format!("{} clicks", run.clicks));
         note(seed, !run.complaint.is_empty(), run.complaint.clone());
     }
-    let mut all: Vec<f64> = runs.iter().flat_map(|run| &run.errors).copied().collect();
-    all.sort_by(f64::total_cmp);
+    let all = sorted(runs.iter().flat_map(|run| &run.errors).copied());
     let [p50, p95, p99, max] = [0.5, 0.95, 0.99, 1.0].map(|share| quantile(&all, share));
     let back = match row.event {
         Event::None => "-".to_string(),
@@ -428,32 +408,22 @@ const HEAD: &str = "\
 scenario (5 seeds)                   us: p50      p95      p99       max  back s  latency clicks concealed placed  target
                                                                                        ms           frames";
 
-fn table(quick: bool) -> (String, Vec<String>) {
-    let mut text = format!("{HEAD}\n");
-    let mut complaints = Vec::new();
+fn measure_all(quick: bool) -> (String, Vec<String>) {
     let only = std::env::var("SYNC_ROW").unwrap_or_default();
-    for row in rows().into_iter().filter(|row| row.name.contains(&only)) {
-        let (line, missed) = measure(&row, quick);
-        println!("{line}");
-        text += &(line + "\n");
-        complaints.extend(missed);
-    }
-    (text, complaints)
+    let rows = rows().into_iter().filter(|row| row.name.contains(&only));
+    table(HEAD, rows.map(|row| measure(&row, quick)))
 }
 
 #[test]
 fn receivers_are_in_sync_in_every_scenario() {
-    let (_, complaints) = table(true);
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    assert_none(&measure_all(true).1);
 }
 
 /// The whole table, as `tests/sim/run` writes it.
 #[test]
 #[ignore = "takes minutes: tests/sim/run"]
 fn the_table_at_full_length() {
-    let (text, complaints) = table(false);
-    if let Some(path) = std::env::var_os("SYNC_TABLE") {
-        std::fs::write(path, text).expect("the table can be written");
-    }
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let (table, complaints) = measure_all(false);
+    keep("SYNC_TABLE", &table);
+    assert_none(&complaints);
 }

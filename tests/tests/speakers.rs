@@ -15,10 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A receiver in this place, and the port that it listens on.
 fn receiver(place: &Place, arguments: &[&str]) -> (Program, u16) {
-    let mut program = place.program("receiver", &[&["--listen", "127.0.0.1:0"], arguments].concat());
-    let listening = program.wait_for("listening");
-    let port = listening["address"].as_str().and_then(|address| address.rsplit_once(':')?.1.parse().ok());
-    (program, port.expect("it says its port"))
+    let (program, address) = place.receiver(arguments);
+    (program, address.port())
 }
 
 /// A command of the sender's.

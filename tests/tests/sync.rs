@@ -8,13 +8,13 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
+use tests::canary::Canaries;
+use tests::figures::{quantile, sorted};
 use tests::pilot::{LOW, Phase, Pilot, nearest};
-use tests::program::{self, Program, skip};
+use tests::program::{self, Program, number, skip};
 use tests::sound::Sound;
 
 const RATE: u32 = 44_100;
@@ -60,16 +60,14 @@ impl Recorded {
             "--status-interval",
             "1s",
         ];
-        let mut program = Program::start("receiver", &arguments);
-        let listening = program.wait_for("listening");
+        let (program, address) = Program::start("receiver", &arguments).listening();
         let second = |time: i64| time / SECOND;
         assert_eq!(
             second(os::clock::unix_nanos()),
             second(started),
             "the machine took half a second to start a program"
         );
-        let address = listening["address"].as_str().and_then(|text| text.parse().ok());
-        Self { program, address: address.expect("it says its address"), file, ppm, started }
+        Self { program, address, file, ppm, started }
     }
 
     /// Ends it. Returns the phases that it played, by the wall clock, and what it showed last.
@@ -103,34 +101,6 @@ fn since_today(unix_nanos: i64) -> f64 {
     (unix_nanos % (86_400 * SECOND)) as f64
 }
 
-/// How often the machine does not come back to a thread in time.
-struct Stalls {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<u32>,
-}
-
-impl Stalls {
-    fn watch() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let mut stalls = 0;
-            while !flag.load(Ordering::Relaxed) {
-                let before = Instant::now();
-                std::thread::sleep(Duration::from_millis(1));
-                stalls += u32::from(before.elapsed() > Duration::from_millis(1) + STALL);
-            }
-            stalls
-        });
-        Self { stop, thread }
-    }
-
-    fn end(self) -> u32 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("it only counts")
-    }
-}
-
 /// How much later the second plays the same, in microseconds, each time that the phase of the first is known.
 fn apart(first: &[Phase], second: &[Phase]) -> Vec<(f64, f64)> {
     let mut later = second.iter().peekable();
@@ -143,22 +113,9 @@ fn apart(first: &[Phase], second: &[Phase]) -> Vec<(f64, f64)> {
     apart.collect()
 }
 
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    sorted.get(((sorted.len().saturating_sub(1)) as f64 * share) as usize).copied().unwrap_or(f64::NAN)
-}
-
-/// As many seconds as `SYNC_SECONDS` says, or a few.
+/// As many as `SYNC_SECONDS` says, or a few.
 fn seconds() -> u64 {
-    number("SYNC_SECONDS").unwrap_or(6)
-}
-
-/// As many starts as `SYNC_STARTS` says, or a few.
-fn starts() -> u64 {
-    number("SYNC_STARTS").unwrap_or(3)
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+    number("SYNC_SECONDS", 6)
 }
 
 fn start_sender(clients: &[SocketAddr]) -> Program {
@@ -176,14 +133,14 @@ fn two_receivers_play_together() {
     let sender = start_sender(&receivers.each_ref().map(|receiver| receiver.address));
     std::thread::sleep(SETTLE);
     let begin = since_today(os::clock::unix_nanos());
-    let stalls = Stalls::watch();
+    let canaries = Canaries::start(STALL);
     std::thread::sleep(Duration::from_secs(seconds()));
-    let stalls = stalls.end();
+    let stalls = canaries.stalls();
+    drop(canaries);
     let [first, second] = receivers.map(Recorded::end);
     drop(sender);
     let looks = apart(&first.0, &second.0).into_iter().filter(|(at, _)| *at > begin);
-    let mut errors: Vec<f64> = looks.map(|(_, error)| error.abs()).collect();
-    errors.sort_by(f64::total_cmp);
+    let errors = sorted(looks.map(|(_, error)| error.abs()));
     let [p50, p95, p99, max] = [0.5, 0.95, 0.99, 1.0].map(|share| quantile(&errors, share));
     let shown = [&first, &second].map(|(phases, status)| shown_wrong(phases, status));
     println!(
@@ -209,11 +166,11 @@ fn a_receiver_is_in_sync_a_second_after_it_starts() {
     let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
     let sender = start_sender(&[steady.address, port]);
     std::thread::sleep(SETTLE);
-    let began = (0..starts()).map(|n| {
-        let stalls = Stalls::watch();
+    let began = (0..number("SYNC_STARTS", 3)).map(|n| {
+        let canaries = Canaries::start(STALL);
         let begins = start(&format!("{n}.wav"), port.port());
         std::thread::sleep(Duration::from_millis(1500));
-        (begins.started, begins.end().0, stalls.end())
+        (begins.started, begins.end().0, canaries.stalls())
     });
     let began: Vec<_> = began.collect();
     let (steady, _) = steady.end();

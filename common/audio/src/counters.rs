@@ -210,8 +210,8 @@ pub struct ReceiveCounters {
     pub worst_playout_error: Signed,
     /// Round trip to the sender in microseconds; 0 until known.
     pub round_trip_us: Counter,
-    /// Resampling ratio in force, relative to the nominal one, in parts per billion, offset by 2^32.
-    drift_ppb: Counter,
+    /// By which share playback runs faster than the device would by itself, in parts per 10^9.
+    pub drift_ppb: Signed,
     /// Level of what is played.
     pub level: Meter,
 }
@@ -243,17 +243,9 @@ impl ReceiveCounters {
         REASONS.iter().zip(&self.rejected).map(|((_, name), counter)| (*name, counter.get()))
     }
 
-    /// Publishes the correction in force.
-    pub fn set_drift(&self, ratio_minus_one: f64) {
-        self.drift_ppb.set(((ratio_minus_one * 1e9) as i64 + (1 << 32)) as u64);
-    }
-
-    /// The correction in force, in parts per million.
+    /// [`drift_ppb`](Self::drift_ppb) in parts per million.
     pub fn drift_ppm(&self) -> f64 {
-        match self.drift_ppb.get() {
-            0 => 0.0,
-            value => (value as i64 - (1 << 32)) as f64 / 1e3,
-        }
+        self.drift_ppb.get() as f64 / 1e3
     }
 }
 
@@ -274,7 +266,7 @@ mod tests {
     fn drift_keeps_its_sign() {
         let counters = ReceiveCounters::default();
         assert_eq!(counters.drift_ppm(), 0.0);
-        counters.set_drift(-123.5e-6);
-        assert!((counters.drift_ppm() + 123.5).abs() < 0.01);
+        counters.drift_ppb.set(-123_500);
+        assert_eq!(counters.drift_ppm(), -123.5);
     }
 }

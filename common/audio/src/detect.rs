@@ -1,8 +1,8 @@
 //! Tells RTP, VBAN and headerless PCM apart, datagram by datagram.
 //!
-//! A whole RTCP compound is taken at its word, and a packet of VBAN that is as long as it says; so are two RTP packets of a known type that follow each other closely.
-//! Headerless PCM has nothing that could be recognised, so three datagrams in a row that are not RTP and have the same
-//! even length must vouch for it. What came before is not played.
+//! A whole RTCP compound is taken at its word, and a packet of VBAN that is as long as it says; so are two RTP packets of a
+//! known type that follow each other closely. Headerless PCM has nothing that could be recognised, so three datagrams in a
+//! row that are not RTP and have the same even length must vouch for it. What came before is not played.
 
 use proto::units::Sequence;
 use proto::{payload_type, rtcp, rtp, vban};

@@ -12,6 +12,8 @@ mod strip;
 use proto::exchange::{Reply, Request};
 use proto::units::Mono;
 
+use crate::scatter::Scatter;
+
 use strip::{Assumed, Line, Point, fit};
 
 /// Exchanges that are remembered: 16 s, in which the clocks' rates hardly change.
@@ -67,8 +69,8 @@ pub struct PeerClock {
     breaks: u32,
     /// Time between two questions in the long run, in nanoseconds.
     calm: i64,
-    /// The state of a generator: peers that began together do not ask together.
-    random: u32,
+    /// Peers that began together do not ask together.
+    scatter: Scatter,
 }
 
 impl PeerClock {
@@ -87,14 +89,13 @@ impl PeerClock {
             agreed: None,
             breaks: 0,
             calm: CALM,
-            // Zero would stay zero.
-            random: seed.max(1),
+            scatter: Scatter::new(seed),
         }
     }
 
     /// Forgets everything: another peer answers from now on.
     pub fn restart(&mut self) {
-        *self = Self::new(self.random);
+        *self = Self { scatter: self.scatter.clone(), ..Self::new(0) };
     }
 
     /// Asks once in so many nanoseconds in the long run, as the peer wants it; `None` for four times a second.
@@ -228,12 +229,9 @@ impl PeerClock {
         self.count >= ENOUGH
     }
 
-    /// Between 0 and `most`, another one each time (xorshift, Marsaglia 2003).
+    /// Between 0 and `most`, another one each time.
     fn spread(&mut self, most: i64) -> i64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 17;
-        self.random ^= self.random << 5;
-        ((i128::from(self.random) * i128::from(most)) >> 32) as i64
+        ((i128::from(self.scatter.bits()) * i128::from(most)) >> 32) as i64
     }
 }
 

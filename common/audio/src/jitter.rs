@@ -2,22 +2,27 @@
 //!
 //! Slots and their octets are taken once, at construction. A packet costs a copy and constant work.
 
+use proto::pcm::{ByteOrder, Sample};
 use proto::units::{Position, RtpTime};
 
 /// How a payload is coded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
-    /// 16-bit PCM, little-endian: headerless, VBAN.
-    #[default]
-    Plain,
-    /// 16-bit PCM, big-endian.
-    L16,
-    /// 24-bit PCM, big-endian.
-    L24,
-    /// 24-bit PCM, little-endian: VBAN.
-    Little24,
-    /// Opus.
+    Pcm(Sample),
     Opus,
+}
+
+impl Coding {
+    pub(crate) const HEADERLESS: Self = Self::Pcm(Sample::Bits16(ByteOrder::Little));
+    pub(crate) const L16: Self = Self::Pcm(Sample::Bits16(ByteOrder::Big));
+    pub(crate) const L24: Self = Self::Pcm(Sample::Bits24(ByteOrder::Big));
+}
+
+/// Of a slot that is void.
+impl Default for Coding {
+    fn default() -> Self {
+        Self::HEADERLESS
+    }
 }
 
 /// What an RTP header says that has to be known to rebuild other packets.

@@ -5,7 +5,7 @@
 //! `handle_*` takes one input with its time, then `poll_*` is called until it returns `None`. Memory is taken at
 //! construction; after that no call allocates, so the pipelines may run on real-time threads.
 //!
-//! Samples are `f32` with a scale of 2^15, interleaved; a *frame* is one sample per channel.
+//! Samples are `f32` with full scale at ±1, interleaved; a *frame* is one sample per channel.
 
 #![forbid(unsafe_code)]
 
@@ -29,6 +29,7 @@ pub mod tracker;
 mod detect;
 mod jitter;
 mod reception;
+mod scatter;
 mod timeline;
 #[cfg(test)]
 mod tone;

@@ -4,7 +4,7 @@
 //! for samples that leave the DAC at a given time, and a servo keeps the two together. A file follows the stream: it
 //! is handed exactly what came, as soon as it is older than the latency.
 
-mod admit;
+mod admission;
 mod conductor;
 mod decode;
 mod event;
@@ -13,6 +13,7 @@ mod missing;
 mod output;
 mod pace;
 mod paths;
+mod plain;
 mod player;
 mod precision;
 mod reference;
@@ -27,16 +28,13 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use proto::announce::{Codec, Format};
-use proto::pcm;
+use proto::announce::Format;
 use proto::units::{self, Mono, Position};
-use proto::{Reject, exchange, parity, payload_type, retransmission, rtcp, rtp, srtp};
+use proto::{Reject, exchange, payload_type, rtcp, rtp, srtp};
 
 use crate::counters::ReceiveCounters;
 use crate::jitter::{self, Coding, Entry, Inserted, JitterBuffer, Label};
-use crate::repair::advance;
 use crate::secure::{Secrecy, Secret};
-use crate::send;
 use crate::send::{Transmit, Wire};
 
 pub use event::{End, Event, Latency, StreamInfo, Sync, Text};
@@ -45,6 +43,7 @@ pub use pace::{Due, Pace, PlaybackStamp};
 pub use paths::Path;
 pub use player::Adapt;
 
+use admission::LONGEST_SEALED;
 use conductor::Conductor;
 use guard::Guard;
 use paths::Paths;
@@ -67,8 +66,6 @@ pub const MAX_PAYLOAD: usize = 1536;
 /// that came.
 const BEGINNING: u64 = 1 << 32;
 const MAX_EVENTS: usize = 8;
-/// Octets of the longest encrypted datagram that is opened: beside the payload a header with all that it may hold.
-const LONGEST_SEALED: usize = MAX_PAYLOAD + 512;
 
 /// What the pipeline is built for.
 #[derive(Clone, Debug)]
@@ -99,6 +96,24 @@ pub struct Config {
 }
 
 impl Config {
+    /// Takes what comes, whatever it is and whoever sends it, and plays it with a fixed latency in nanoseconds; headerless PCM
+    /// is mono at 44.1 kHz, as it is where nothing else was agreed on.
+    pub fn new(latency: i64, cname: String, ssrc: u32) -> Self {
+        Self {
+            wire: None,
+            latency,
+            trim: None,
+            adapt: None,
+            format: None,
+            plain_rate: 44_100,
+            plain_channels: 1,
+            cname,
+            ssrc,
+            secret: None,
+            from: Vec::new(),
+        }
+    }
+
     /// Packets the jitter buffer holds: the latency and a fifth of a second, of the shortest at 48 kHz. A group's delay may be
     /// longer, up to ten seconds at the usual 128 frames.
     fn slots(&self) -> usize {
@@ -115,9 +130,6 @@ struct Media<'a> {
     frames: u32,
     payload: &'a [u8],
 }
-
-/// What takes a plain datagram: of the media's port, or of the one for reports alone.
-type Way = fn(&mut ReceivePipeline, Mono, SocketAddr, &[u8]);
 
 /// The receiver's pipeline. See the crate's documentation for how it is driven.
 pub struct ReceivePipeline {
@@ -306,29 +318,13 @@ impl ReceivePipeline {
         self.sealed(address, length)
     }
 
-    /// What is in `control`, protected where there is a key.
-    fn sealed(&mut self, address: SocketAddr, length: usize) -> Option<Transmit<'_>> {
-        let length = match &mut self.guard {
-            Some(guard) => guard.seal(address, &mut self.control, length)?,
-            None => length,
-        };
-        Some(self.transmit(address, length))
-    }
-
-    fn transmit(&self, address: SocketAddr, length: usize) -> Transmit<'_> {
-        let to = send::Recipients::One(self.paths.route(address));
-        Transmit { bytes: &self.control[..length], to }
-    }
-
     fn write_next(&mut self, now: Mono, source: Source) -> Option<(SocketAddr, usize)> {
         let stream = self.stream.as_mut().filter(|stream| !stream.ended)?;
         let control = &mut self.control[..rtcp::MAX_COMPOUND];
         if self.player.plays_to_device()
             && let Some(request) = self.conductor.poll_request(now, stream.reception.ssrc())
         {
-            let mut builder = rtcp::Builder::new(control);
-            // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
-            builder.receiver_report(self.config.ssrc, None);
+            let mut builder = rtcp::Builder::with_empty_report(control, self.config.ssrc);
             builder.application(self.config.ssrc, exchange::APP_NAME, exchange::REQUEST, &request.to_bytes());
             return Some((source.address, builder.finish()?));
         }
@@ -435,53 +431,6 @@ impl ReceivePipeline {
         payload_type::static_format(payload_type).or_else(dynamic).ok_or(Reject::PayloadType)
     }
 
-    /// A packet that was asked for. It says nothing of the path's delay.
-    fn handle_retransmission(&mut self, at: Mono, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
-        let (sequence, payload) = retransmission::parse(packet.payload)?;
-        let Some(stream) = self.stream.as_mut().filter(|stream| !stream.ended) else { return Ok(()) };
-        let number = stream.unwrapped(sequence);
-        let place = stream.place(number, packet.header.timestamp).ok_or(Reject::Value)?;
-        let format = stream.format;
-        if !self.repair.missing.answered(place.sequence, at) {
-            // The original was only late.
-            return Ok(());
-        }
-        // As the original's header had it: parity may need it.
-        let rtp::Header { marker, timestamp, .. } = packet.header;
-        let label = Label { marker, payload_type: format.payload_type, timestamp };
-        let frames = Coding::of(&format).frames(payload, format.channels)?;
-        if self.insert(&entry(place, frames, label, &format, payload))? == Inserted::Kept {
-            self.counters.retransmitted.add(1);
-        }
-        Ok(())
-    }
-
-    fn handle_parity(&mut self, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
-        let (header, octets) = parity::Header::parse(packet.payload)?;
-        let Some(stream) = self.live_stream() else { return Ok(()) };
-        self.repair.collector.note(&header, octets, stream.unwrapped(header.first))
-    }
-
-    /// Puts every packet that parity can rebuild into the buffer.
-    fn rebuild(&mut self) -> Result<(), Reject> {
-        let Some(stream) = &self.stream else { return Ok(()) };
-        while let Some(found) = self.repair.collector.recover(self.player.buffer(), &mut self.repair.image) {
-            let advance::Media { marker, payload_type, timestamp, payload } = found.media;
-            let format = &stream.format;
-            if payload_type != format.payload_type {
-                continue;
-            }
-            let Some(place) = stream.place(found.sequence, timestamp) else { continue };
-            let frames = Coding::of(format).frames(payload, format.channels)?;
-            let label = Label { marker, payload_type, timestamp };
-            self.repair.missing.recovered(found.sequence);
-            if self.player.insert(&entry(place, frames, label, format, payload)) == Inserted::Kept {
-                self.counters.rebuilt.add(1);
-            }
-        }
-        Ok(())
-    }
-
     fn insert(&mut self, entry: &Entry<'_>) -> Result<Inserted, Reject> {
         let inserted = self.player.insert(entry);
         match inserted {
@@ -561,41 +510,6 @@ impl ReceivePipeline {
         let buffer = self.player.buffer();
         let end = Position(buffer.end().0.max(BEGINNING));
         Place { sequence: buffer.tail().max(BEGINNING), position: end }
-    }
-
-    fn handle_plain(&mut self, at: Mono, source: Source, datagram: &[u8]) -> Result<(), Reject> {
-        let (rate, channels) = (self.config.plain_rate, self.config.plain_channels);
-        let frame = usize::from(channels) * pcm::BYTES_PER_SAMPLE;
-        pcm::frames(datagram, channels)?;
-        if self.live_stream().is_none() {
-            let format = Format { payload_type: 0, codec: Codec::L16, channels, rate, frames: 0 };
-            self.begin_stream(at, source, format, None, "");
-        }
-        let start = self.next_place().position;
-        let run_dry = self.player.cursor().is_some_and(|cursor| cursor > start);
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        stream.heard = at;
-        if self.player.plays_to_device() && run_dry {
-            // Nothing says what was lost: the rest is played with the full latency again.
-            stream.begin_timeline(at, start);
-            self.player.realign();
-        }
-        let late = stream.timeline.note(start, at);
-        self.player.note_lateness(at, late);
-        for part in datagram.chunks(MAX_PAYLOAD / frame * frame) {
-            let place = self.next_place();
-            let entry = Entry {
-                sequence: place.sequence,
-                position: place.position,
-                frames: (part.len() / frame) as u32,
-                channels,
-                coding: Coding::Plain,
-                label: Label::default(),
-                payload: part,
-            };
-            self.insert(&entry)?;
-        }
-        Ok(())
     }
 
     fn end_stream(&mut self, why: End) {

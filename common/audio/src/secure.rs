@@ -11,7 +11,7 @@ use proto::srtp::{
     Suite, Window,
 };
 use proto::units::Mono;
-use proto::{Reject, rtcp};
+use proto::{Reject, rtcp, rtp};
 
 /// How it stands between the two ends, as one of them sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,8 +98,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new(secret: Secret, direction: Direction, cname: String) -> Self {
-        let session =
-            Session::new(&secret.key.master(Suite::default(), secret.id, direction, cname.as_bytes()));
+        let session = session(&secret, secret.id, direction, cname.as_bytes());
         Self { secret, direction, cname, session, next: 0 }
     }
 
@@ -128,9 +127,7 @@ impl Identity {
 
     fn take(&mut self, id: Id) {
         self.secret.id = id;
-        let master =
-            self.secret.key.master(Suite::default(), self.secret.id, self.direction, self.cname.as_bytes());
-        self.session = Session::new(&master);
+        self.session = session(&self.secret, id, self.direction, self.cname.as_bytes());
         self.next = 0;
     }
 
@@ -160,9 +157,7 @@ impl Identity {
     ) -> Option<usize> {
         let greeting = Greeting { id: self.secret.id, peer, heard, streams };
         let (body, length) = greeting.to_bytes();
-        let mut builder = Builder::new(out.get_mut(..rtcp::MAX_COMPOUND)?);
-        // A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
-        builder.receiver_report(ssrc, None);
+        let mut builder = Builder::with_empty_report(out.get_mut(..rtcp::MAX_COMPOUND)?, ssrc);
         builder.description(ssrc, &self.cname);
         builder.application(ssrc, srtp::APP_NAME, 0, &body[..length]);
         let length = builder.finish()?;
@@ -181,10 +176,15 @@ impl Identity {
             Direction::FromReceiver => Direction::FromSender,
         };
         let Control { index, .. } = Control::of(datagram).ok_or(Reject::Truncated)?;
-        let session = Session::new(&self.secret.key.master(Suite::default(), greeting.id, direction, cname));
+        let session = session(&self.secret, greeting.id, direction, cname);
         session.open_control(datagram)?;
         Ok(Peer { id: greeting.id, session, control: Window::new(u64::from(index) + 1) })
     }
+}
+
+/// The keys of a participant.
+fn session(secret: &Secret, id: Id, direction: Direction, cname: &[u8]) -> Session {
+    Session::new(&secret.key.master(Suite::default(), id, direction, cname))
 }
 
 /// The other end, as it is known.
@@ -251,7 +251,10 @@ pub(crate) type Found = (Greeting, [u8; 255], usize);
 
 /// A greeting and a copy of the octets that its name lies in, so that the datagram can be opened in place.
 pub(crate) fn find_greeting(datagram: &[u8]) -> Option<Found> {
-    let Signed { greeting, cname, .. } = Signed::find(datagram)?;
+    if !rtp::is_rtcp(datagram) {
+        return None;
+    }
+    let Signed { greeting, cname } = Signed::find(datagram)?;
     let mut name = [0; 255];
     let length = cname.len().min(name.len());
     name[..length].copy_from_slice(&cname[..length]);

@@ -24,40 +24,44 @@
 //! again to the whole group, once; reports go to the group, and answers about this machine's clock to each that asked.
 
 mod audience;
+mod client;
+mod compound;
 mod encoding;
 mod group;
 mod line;
 mod member;
 mod mix;
+mod next;
 mod pack;
 mod recipients;
 mod repair;
 mod report;
 mod routing;
 mod seal;
+mod spec;
 
 use std::net::SocketAddr;
 
-use proto::announce::{self, Announcement, Companion};
 use proto::srtp::{self, Direction};
-use proto::timing::{Delay, Timing};
 use proto::units::{self, Mono, Ntp, Position, RtpTime};
-use proto::{payload_type, rtcp, rtp, timing};
+use proto::{rtcp, rtp};
 
 use crate::repair::advance::Spec;
 use crate::secure::{Identity, Secret};
 
-pub use encoding::{Client, Codec, Encoding, EncodingId, EncodingSpec, Reports, Wire};
+pub use client::{Client, Reports};
+pub use encoding::{Encoding, EncodingId};
 pub use group::{Group, GroupId, Policy};
 pub use recipients::Recipients;
 pub use repair::{Advance, Repair};
 pub use routing::{Departure, Routing};
+pub use spec::{Codec, EncodingSpec, Wire};
 
-use encoding::{GATHER, State};
+use client::GATHER;
 use line::Line;
-use recipients::Whereabouts;
-use repair::{Keeper, ROOM, parity_ssrc, retransmission_ssrc};
-use seal::{Opened, Part};
+use next::Next;
+use repair::ROOM;
+use seal::Opened;
 
 /// What all encodings of a sender share.
 #[derive(Clone, Copy, Debug)]
@@ -83,18 +87,6 @@ const LARGEST_REPAIR: usize = crate::receive::MAX_PAYLOAD + rtp::HEADER_LENGTH +
 const MAX_REPORTS: usize = 4;
 /// Time between two reports to a client, in nanoseconds.
 const REPORT_INTERVAL: i64 = 1_000_000_000;
-
-/// A datagram, by where it lies.
-enum Next {
-    /// In `control`, to be sealed.
-    Control(Whereabouts, usize),
-    /// In `control`, as it is.
-    Sealed(Whereabouts, usize),
-    /// What is ready of an encoding, to be sealed.
-    Media(usize),
-    /// In `spare`, as it is.
-    Repair(Whereabouts, usize),
-}
 
 /// The sender's pipeline. See the crate's documentation for how it is driven.
 #[derive(Debug)]
@@ -239,10 +231,13 @@ impl SendPipeline {
 
     /// Takes a datagram that a client sent back. Anything that is not a client's report is ignored.
     pub fn handle_datagram(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
+        if !rtp::is_rtcp(datagram) {
+            return;
+        }
         let arrival = self.ntp(at);
         let rate = self.shape.rate;
         let secured = self.secure.is_some();
-        let client = self.routing.speaker(from, datagram, secured).filter(|_| rtp::is_rtcp(datagram));
+        let client = self.routing.speaker(from, datagram, secured);
         let Some(((encoding, client), opened)) = client.zip(self.opened.get_mut(..datagram.len())) else {
             return;
         };
@@ -323,230 +318,6 @@ impl SendPipeline {
         }
     }
 
-    fn next_datagram(&mut self) -> Option<Next> {
-        if let Some(answer) = self.next_answer() {
-            return Some(answer);
-        }
-        if let Some(gone) = self.routing.departures.pop() {
-            let to = Whereabouts { first: gone.address, second: gone.second };
-            return Some(Next::Control(to, self.write_goodbye(gone.ssrc)));
-        }
-        if let Some((encoding, client)) = self.after_greeting.take() {
-            return Some(self.next_control(encoding, client));
-        }
-        if self.ending {
-            if let Some(index) = self.next_media() {
-                return Some(Next::Media(index));
-            }
-            self.ending = false;
-        }
-        if self.now >= self.reports_due {
-            if let Some((encoding, client)) = self.next_report() {
-                return Some(self.next_greeting(encoding, client));
-            }
-            self.reports_due = self.earliest_report();
-        }
-        if let Some(index) = self.next_media() {
-            return Some(Next::Media(index));
-        }
-        if let Some((to, length)) = self.next_repair() {
-            return Some(Next::Repair(to, length));
-        }
-        let (to, ssrc) = self.next_goodbye()?;
-        Some(Next::Control(to, self.write_goodbye(ssrc)))
-    }
-
-    fn next_control(&mut self, encoding: usize, client: usize) -> Next {
-        let next = self.routing.encodings[encoding].clients[client].reports_next();
-        let length = self.write_report(encoding, client, next);
-        let client = &mut self.routing.encodings[encoding].clients[client];
-        let here = client.whereabouts();
-        client.unanswered = client.unanswered.map(|count| count.saturating_add(1));
-        Next::Control(if next { here.at_next_port() } else { here }, length)
-    }
-
-    /// Where there is a key, a greeting goes before each report, to where a receiver of our own listens.
-    fn next_greeting(&mut self, encoding: usize, client: usize) -> Next {
-        let Some(me) = &mut self.secure else { return self.next_control(encoding, client) };
-        if me.is_used_up() {
-            me.renew();
-            let clients = self.routing.encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
-            clients.for_each(|client| client.next_report = Mono(i64::MIN));
-        }
-        let of = &mut self.routing.encodings[encoding];
-        if let Some(audience) = &mut of.clients[client].audience {
-            audience.note_index(self.now, me.next());
-        }
-        let answered = of.clients[client].acquaintance.answered();
-        match seal::greet(me, of, answered, &mut self.control) {
-            Some(length) => {
-                self.after_greeting = Some((encoding, client));
-                Next::Sealed(of.clients[client].takes_reports_at(), length)
-            }
-            None => self.next_control(encoding, client),
-        }
-    }
-
-    fn seal_control(&mut self, length: usize) -> Option<usize> {
-        match &mut self.secure {
-            Some(me) => me.seal_control(&mut self.control, length),
-            None => Some(length),
-        }
-    }
-
-    /// Whether the packet that is ready may go.
-    fn seal_media(&mut self, index: usize) -> bool {
-        let Some(me) = &self.secure else { return true };
-        let encoding = &mut self.routing.encodings[index];
-        if !encoding.is_rtp() {
-            return false;
-        }
-        let State { numbers, ready, .. } = &mut encoding.state;
-        // The last of a stream that goes on for others has a number that is theirs.
-        if ready.get(8..12) != Some(&encoding.ssrc.to_be_bytes()[..]) {
-            return false;
-        }
-        let length = ready.len();
-        ready.resize(length + srtp::OVERHEAD, 0);
-        numbers.seal(Part::Media, me.session(), ready, length).is_some()
-    }
-
-    /// Seals the packet in `spare`. Returns its length.
-    fn seal_repair(&mut self, index: usize, part: Part, length: usize) -> Option<usize> {
-        let Some(me) = &self.secure else { return Some(length) };
-        let numbers = &mut self.routing.encodings[index].state.numbers;
-        numbers.seal(part, me.session(), &mut self.spare, length)
-    }
-
-    fn next_answer(&mut self) -> Option<Next> {
-        if !self.asked {
-            return None;
-        }
-        for encoding in &mut self.routing.encodings {
-            let greet = |client: &mut Client| client.audience.as_mut()?.next_greeting();
-            if let Some(me) = &mut self.secure
-                && let Some((address, answered)) = encoding.clients.iter_mut().find_map(greet)
-                && let Some(length) = seal::greet(me, encoding, answered, &mut self.control)
-            {
-                return Some(Next::Sealed(address.into(), length));
-            }
-            for client in &mut encoding.clients {
-                let out = &mut self.control[..rtcp::MAX_COMPOUND];
-                if let Some((address, length)) = client.answer(self.now, encoding.ssrc, out) {
-                    return Some(Next::Control(address.into(), length));
-                }
-            }
-        }
-        self.asked = false;
-        None
-    }
-
-    /// Moves on to an encoding with a packet that was not polled yet.
-    fn next_media(&mut self) -> Option<usize> {
-        // The packet that was returned last is done with only now, since the caller borrowed it.
-        if let Some(last) = self.encoding_cursor.checked_sub(1)
-            && let Some(encoding) = self.routing.encodings.get_mut(last)
-        {
-            encoding.state.ready.clear();
-        }
-        while let Some(encoding) = self.routing.encodings.get(self.encoding_cursor) {
-            self.encoding_cursor += 1;
-            if !encoding.state.ready.is_empty() {
-                return Some(self.encoding_cursor - 1);
-            }
-        }
-        None
-    }
-
-    /// Parity that is due, then what clients asked for.
-    fn next_repair(&mut self) -> Option<(Whereabouts, usize)> {
-        loop {
-            let Some((index, spec, length, next)) = self.parity else {
-                self.parity = self.next_parity();
-                if self.parity.is_none() {
-                    return self.next_resend();
-                }
-                continue;
-            };
-            let clients = &self.routing.encodings[index].clients;
-            let wants = |client: &Client| client.mender.as_ref().is_some_and(|m| m.wants(spec));
-            let Some(found) = clients.iter().skip(next).position(wants) else {
-                self.parity = None;
-                continue;
-            };
-            self.parity = Some((index, spec, length, next + found + 1));
-            let client = &clients[next + found];
-            client.counters.parity.add(1);
-            return Some((client.whereabouts(), length));
-        }
-    }
-
-    fn next_parity(&mut self) -> Option<(usize, Spec, usize, usize)> {
-        for (index, encoding) in self.routing.encodings.iter_mut().enumerate() {
-            let Some((spec, packet)) = encoding.keeper.as_mut().and_then(Keeper::poll) else { continue };
-            let Some(room) = self.spare.get_mut(..packet.len()) else { continue };
-            room.copy_from_slice(packet);
-            let length = packet.len();
-            return Some((index, spec, self.seal_repair(index, Part::Parity, length)?, 0));
-        }
-        None
-    }
-
-    fn next_resend(&mut self) -> Option<(Whereabouts, usize)> {
-        for (index, encoding) in self.routing.encodings.iter_mut().enumerate() {
-            let Some(keeper) = &encoding.keeper else { continue };
-            for client in &mut encoding.clients {
-                let Some(mender) = &mut client.mender else { continue };
-                if let Some(length) = mender.poll(self.now, keeper, &mut self.spare) {
-                    mender.count(&client.counters);
-                    let to = client.whereabouts();
-                    return Some((to, self.seal_repair(index, Part::Retransmission, length)?));
-                }
-            }
-        }
-        None
-    }
-
-    fn next_goodbye(&mut self) -> Option<(Whereabouts, u32)> {
-        let (mut index, mut client) = self.goodbye_cursor?;
-        while let Some(encoding) = self.routing.encodings.get(index) {
-            if encoding.is_rtp() && client < encoding.clients.len() {
-                self.goodbye_cursor = Some((index, client + 1));
-                return Some((encoding.clients[client].takes_reports_at(), encoding.ssrc));
-            }
-            (index, client) = (index + 1, 0);
-        }
-        None
-    }
-
-    fn next_report(&mut self) -> Option<(usize, usize)> {
-        let now = self.now;
-        for (index, encoding) in self.routing.encodings.iter_mut().enumerate() {
-            if !encoding.is_rtp() {
-                continue;
-            }
-            if let Some(client) = encoding.clients.iter().position(|c| c.next_report <= now) {
-                let Client { next_report: due, member, .. } = &mut encoding.clients[client];
-                let first = due.0 == i64::MIN;
-                // The first interval of each client differs, so that the reports of many clients spread over the second.
-                let interval = if first {
-                    REPORT_INTERVAL / 2 + REPORT_INTERVAL / 64 * (client as i64 % 64)
-                } else {
-                    REPORT_INTERVAL
-                };
-                // Members hear at the next tick again.
-                *due = if member.group.is_some() { Mono(i64::MAX) } else { now.plus(interval) };
-                return Some((index, client));
-            }
-        }
-        None
-    }
-
-    fn earliest_report(&self) -> Mono {
-        let rtp = self.routing.encodings.iter().filter(|e| e.is_rtp());
-        rtp.flat_map(|e| &e.clients).map(|c| c.next_report).min().unwrap_or(Mono(i64::MAX))
-    }
-
     /// The frame that is captured now; `None` before the first.
     fn here(&self) -> Option<Position> {
         let (position, at) = self.stamp?;
@@ -568,69 +339,6 @@ impl SendPipeline {
             }
         }
         self.decision_due = groups.iter().map(Group::poll_timeout).min().unwrap_or(Mono(i64::MAX));
-    }
-
-    /// What a client is told of the time at which to play; `None` where it plays by itself, and before the first block.
-    fn timing(&self, encoding: &Encoding, client: &Client) -> Option<Timing> {
-        let group = self.routing.groups.iter().find(|group| Some(group.id) == client.member.group)?;
-        let anchor = self.line?.anchor(encoding, &self.shape);
-        let delay = group.ramp().map_or(Delay { begin: anchor.rtp_time, ..Delay::default() }, |ramp| Delay {
-            from_us: ramp.from_us,
-            to_us: ramp.to_us,
-            begin: encoding.rtp_time(ramp.begin, &self.shape),
-        });
-        Some(Timing { anchor, delay, trim_ns: client.member.trim_ns })
-    }
-
-    /// Programs of other make get no more of it than they know.
-    fn write_report(&mut self, encoding: usize, client: usize, foreign: bool) -> usize {
-        let pace = self.routing.encodings[encoding].pace(self.now, self.shape.rate, client);
-        let encoding = &self.routing.encodings[encoding];
-        let info = self.here().map(|position| rtcp::SenderInfo {
-            ntp: self.ntp(self.now),
-            rtp_time: encoding.rtp_time(position, &self.shape),
-            packets: encoding.state.packets,
-            octets: encoding.state.octets,
-        });
-        let timing = self.timing(encoding, &encoding.clients[client]);
-        let mender = encoding.clients[client].mender.as_ref();
-        let announcement = Announcement {
-            format: encoding.format(self.shape.rate),
-            name: &encoding.clients[client].name,
-            map: &encoding.map_text,
-            retransmission: mender.filter(|m| m.takes_requests()).map(|_| Companion {
-                payload_type: payload_type::RETRANSMISSION,
-                ssrc: retransmission_ssrc(encoding.ssrc),
-            }),
-            parity: mender
-                .map(|_| Companion { payload_type: payload_type::PARITY, ssrc: parity_ssrc(encoding.ssrc) }),
-            pace,
-        };
-        let mut body = [0; 384];
-        let length = announcement.write(&mut body).unwrap_or(0);
-        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
-        match info {
-            Some(info) => builder.sender_report(encoding.ssrc, &info),
-            // Nothing was captured yet, so no RTP time has a wall-clock time.
-            None => builder.receiver_report(encoding.ssrc, None),
-        }
-        builder.description(encoding.ssrc, &self.cname);
-        if !foreign {
-            builder.application(encoding.ssrc, announce::APP_NAME, 0, &body[..length]);
-        }
-        if let Some(timing) = timing.filter(|_| !foreign) {
-            builder.application(encoding.ssrc, timing::APP_NAME, 0, &timing.to_bytes());
-        }
-        builder.finish().unwrap_or(0)
-    }
-
-    /// A compound has to begin with a report (RFC 3550, 6.1); an empty one will do.
-    fn write_goodbye(&mut self, ssrc: u32) -> usize {
-        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
-        builder.receiver_report(ssrc, None);
-        builder.description(ssrc, &self.cname);
-        builder.bye(ssrc);
-        builder.finish().unwrap_or(0)
     }
 
     fn ntp(&self, at: Mono) -> Ntp {

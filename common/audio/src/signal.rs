@@ -22,7 +22,7 @@ pub enum Test {
     Noise,
     /// A sine of 997 Hz at −20 dBFS.
     Tone,
-    /// The chirp of [`align`](crate::align), in one turn of so many, counted from 0.
+    /// The chirp of [`align`](mod@crate::align), in one turn of so many, counted from 0.
     Chirp {
         /// Whose turn.
         turn: u16,

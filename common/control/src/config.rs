@@ -1,6 +1,7 @@
 //! Configuration files: TOML or JSON, with the names of the command line.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -70,6 +71,13 @@ pub fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
 pub struct Span {
     /// Nanoseconds, from 0 to an hour.
     pub nanos: i64,
+}
+
+impl Span {
+    /// The same for the standard library.
+    pub fn duration(self) -> Duration {
+        Duration::from_nanos(self.nanos as u64)
+    }
 }
 
 impl std::str::FromStr for Span {

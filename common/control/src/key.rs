@@ -62,9 +62,8 @@ pub fn generate(path: &Path) -> Result<(), String> {
     };
     let mut key = [0; 32];
     os::random::secret(&mut key).map_err(refuse)?;
-    let digits: String = key.iter().map(|octet| format!("{octet:02x}")).collect();
     let mut file = private().create_new(true).open(path).map_err(refuse)?;
-    file.write_all(format!("{HEAD}{digits}\n").as_bytes()).map_err(refuse)
+    file.write_all(format!("{HEAD}{}\n", hex(&key)).as_bytes()).map_err(refuse)
 }
 
 /// How a file is opened for writing that no other user may read.
@@ -78,8 +77,7 @@ pub fn private() -> std::fs::OpenOptions {
 
 /// A sender's id and name in one word, from which strangers' keys can be made.
 pub fn stream_name(id: Id, cname: &str) -> String {
-    let digits: String = id.0.iter().map(|octet| format!("{octet:02x}")).collect();
-    format!("{digits}-{cname}")
+    format!("{}-{cname}", hex(&id.0))
 }
 
 /// The line of an SDP that gives a stranger the key of a sender's streams (RFC 4568, RFC 7714).
@@ -99,6 +97,10 @@ fn parse(text: &str) -> Option<FileKey> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let word: String = lines.flat_map(str::split_whitespace).collect();
     unhex(&word).or_else(|| unbase64(&word)?.try_into().ok()).map(FileKey)
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {

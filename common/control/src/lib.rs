@@ -13,3 +13,4 @@ pub mod list;
 pub mod sdp;
 pub mod signal;
 pub mod signals;
+pub mod wire;

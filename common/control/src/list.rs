@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use audio::map::{ChannelMap, Trim};
-use audio::send::{Reports, Wire};
+use audio::send::Reports;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -17,6 +17,7 @@ use crate::client::Client;
 use crate::codec::Codec;
 use crate::delay::Delay;
 use crate::signal::Signal;
+use crate::wire::WireName;
 
 /// Why a list could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -182,15 +183,6 @@ enum Sources {
     Sum(Vec<u16>),
 }
 
-/// A wire format's name in files and on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum WireName {
-    Rtp,
-    Plain,
-    Vban,
-}
-
 /// Where reports go, in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -228,11 +220,6 @@ impl Entry {
             return Err(format!("`gain_db` is {}; it goes from -120 to 40", self.gain_db));
         }
         let map = ChannelMap::new(outputs).map_err(|error| error.to_string())?;
-        let wire = self.wire.map(|wire| match wire {
-            WireName::Rtp => Wire::Rtp,
-            WireName::Plain => Wire::Plain,
-            WireName::Vban => Wire::Vban,
-        });
         let reports = self.rtcp.map(|rtcp| match rtcp {
             RtcpName::Auto => Reports::Auto,
             RtcpName::Mux => Reports::Mux,
@@ -252,7 +239,7 @@ impl Entry {
             port: self.port,
             map,
             trim,
-            wire,
+            wire: self.wire.map(Into::into),
             codec: self.codec,
             repair,
             reports,
@@ -282,11 +269,7 @@ impl From<&Client> for Entry {
             port: client.port,
             channel,
             channels,
-            wire: client.wire.map(|wire| match wire {
-                Wire::Rtp => WireName::Rtp,
-                Wire::Plain => WireName::Plain,
-                Wire::Vban => WireName::Vban,
-            }),
+            wire: client.wire.map(Into::into),
             codec: client.codec,
             repair: client.repair.map(|repair| repair.to_string()),
             rtcp: client.reports.map(|reports| match reports {
@@ -344,6 +327,7 @@ impl<'de> Deserialize<'de> for Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use audio::send::Wire;
     use proptest::prelude::*;
 
     /// The example of the audioStreamUDP project's list, and its shape as that program writes it.

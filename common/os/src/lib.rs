@@ -4,7 +4,6 @@
 //! anywhere, so that it never rots.
 
 pub mod clock;
-pub mod group;
 pub mod interface;
 pub mod multicast;
 pub mod port;

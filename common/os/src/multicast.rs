@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use socket2::InterfaceIndexOrAddress;
 
 use crate::interface::{self, Interface};
-use crate::udp::Socket;
+use crate::udp::{Socket, any};
 
 #[cfg(all(target_os = "linux", not(feature = "fallback")))]
 #[path = "multicast/linux.rs"]
@@ -47,13 +47,44 @@ impl Outgoing {
     }
 }
 
+/// A socket that hears a group together with others on this machine, and its membership there: for what `sources` send, or for
+/// everybody where there are none; on the wanted interfaces, by name or address, or on every one.
+/// [`refresh`](Membership::refresh) joins.
+///
+/// # Errors
+/// The system's, unchanged: it has no such address family, or the port is taken by a program that does not share it.
+pub fn listen(
+    group: SocketAddr,
+    sources: Vec<IpAddr>,
+    wanted: Vec<String>,
+) -> io::Result<(Socket, Membership)> {
+    let socket = Socket::shared(listening_address(group))?;
+    let handle = socket.share()?;
+    Ok((socket, Membership { socket: handle, group: group.ip(), sources, wanted, joined: Vec::new() }))
+}
+
+/// A socket that announces to groups from this address, with as many hops as there can be: those who listen on this machine get
+/// it too. An address that is unspecified leaves the way to the system.
+///
+/// # Errors
+/// The system's, unchanged.
+pub fn speak(from: IpAddr) -> io::Result<Socket> {
+    let socket = Socket::bind(SocketAddr::new(from, 0))?;
+    // Announcements can wait.
+    let _ = socket.mark(0);
+    socket.send_to_groups(&Outgoing { ttl: u8::MAX, loopback: true, interface: None })?;
+    if let IpAddr::V4(from) = from {
+        socket.share()?.set_multicast_if_v4(&from)?;
+    }
+    Ok(socket)
+}
+
 /// The address to bind a socket to that listens to a group: the group's own where the system allows that, so that nothing
 /// else comes in on its port.
-pub fn listening_address(group: SocketAddr) -> SocketAddr {
+fn listening_address(group: SocketAddr) -> SocketAddr {
     // IPv6 groups of one interface or link can only be bound to together with it.
     let local = matches!(group, SocketAddr::V6(v6) if v6.ip().octets()[1] & 0xf <= 2);
-    let any: IpAddr = if group.is_ipv4() { [0u8; 4].into() } else { [0u16; 8].into() };
-    if cfg!(target_os = "linux") && !local { group } else { SocketAddr::new(any, group.port()) }
+    if cfg!(target_os = "linux") && !local { group } else { SocketAddr::new(any(group.ip()), group.port()) }
 }
 
 /// A socket's membership in a group.
@@ -78,20 +109,6 @@ pub enum Change {
 }
 
 impl Membership {
-    /// Membership of a socket in a group: for what `sources` send, or for everybody where there are none; on the wanted
-    /// interfaces, or on every one. [`refresh`](Self::refresh) joins.
-    ///
-    /// # Errors
-    /// The system's, where it has no descriptors left.
-    pub fn new(
-        socket: &Socket,
-        group: IpAddr,
-        sources: Vec<IpAddr>,
-        wanted: Vec<String>,
-    ) -> io::Result<Self> {
-        Ok(Self { socket: socket.share()?, group, sources, wanted, joined: Vec::new() })
-    }
-
     /// Joins where it can be joined now and is not, joins anew where links came back, and tells of what changed.
     ///
     /// # Errors
@@ -106,7 +123,7 @@ impl Membership {
         self.joined = kept;
         for old in lost {
             // Where the interface is gone, so is the membership.
-            let _ = self.leave(&old);
+            let _ = self.change(false, &old);
             changes.push(Change::Lost(old.name));
         }
         let mut refused = None;
@@ -114,7 +131,7 @@ impl Membership {
             if self.joined.iter().any(|old| old.index == new.index) {
                 continue;
             }
-            match self.join(&new) {
+            match self.change(true, &new) {
                 Ok(()) => {
                     changes.push(Change::Joined(new.name.clone()));
                     self.joined.push(new);
@@ -138,7 +155,7 @@ impl Membership {
     fn eligible(&self) -> Vec<Interface> {
         let all = interface::all();
         if all.is_empty() && self.wanted.is_empty() {
-            return vec![any()];
+            return vec![unnamed()];
         }
         let family = |i: &Interface| i.addresses.iter().any(|a| a.is_ipv4() == self.group.is_ipv4());
         let wanted = |i: &Interface| match &self.wanted[..] {
@@ -148,37 +165,24 @@ impl Membership {
         all.into_iter().filter(|i| i.running && family(i) && wanted(i)).collect()
     }
 
-    fn join(&self, interface: &Interface) -> io::Result<()> {
-        match self.group {
-            _ if !self.sources.is_empty() => {
-                self.sources.iter().try_for_each(|from| self.source(true, interface, *from))
-            }
-            IpAddr::V4(group) => {
-                self.socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface.index))
-            }
-            IpAddr::V6(group) => self.socket.join_multicast_v6(&group, interface.index),
+    fn change(&self, join: bool, interface: &Interface) -> io::Result<()> {
+        let socket = &self.socket;
+        if !self.sources.is_empty() {
+            let change = |from: &IpAddr| source::change(socket, join, interface, self.group, *from);
+            return self.sources.iter().try_for_each(change);
         }
-    }
-
-    fn leave(&self, interface: &Interface) -> io::Result<()> {
-        match self.group {
-            _ if !self.sources.is_empty() => {
-                self.sources.iter().try_for_each(|from| self.source(false, interface, *from))
-            }
-            IpAddr::V4(group) => {
-                self.socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface.index))
-            }
-            IpAddr::V6(group) => self.socket.leave_multicast_v6(&group, interface.index),
+        let index = interface.index;
+        match (self.group, InterfaceIndexOrAddress::Index(index)) {
+            (IpAddr::V4(group), index) if join => socket.join_multicast_v4_n(&group, &index),
+            (IpAddr::V4(group), index) => socket.leave_multicast_v4_n(&group, &index),
+            (IpAddr::V6(group), _) if join => socket.join_multicast_v6(&group, index),
+            (IpAddr::V6(group), _) => socket.leave_multicast_v6(&group, index),
         }
-    }
-
-    fn source(&self, join: bool, interface: &Interface, from: IpAddr) -> io::Result<()> {
-        source::change(&self.socket, join, interface, self.group, from)
     }
 }
 
 /// Whichever interface the system chooses.
-fn any() -> Interface {
+fn unnamed() -> Interface {
     Interface {
         name: "the system's choice".into(),
         index: 0,
@@ -197,9 +201,8 @@ mod tests {
 
     /// A socket that listens to a group on the loopback, for `sources`.
     fn ear(group: SocketAddr, sources: &[&str]) -> (Socket, Membership) {
-        let socket = Socket::shared(listening_address(group)).unwrap();
         let sources = sources.iter().map(|text| text.parse().unwrap()).collect();
-        let mut membership = Membership::new(&socket, group.ip(), sources, vec!["lo".into()]).unwrap();
+        let (socket, mut membership) = listen(group, sources, vec!["lo".into()]).unwrap();
         assert_eq!(membership.refresh(), Ok(vec![Change::Joined("lo".into())]));
         assert_eq!(membership.refresh(), Ok(vec![]));
         (socket, membership)
@@ -227,6 +230,8 @@ mod tests {
         let ears = [ear(group, &[]), ear(group, &[])];
         assert!(mouth("127.0.0.1:0").send(b"hark", group));
         assert_eq!(ears.each_ref().map(|(socket, _)| heard(socket)), [1, 1]);
+        assert!(speak([127, 0, 0, 1].into()).unwrap().send(b"hark", group));
+        assert_eq!(ears.each_ref().map(|(socket, _)| heard(socket)), [1, 1]);
     }
 
     #[test]
@@ -251,10 +256,8 @@ mod tests {
 
     #[test]
     fn an_interface_that_is_not_there_is_said_and_waited_for() {
-        let group: SocketAddr = "239.255.77.80:52180".parse().unwrap();
-        let socket = Socket::shared(listening_address(group)).unwrap();
-        let mut membership =
-            Membership::new(&socket, group.ip(), Vec::new(), vec!["nowhere0".into()]).unwrap();
+        let group = "239.255.77.80:52180".parse().unwrap();
+        let (_socket, mut membership) = listen(group, Vec::new(), vec!["nowhere0".into()]).unwrap();
         for _ in 0..2 {
             assert_eq!(membership.refresh(), Err("nowhere0 is not there, or not up".into()));
         }

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 
-/// SCHED_FIFO priority of our threads: above ordinary ones, below JACK's and the kernel's interrupt threads.
-const PRIORITY: u8 = 60;
+/// SCHED_FIFO priority of our threads: above a JACK server at 70 and the callbacks that it runs 5 below, since a callback is in
+/// time only if what it plays was ready before; below the 88 of PipeWire.
+const PRIORITY: u8 = 80;
 
 /// What to do where [`promote`] was refused, in one line.
 pub fn remedy() -> String {

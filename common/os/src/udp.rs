@@ -1,7 +1,7 @@
 //! UDP sockets: sized, marked, never blocking; datagrams in batches with their arrival times.
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use proto::units::Mono;
@@ -90,7 +90,7 @@ impl Socket {
         outgoing.apply(&self.inner, self.local_addr()?.is_ipv6())
     }
 
-    /// Octets of the smaller of its buffers, where the system gave less than [`BUFFER`].
+    /// Octets of the smaller of its buffers, where the system gave less than what was asked for.
     pub fn short_buffer(&self) -> Option<usize> {
         // Linux counts its own overhead in: it says twice what was asked for.
         let overhead = if cfg!(target_os = "linux") { 2 } else { 1 };
@@ -121,6 +121,11 @@ impl Socket {
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }
+}
+
+/// The unspecified address of the same family.
+pub fn any(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// What to do where buffers are short, in one line.

@@ -1,10 +1,10 @@
 //! Reading another machine's clock, in RTCP APP packets named `SClk`: a receiver asks, the sender answers.
 //!
 //! The request (subtype 0) holds when it was written, by the receiver's clock, as 64 bits of nanoseconds, and 32 bits of
-//! microseconds: the group delay that this receiver needs; then the 32 bits of the synchronisation source that it plays, which
-//! says what a receiver listens to that the sender sends to a multicast group. The reply (subtype 1) echoes the first and adds when the
-//! request came in and when the reply was written, by the sender's clock. Four times give offset and round trip, as in
-//! NTP (RFC 5905, section 8); unlike there, both clocks are monotonic ones whose origins mean nothing.
+//! microseconds: the group delay that this receiver needs; then the 32 bits of the synchronisation source that it plays,
+//! which says what a receiver listens to that the sender sends to a multicast group. The reply (subtype 1) echoes the first
+//! and adds when the request came in and when the reply was written, by the sender's clock. Four times give offset and
+//! round trip, as in NTP (RFC 5905, section 8); unlike there, both clocks are monotonic ones whose origins mean nothing.
 
 use crate::Reject;
 use crate::cursor::Reader;

@@ -1,6 +1,6 @@
-//! Linear PCM payloads: `L16` (RFC 3551, 4.5.11: big-endian), `L24` (RFC 3190, 4: big-endian) headerless PCM
-//! (16-bit little-endian, as the audioStreamUDP programs send it) and VBAN (16 and 24 bits, little-endian). Samples are `f32` with full scale at ±1; values of 16
-//! and of 24 bits convert without loss.
+//! Linear PCM payloads: `L16` (RFC 3551, 4.5.11: big-endian), `L24` (RFC 3190, 4: big-endian), headerless PCM
+//! (16-bit little-endian, as the audioStreamUDP programs send it) and VBAN (16 and 24 bits, little-endian). Samples are
+//! `f32` with full scale at ±1; values of 16 and of 24 bits convert without loss.
 
 use crate::Reject;
 
@@ -17,6 +17,45 @@ pub enum ByteOrder {
     Big,
     /// Headerless PCM, VBAN.
     Little,
+}
+
+/// How a sample is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sample {
+    /// Signed, 16 bits.
+    Bits16(ByteOrder),
+    /// Signed, 24 bits.
+    Bits24(ByteOrder),
+}
+
+impl Sample {
+    /// Octets of one.
+    pub fn octets(self) -> usize {
+        match self {
+            Self::Bits16(_) => BYTES_PER_SAMPLE,
+            Self::Bits24(_) => BYTES_PER_SAMPLE_24,
+        }
+    }
+
+    /// Whole frames in a payload of interleaved samples.
+    ///
+    /// # Errors
+    /// [`Reject::Length`] where the payload is empty or ends within a frame.
+    pub fn frames(self, payload: &[u8], channels: u16) -> Result<usize, Reject> {
+        let frame = usize::from(channels) * self.octets();
+        match payload.len().checked_rem(frame) {
+            Some(0) if !payload.is_empty() => Ok(payload.len() / frame),
+            _ => Err(Reject::Length),
+        }
+    }
+
+    /// Decodes samples from `payload` into `out` until either ends.
+    pub fn decode(self, payload: &[u8], out: &mut [f32]) {
+        match self {
+            Self::Bits16(order) => decode(payload, order, out),
+            Self::Bits24(order) => decode_24(payload, order, out),
+        }
+    }
 }
 
 /// Nearest 16-bit value of a sample, saturated at the ends of the range. Not-a-number becomes 0.
@@ -64,18 +103,6 @@ pub fn decode_24(payload: &[u8], order: ByteOrder, out: &mut [f32]) {
     match order {
         ByteOrder::Big => triples.iter().zip(out).for_each(|([h, m, l], s)| *s = value(*h, *m, *l)),
         ByteOrder::Little => triples.iter().zip(out).for_each(|([l, m, h], s)| *s = value(*h, *m, *l)),
-    }
-}
-
-/// Whole frames in a payload of interleaved 16-bit samples.
-///
-/// # Errors
-/// [`Reject::Length`] where the payload is empty or ends within a frame.
-pub fn frames(payload: &[u8], channels: u16) -> Result<usize, Reject> {
-    let frame = usize::from(channels) * BYTES_PER_SAMPLE;
-    match payload.len().checked_rem(frame) {
-        Some(0) if !payload.is_empty() => Ok(payload.len() / frame),
-        _ => Err(Reject::Length),
     }
 }
 
@@ -154,10 +181,13 @@ mod tests {
 
     #[test]
     fn frames_are_whole_or_refused() {
-        assert_eq!(frames(&[0; 12], 3), Ok(2));
-        assert_eq!(frames(&[0; 13], 3), Err(Reject::Length));
-        assert_eq!(frames(&[], 1), Err(Reject::Length));
-        assert_eq!(frames(&[0; 4], 0), Err(Reject::Length));
+        let [two, three] = [Sample::Bits16, Sample::Bits24].map(|bits| bits(ByteOrder::Big));
+        assert_eq!(two.frames(&[0; 12], 3), Ok(2));
+        assert_eq!(three.frames(&[0; 18], 3), Ok(2));
+        assert_eq!(two.frames(&[0; 13], 3), Err(Reject::Length));
+        assert_eq!(three.frames(&[0; 10], 2), Err(Reject::Length));
+        assert_eq!(two.frames(&[], 1), Err(Reject::Length));
+        assert_eq!(two.frames(&[0; 4], 0), Err(Reject::Length));
     }
 
     proptest! {

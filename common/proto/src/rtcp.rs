@@ -240,6 +240,13 @@ impl<'a> Builder<'a> {
         Self { writer: Writer::new(out) }
     }
 
+    /// Begins with an empty receiver report: a compound has to begin with a report (RFC 3550, 6.1).
+    pub fn with_empty_report(out: &'a mut [u8], ssrc: u32) -> Self {
+        let mut builder = Self::new(out);
+        builder.receiver_report(ssrc, None);
+        builder
+    }
+
     /// Adds a sender report without blocks.
     pub fn sender_report(&mut self, ssrc: u32, info: &SenderInfo) {
         let start = self.begin(0, SENDER_REPORT, ssrc);

@@ -24,7 +24,7 @@ mod window;
 pub use cipher::{CONTROL_OVERHEAD, Control, MAX_CONTROL_INDEX, MAX_INDEX, OVERHEAD, Session};
 pub use greeting::{APP_NAME, Greeting, Next, STREAMS, Signed};
 pub use kdf::{Direction, FileKey, Id, Master, Suite};
-pub use window::{WINDOW, Window};
+pub use window::Window;
 
 #[cfg(test)]
 fn hex(text: &str) -> std::vec::Vec<u8> {

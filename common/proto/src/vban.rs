@@ -12,6 +12,7 @@
 //! | 24 to 27 | counts packets |
 
 use crate::Reject;
+use crate::pcm::{self, ByteOrder};
 
 /// The port where VBAN is listened for, unless something else is agreed on.
 pub const PORT: u16 = 6980;
@@ -44,12 +45,17 @@ pub enum Sample {
 }
 
 impl Sample {
+    /// How it is written.
+    pub fn written(self) -> pcm::Sample {
+        match self {
+            Self::Bits16 => pcm::Sample::Bits16(ByteOrder::Little),
+            Self::Bits24 => pcm::Sample::Bits24(ByteOrder::Little),
+        }
+    }
+
     /// Octets of one sample.
     pub fn octets(self) -> usize {
-        match self {
-            Self::Bits16 => 2,
-            Self::Bits24 => 3,
-        }
+        self.written().octets()
     }
 }
 

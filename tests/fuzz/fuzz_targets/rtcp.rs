@@ -7,6 +7,7 @@ use proto::announce::{Announcement, MAX_NAME};
 use proto::exchange::{Reply, Request};
 use proto::playout::Playout;
 use proto::rtcp::{Blocks, Builder, Lost, Packet, packets};
+use proto::srtp::Greeting;
 use proto::timing::Timing;
 use proto::units::Sequence;
 
@@ -98,6 +99,10 @@ fn check_body(body: &[u8]) {
     }
     if let Ok(timing) = Timing::parse(body) {
         assert_eq!(timing.to_bytes(), body[..Timing::LENGTH]);
+    }
+    if let Ok(greeting) = Greeting::parse(body) {
+        let (octets, length) = greeting.to_bytes();
+        assert_eq!(octets[..length], body[..length]);
     }
     if let Ok(read) = Announcement::parse(body) {
         let mut octets = [0; 600];

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proto::pcm::{self, ByteOrder};
+use proto::pcm::{self, ByteOrder, Sample};
 use proto::rtp::{HEADER_LENGTH, Packet, is_rtcp};
 
 fuzz_target!(|datagram: &[u8]| {
@@ -18,9 +18,10 @@ fuzz_target!(|datagram: &[u8]| {
 });
 
 fn check_payload(payload: &[u8], channels: u8) {
-    let Ok(frames) = pcm::frames(payload, channels.into()) else { return };
+    let sample = Sample::Bits16(ByteOrder::Big);
+    let Ok(frames) = sample.frames(payload, channels.into()) else { return };
     let mut samples = vec![9.0; frames * usize::from(channels)];
-    pcm::decode(payload, ByteOrder::Big, &mut samples);
+    sample.decode(payload, &mut samples);
     let mut octets = vec![[0; 2]; samples.len()];
     octets.iter_mut().zip(&samples).for_each(|(o, sample)| pcm::write_sample(*sample, ByteOrder::Big, o));
     assert_eq!(octets.as_flattened(), payload);

@@ -283,8 +283,9 @@ impl Part<'_> {
                 let (retransmission, parity) = (companions.retransmission(), companions.parity());
                 let pace = (frames % 2 == 1).then_some(Pace { report_ms: frames, question_ms: frames });
                 let mut body = [0; 400];
-                let length =
-                    Announcement { format, name, map, retransmission, parity, pace }.write(&mut body).unwrap_or(0);
+                let length = Announcement { format, name, map, retransmission, parity, pace }
+                    .write(&mut body)
+                    .unwrap_or(0);
                 builder.application(0, announce::APP_NAME, 0, &body[..length]);
             }
             Self::Playout { latency_us, depth_us, unrepaired } => {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use audio::counters::{ClientCounters, GroupCounters, ReceiveCounters};
 use audio::receive::Latency;
 
+use crate::figures::sorted;
+
 /// One moment at the ear.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard {
@@ -63,9 +65,7 @@ pub struct Outcome {
 impl Outcome {
     /// Latencies in milliseconds, ascending.
     pub fn latencies(&self) -> Vec<f64> {
-        let mut sorted: Vec<f64> = self.heard.iter().map(|heard| heard.latency / 1e6).collect();
-        sorted.sort_by(f64::total_cmp);
-        sorted
+        sorted(self.heard.iter().map(|heard| heard.latency / 1e6))
     }
 }
 

@@ -15,7 +15,7 @@ use super::ear::Player;
 use super::outcome::{Outcome, Shown};
 use super::scenario::{Ear, Receiver as Spec, Scenario};
 use super::sender::Listed;
-use super::{Happening, RATE, instant, live};
+use super::{Happening, instant, live};
 
 const IP_UDP: u64 = 28;
 
@@ -94,16 +94,9 @@ impl Receiver {
         let spec = &scenario.receivers[self.index];
         let config = Config {
             wire: Some(Wire::Rtp),
-            latency: spec.latency,
             trim: spec.trim,
             adapt: spec.adapt,
-            format: None,
-            plain_rate: RATE,
-            plain_channels: 1,
-            secret: None,
-            from: Vec::new(),
-            cname: "sim@receiver".into(),
-            ssrc: self.random.bits() as u32,
+            ..Config::new(spec.latency, "sim@receiver".into(), self.random.bits() as u32)
         };
         let mut pipeline = ReceivePipeline::new(config, self.outcome.counters.clone());
         let phase = if spec.ear == Ear::File { 0 } else { (self.random.unit() * 10e6) as i64 };

@@ -29,13 +29,6 @@ pub fn apart(outcomes: &[Outcome], from: f64, until: f64) -> Vec<(f64, Option<f6
     apart.collect()
 }
 
-/// The errors in microseconds, ascending.
-pub fn sorted(apart: &[(f64, Option<f64>)]) -> Vec<f64> {
-    let mut sorted: Vec<f64> = apart.iter().filter_map(|(_, error)| *error).collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted
-}
-
 /// Seconds from `event` until all are within `limit` microseconds and stay so; infinite where they never are.
 pub fn time_to_sync(apart: &[(f64, Option<f64>)], event: f64, limit: f64) -> f64 {
     let in_sync = |(_, error): &(f64, Option<f64>)| error.is_some_and(|error| error < limit);

@@ -1,7 +1,7 @@
 //! GStreamer, by the numbers in a description.
 
 use super::*;
-use tests::program::{has, skip};
+use tests::program::{has, keygen, skip};
 
 #[test]
 fn gstreamer_plays_every_codec() {
@@ -69,13 +69,12 @@ fn gstreamer_decrypts_what_is_encrypted() {
         return skip("GStreamer's srtpdec (gstreamer1.0-plugins-bad) is not installed");
     }
     let folder = tempfile::tempdir().unwrap();
-    let (take, key, port) = (folder.path().join("x.wav"), folder.path().join("sound.key"), free_ports());
-    let made = Command::new(tests::program::path("sender")).arg("keygen").arg(&key).status().unwrap();
-    assert!(made.success());
+    let (take, port) = (folder.path().join("x.wav"), free_ports());
+    let key = keygen(folder.path(), "sound.key");
     let mut sender = encrypted_sender(folder.path(), &key, port);
     let stream = sender.wait_for("encrypted")["stream"].as_str().unwrap().to_string();
-    let mut keygen = Command::new(tests::program::path("sender"));
-    let printed = keygen.arg("keygen").arg(&key).args(["--sdp", &stream]).output().unwrap();
+    let mut describe = Command::new(tests::program::path("sender"));
+    let printed = describe.arg("keygen").arg(&key).args(["--sdp", &stream]).output().unwrap();
     let line = String::from_utf8(printed.stdout).unwrap();
     let description = std::fs::read_to_string(folder.path().join("x.sdp")).unwrap();
     assert!(description.contains(line.trim_end()), "{line} is not in {description}");
@@ -93,10 +92,10 @@ fn gstreamer_decrypts_what_is_encrypted() {
     assert_tones(&hear(sender, gstreamer, &take), L16);
 }
 
-fn encrypted_sender(folder: &Path, key: &Path, port: u16) -> Program {
+fn encrypted_sender(folder: &Path, key: &str, port: u16) -> Program {
     let client = format!("x=127.0.0.1:{port}/0,1");
     let capture = format!("tone:{PITCH}");
-    let (folder, key) = (folder.to_str().unwrap(), key.to_str().unwrap());
+    let folder = folder.to_str().unwrap();
     let arguments =
         ["--capture", &capture, "--channels", "2", "--client", &client, "--sdp", folder, "--key", key];
     Program::start("sender", &arguments)

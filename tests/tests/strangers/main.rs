@@ -1,5 +1,7 @@
 //! To and from programs that are not ours, by standards alone. What is heard is compared with what was sent: a tone in each
 //! channel, at its level, and next to nothing else.
+//!
+//! Tests that announce are [`alone`]: PipeWire takes whatever is announced, and its port too.
 
 mod ffmpeg;
 mod gstreamer;
@@ -10,22 +12,13 @@ mod wireshark;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tests::program::Program;
+use tests::program::{Program, alone};
 use tests::sound::Sound;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 const PITCH: f64 = 997.0;
-
-/// Held by each test that announces: PipeWire takes whatever is announced, and its port too.
-static ANNOUNCING: Mutex<()> = Mutex::new(());
-
-/// Waits until no other test announces.
-fn announce() -> MutexGuard<'static, ()> {
-    ANNOUNCING.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What goes from one program to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +175,7 @@ fn our_own_receiver_plays_every_codec() {
 /// What the sender describes in a file, the receiver plays from it; and what it announces, from the announcement.
 #[test]
 fn our_own_receiver_plays_what_is_described_and_what_is_announced() {
-    let _alone = announce();
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let takes = ["file.wav", "sap.wav"].map(|name| folder.path().join(name));
     let ports = [free_ports(), free_ports()];

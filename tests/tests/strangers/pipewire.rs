@@ -76,7 +76,7 @@ fn pipewire_finds_and_plays_what_is_announced() {
     if is_missing() {
         return skip("pipewire, wireplumber, pipewire-bin or dbus-run-session is not installed");
     }
-    let _alone = announce();
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let ports = KINDS.map(|_| free_ports());
     let names = ports.map(|port| format!("ours-{port}"));
@@ -130,7 +130,7 @@ fn what_pipewire_announces_and_sends_is_found_and_played() {
     if is_missing() {
         return skip("pipewire, wireplumber, pipewire-bin or dbus-run-session is not installed");
     }
-    let _alone = announce();
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let ports = KINDS.map(|_| free_ports());
     let names = ports.map(|port| format!("theirs-{port}"));

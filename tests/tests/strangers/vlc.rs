@@ -5,16 +5,14 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use tests::program::{has, skip};
+use tests::program::{has, is_root, skip};
 
 /// VLC without an interface, for so many seconds at most, in a folder that it can write to. It refuses to be run by root.
 fn vlc(folder: &Path, seconds: u32) -> Command {
     std::fs::set_permissions(folder, Permissions::from_mode(0o777)).unwrap();
-    // SAFETY: takes nothing and cannot fail.
-    let is_root = unsafe { libc::geteuid() } == 0;
     let mut command = Command::new("timeout");
     command.args(["-s", "INT", &seconds.to_string()]);
-    if is_root {
+    if is_root() {
         command.args(["runuser", "-u", "nobody", "--"]);
     }
     command.args(["cvlc", "-I", "dummy", "--no-dbus", "--aout", "dummy"]).env("HOME", folder);

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use super::*;
+use os::multicast;
+use os::udp::{Inbox, Socket};
 use tests::program::{has, skip};
 
 /// A capture file of IPv4 packets (LINKTYPE_IPV4).
@@ -41,7 +43,7 @@ fn nothing_that_is_sent_is_malformed() {
     if !has("tshark") {
         return skip("tshark is not installed");
     }
-    let _alone = announce();
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let (mux, next) = (free_ports(), free_ports());
     let list = folder.path().join("list.json");
@@ -52,14 +54,13 @@ fn nothing_that_is_sent_is_malformed() {
     std::fs::write(&list, text).unwrap();
     let group = Ipv4Addr::new(239, 255, 255, 255);
     let here = Ipv4Addr::LOCALHOST;
-    let own = |port: u16| (UdpSocket::bind((here, port)).unwrap(), (here, port));
-    let ears = [
-        own(mux),
-        own(next),
-        own(next + 1),
-        (os::group::listen(proto::sap::PORT, &[group.into()]).unwrap(), (group, proto::sap::PORT)),
-    ];
-    ears.iter().for_each(|(ear, _)| ear.set_nonblocking(true).unwrap());
+    let own = |port: u16| (Socket::bind((here, port).into()).unwrap(), (here, port));
+    let announced = (group, proto::sap::PORT);
+    let (ear, mut membership) =
+        multicast::listen(announced.into(), Vec::new(), vec![here.to_string()]).unwrap();
+    membership.refresh().unwrap();
+    let ears = [own(mux), own(next), own(next + 1), (ear, announced)];
+    let mut inbox = Inbox::default();
     let arguments = [
         "--capture",
         "tone",
@@ -79,11 +80,10 @@ fn nothing_that_is_sent_is_malformed() {
         if start.elapsed() > Duration::from_secs(3) {
             drop(sender.take().map(Program::interrupt));
         }
-        let mut octets = [0; 2048];
         for (ear, to) in &ears {
-            while let Ok((length, from)) = ear.recv_from(&mut octets) {
-                capture.add(start.elapsed().as_micros() as u32, from, *to, &octets[..length]);
-            }
+            inbox.receive(ear, |_, from, datagram| {
+                capture.add(start.elapsed().as_micros() as u32, from, *to, datagram);
+            });
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -2,7 +2,7 @@
 //! receiver may have a channel map: it then plays what that makes of the stream's channels.
 
 use proto::announce::{Codec, Format};
-use proto::pcm::{self, ByteOrder};
+use proto::pcm::Sample;
 use proto::units::Position;
 use proto::{Reject, announce};
 
@@ -28,16 +28,11 @@ impl Coding {
     /// # Errors
     /// [`Reject::Length`] where it is none of this kind.
     pub(super) fn frames(self, payload: &[u8], channels: u16) -> Result<u32, Reject> {
-        let octets = match self {
-            Self::Plain | Self::L16 => pcm::BYTES_PER_SAMPLE,
-            Self::L24 | Self::Little24 => pcm::BYTES_PER_SAMPLE_24,
-            Self::Opus => return opus::frames(payload).map(|frames| frames as u32).ok_or(Reject::Length),
+        let frames = match self {
+            Self::Pcm(sample) => sample.frames(payload, channels)?,
+            Self::Opus => opus::frames(payload).ok_or(Reject::Length)?,
         };
-        let frame = octets * usize::from(channels);
-        match payload.len().checked_rem(frame) {
-            Some(0) if !payload.is_empty() => Ok((payload.len() / frame) as u32),
-            _ => Err(Reject::Length),
-        }
+        Ok(frames as u32)
     }
 }
 
@@ -121,10 +116,7 @@ impl Decoder {
         let mut to = Out { samples: out, channels, map: self.map.as_ref() };
         match (&mut self.kind, slot.coding) {
             (Kind::Opus(opus), Coding::Opus) => opus.render(slot, payload, skip, &mut to),
-            (_, Coding::Plain) => render_pcm(slot, payload, skip, &mut to, &LITTLE_16),
-            (_, Coding::L16) => render_pcm(slot, payload, skip, &mut to, &BIG_16),
-            (_, Coding::L24) => render_pcm(slot, payload, skip, &mut to, &BIG_24),
-            (_, Coding::Little24) => render_pcm(slot, payload, skip, &mut to, &LITTLE_24),
+            (_, Coding::Pcm(sample)) => render_pcm(slot, sample, payload, skip, &mut to),
             (Kind::Pcm, Coding::Opus) => to.samples.fill(0.0),
         }
     }
@@ -210,39 +202,17 @@ impl Opus {
     }
 }
 
-/// A linear sample on the wire: its octets, and how a run of them is decoded.
-struct Linear {
-    octets: usize,
-    decode: fn(&[u8], &mut [f32]),
-}
-
-const LITTLE_16: Linear = Linear {
-    octets: pcm::BYTES_PER_SAMPLE,
-    decode: |payload, out| pcm::decode(payload, ByteOrder::Little, out),
-};
-const BIG_16: Linear = Linear {
-    octets: pcm::BYTES_PER_SAMPLE,
-    decode: |payload, out| pcm::decode(payload, ByteOrder::Big, out),
-};
-const LITTLE_24: Linear = Linear {
-    octets: pcm::BYTES_PER_SAMPLE_24,
-    decode: |payload, out| pcm::decode_24(payload, ByteOrder::Little, out),
-};
-const BIG_24: Linear = Linear {
-    octets: pcm::BYTES_PER_SAMPLE_24,
-    decode: |payload, out| pcm::decode_24(payload, ByteOrder::Big, out),
-};
-
-fn render_pcm(slot: &Slot, payload: &[u8], skip: usize, out: &mut Out<'_>, linear: &Linear) {
+fn render_pcm(slot: &Slot, sample: Sample, payload: &[u8], skip: usize, out: &mut Out<'_>) {
     let source = usize::from(slot.channels);
-    let payload = payload.get(skip * source * linear.octets..).unwrap_or(&[]);
+    let frame = source * sample.octets();
+    let payload = payload.get(skip * frame..).unwrap_or(&[]);
     if source == out.channels && out.map.is_none() {
-        return (linear.decode)(payload, out.samples);
+        return sample.decode(payload, out.samples);
     }
     let mut samples = [0.0; announce::MAX_CHANNELS as usize];
     let frames = out.samples.chunks_exact_mut(out.channels);
-    for (to, octets) in frames.zip(payload.chunks_exact(source * linear.octets)) {
-        (linear.decode)(octets, &mut samples[..source]);
+    for (to, octets) in frames.zip(payload.chunks_exact(frame)) {
+        sample.decode(octets, &mut samples[..source]);
         spread(&samples[..source], to, out.map);
     }
 }

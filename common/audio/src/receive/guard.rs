@@ -13,11 +13,10 @@ use proto::units::{Mono, Sequence};
 use proto::{Reject, payload_type, rtp};
 
 use super::paths;
+use super::source::SOURCE_TIMEOUT;
 use crate::detect::is_report;
 use crate::secure::{self, Identity, Peer, Secrecy, Secret, Standing};
 
-/// Another sender may take the place of one that has been silent for so long, in nanoseconds.
-const SOURCE_TIMEOUT: i64 = 1_000_000_000;
 /// Time between two greetings, in nanoseconds: to the sender that is known, and to those that have not shown that they have
 /// the key.
 const GREETING_INTERVAL: i64 = 1_000_000_000;

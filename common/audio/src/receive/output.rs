@@ -90,7 +90,7 @@ impl Output {
 }
 
 impl DeviceOutput {
-    /// Fills `out` while there is no stream that can be played, without a click at the end of the last one.
+    /// Fills `out` while there is nothing that can be played, without a click at the end of what was.
     pub(super) fn fall_silent(&mut self, out: &mut [f32]) {
         let concealer = &mut self.concealer;
         match &mut self.steering {

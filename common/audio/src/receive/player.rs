@@ -338,7 +338,7 @@ impl Player {
         // What both clocks are known to do needs no error to be corrected.
         let known = (1.0 + due.slow) / (1.0 + reference.slow()) - 1.0;
         let speed = known + servo.update(late as f64 / 1e9, elapsed as f64 / 1e9);
-        self.counters.set_drift(speed);
+        self.counters.drift_ppb.set((speed * 1e9) as i64);
         resampler.set_speed(speed + slew);
         let concealer = &mut device.concealer;
         resampler.process(out, |input| self.read(stream, input, channels, decoder, Some(concealer)));
@@ -347,16 +347,13 @@ impl Player {
     /// Plays at the speed that was found last.
     fn go_on(&mut self, stream: &Stream, out: &mut [f32], channels: usize, output: &mut Output) {
         let decoder = &mut output.decoder;
-        let Some(DeviceOutput { concealer, steering, last }) = &mut output.device else { return };
-        *last = None;
-        let aligned = self.aligned;
-        let mut fill = |input: &mut [f32]| {
-            if aligned {
-                self.read(stream, input, channels, decoder, Some(concealer));
-            } else {
-                concealer.conceal(input);
-            }
-        };
+        let Some(device) = &mut output.device else { return };
+        device.last = None;
+        if !self.aligned {
+            return device.fall_silent(out);
+        }
+        let DeviceOutput { concealer, steering, .. } = device;
+        let mut fill = |input: &mut [f32]| self.read(stream, input, channels, decoder, Some(concealer));
         match steering {
             Some((resampler, _)) => resampler.process(out, fill),
             None => fill(out),

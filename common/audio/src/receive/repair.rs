@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use proto::announce::{Announcement, Companion};
-use proto::rtcp;
 use proto::units::Mono;
+use proto::{Reject, parity, retransmission, rtcp, rtp};
 
 use super::missing::Missing;
 use super::player::Player;
 use super::stream::Stream;
+use super::{ReceivePipeline, entry};
 use crate::counters::ReceiveCounters;
-use crate::jitter::{JitterBuffer, Label};
+use crate::jitter::{Coding, Inserted, JitterBuffer, Label};
 use crate::repair::advance::{Collector, Media, Packets, ROW};
 
 /// A stream that has brought nothing for this long is not asked for what is overdue, in nanoseconds.
@@ -59,12 +60,12 @@ impl Repair {
         self.collector.clear();
     }
 
-    pub(super) fn is_retransmission(&self, header: &proto::rtp::Header) -> bool {
+    pub(super) fn is_retransmission(&self, header: &rtp::Header) -> bool {
         let ours = Companion { payload_type: header.payload_type, ssrc: header.ssrc };
         self.retransmission == Some(ours)
     }
 
-    pub(super) fn is_parity(&self, header: &proto::rtp::Header) -> bool {
+    pub(super) fn is_parity(&self, header: &rtp::Header) -> bool {
         let ours = Companion { payload_type: header.payload_type, ssrc: header.ssrc };
         self.parity == Some(ours)
     }
@@ -120,6 +121,55 @@ impl Repair {
         let lost = due.iter().map(|sequence| stream.wrapped(*sequence));
         builder.nack(own_ssrc, stream.reception.ssrc(), lost);
         builder.finish().unwrap_or(0)
+    }
+}
+
+impl ReceivePipeline {
+    /// A packet that was asked for. It says nothing of the path's delay.
+    pub(super) fn handle_retransmission(&mut self, at: Mono, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
+        let (sequence, payload) = retransmission::parse(packet.payload)?;
+        let Some(stream) = self.stream.as_mut().filter(|stream| !stream.ended) else { return Ok(()) };
+        let number = stream.unwrapped(sequence);
+        let place = stream.place(number, packet.header.timestamp).ok_or(Reject::Value)?;
+        let format = stream.format;
+        if !self.repair.missing.answered(place.sequence, at) {
+            // The original was only late.
+            return Ok(());
+        }
+        // As the original's header had it: parity may need it.
+        let rtp::Header { marker, timestamp, .. } = packet.header;
+        let label = Label { marker, payload_type: format.payload_type, timestamp };
+        let frames = Coding::of(&format).frames(payload, format.channels)?;
+        if self.insert(&entry(place, frames, label, &format, payload))? == Inserted::Kept {
+            self.counters.retransmitted.add(1);
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_parity(&mut self, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
+        let (header, octets) = parity::Header::parse(packet.payload)?;
+        let Some(stream) = self.live_stream() else { return Ok(()) };
+        self.repair.collector.note(&header, octets, stream.unwrapped(header.first))
+    }
+
+    /// Puts every packet that parity can rebuild into the buffer.
+    pub(super) fn rebuild(&mut self) -> Result<(), Reject> {
+        let Some(stream) = &self.stream else { return Ok(()) };
+        while let Some(found) = self.repair.collector.recover(self.player.buffer(), &mut self.repair.image) {
+            let Media { marker, payload_type, timestamp, payload } = found.media;
+            let format = &stream.format;
+            if payload_type != format.payload_type {
+                continue;
+            }
+            let Some(place) = stream.place(found.sequence, timestamp) else { continue };
+            let frames = Coding::of(format).frames(payload, format.channels)?;
+            let label = Label { marker, payload_type, timestamp };
+            self.repair.missing.recovered(found.sequence);
+            if self.player.insert(&entry(place, frames, label, format, payload)) == Inserted::Kept {
+                self.counters.rebuilt.add(1);
+            }
+        }
+        Ok(())
     }
 }
 

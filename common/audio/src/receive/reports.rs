@@ -36,8 +36,8 @@ impl ReceivePipeline {
     /// A last report that says goodbye to the sender.
     pub fn goodbye(&mut self) -> Option<Transmit<'_>> {
         let address = self.sources.current()?.reports?;
-        let mut builder = rtcp::Builder::new(&mut self.control[..rtcp::MAX_COMPOUND]);
-        builder.receiver_report(self.config.ssrc, None);
+        let control = &mut self.control[..rtcp::MAX_COMPOUND];
+        let mut builder = rtcp::Builder::with_empty_report(control, self.config.ssrc);
         builder.description(self.config.ssrc, &self.config.cname);
         builder.bye(self.config.ssrc);
         let length = builder.finish()?;
@@ -131,7 +131,7 @@ impl ReceivePipeline {
             error_ns,
             worst_error_ns,
             round_trip_us,
-            drift_ppb: (counters.drift_ppm() * 1e3) as i32,
+            drift_ppb: counters.drift_ppb.get() as i32,
             concealed: counters.concealed_frames.get() as u32,
             synced: self.player.is_together(),
             late: self.player.is_late(),

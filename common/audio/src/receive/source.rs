@@ -9,7 +9,7 @@ use crate::detect::{Detector, is_report};
 use crate::send::Wire;
 
 /// A source that has said nothing for this long may be replaced by another, in nanoseconds.
-const SOURCE_TIMEOUT: i64 = 1_000_000_000;
+pub(super) const SOURCE_TIMEOUT: i64 = 1_000_000_000;
 /// Addresses that may become the source.
 const CANDIDATES: usize = 4;
 

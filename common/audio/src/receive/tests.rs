@@ -9,19 +9,7 @@ const RETRANSMISSION: Companion = Companion { payload_type: payload_type::RETRAN
 
 /// A pipeline with a stream of which a packet is missing, whose sender takes requests.
 fn with_a_gap(reports: bool) -> ReceivePipeline {
-    let config = Config {
-        wire: Some(Wire::Rtp),
-        latency: 20_000_000,
-        trim: None,
-        adapt: None,
-        format: None,
-        plain_rate: 44_100,
-        plain_channels: 1,
-        secret: None,
-        from: Vec::new(),
-        cname: "test".into(),
-        ssrc: 1,
-    };
+    let config = Config { wire: Some(Wire::Rtp), ..Config::new(20_000_000, "test".into(), 1) };
     let mut pipeline = ReceivePipeline::new(config, Arc::default());
     let mut out = [0; 128];
     let mut builder = rtcp::Builder::new(&mut out);

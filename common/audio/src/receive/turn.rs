@@ -3,6 +3,8 @@
 use proto::announce::Pace;
 use proto::units::Mono;
 
+use crate::scatter::Scatter;
+
 /// Time between two reports of a receiver that is alone, in nanoseconds.
 const ALONE: i64 = 1_000_000_000;
 /// Intervals that are looked at anew before they end come out longer: e - 3/2 makes up for that (RFC 3550, 6.3.1).
@@ -16,14 +18,13 @@ pub(super) struct Turn {
     last: Option<Mono>,
     /// By which share of the interval the next one differs, from 0.5 to 1.5.
     share: f64,
-    random: u32,
+    scatter: Scatter,
 }
 
 impl Turn {
     /// `seed` spreads the reports of many in time: each has its own.
     pub(super) fn new(seed: u32) -> Self {
-        // Zero would stay zero.
-        Self { interval: None, last: None, share: 0.5, random: seed.max(1) }
+        Self { interval: None, last: None, share: 0.5, scatter: Scatter::new(seed) }
     }
 
     /// Takes how often the sender asks for reports.
@@ -38,11 +39,7 @@ impl Turn {
             return false;
         }
         self.last = Some(now);
-        // xorshift (Marsaglia 2003)
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 17;
-        self.random ^= self.random << 5;
-        self.share = 0.5 + f64::from(self.random) / f64::from(u32::MAX);
+        self.share = 0.5 + f64::from(self.scatter.bits()) / f64::from(u32::MAX);
         true
     }
 

@@ -68,8 +68,11 @@ impl Course {
         }
         self.suspect = None;
         if !late {
-            // What is missing is as long as what came before it, as far as is known.
-            for counter in 1..ahead {
+            // What is missing is as long as what came before it, as far as is known. Of a long loss only the end is kept.
+            let forgotten = (ahead - 1).saturating_sub(HISTORY as u32);
+            let frames = forgotten.wrapping_mul(self.newest.frames.into());
+            self.end = RtpTime(self.end.0.wrapping_add(frames));
+            for counter in 1 + forgotten..ahead {
                 self.advance(self.newest.counter.wrapping_add(counter), self.newest.frames);
             }
             self.advance(header.counter, header.frames);
@@ -89,10 +92,11 @@ impl ReceivePipeline {
         if !announce::RATES.contains(&header.rate) || header.channels > announce::MAX_CHANNELS {
             return Err(Reject::Value);
         }
-        let (codec, coding) = match header.sample {
-            Sample::Bits16 => (Codec::L16, Coding::Plain),
-            Sample::Bits24 => (Codec::L24, Coding::Little24),
+        let codec = match header.sample {
+            Sample::Bits16 => Codec::L16,
+            Sample::Bits24 => Codec::L24,
         };
+        let coding = Coding::Pcm(header.sample.written());
         let Header { rate, channels, frames, .. } = header;
         let format = Format { payload_type: 0, codec, channels, rate, frames };
         let live = self.live_stream().is_some();
@@ -141,6 +145,13 @@ mod tests {
         let heard = times(&mut course, &[(0, 67), (1, 89), (4, 89), (3, 89), (u32::MAX - 1, 89), (5, 1)]);
         let before = 0u32.wrapping_sub(89);
         assert_eq!(heard, [89, 156, 423, 334, before, 512].map(|time| Ok(Some(time))));
+    }
+
+    #[test]
+    fn after_a_long_loss_times_are_where_they_would_be_without_it() {
+        let mut course = Course::new(&header(7, 1));
+        let heard = times(&mut course, &[(7 + 90_000, 1), (7 + 90_000 - 63, 1), (7 + 90_001, 1)]);
+        assert_eq!(heard, [90_000, 89_937, 90_001].map(|time| Ok(Some(time))));
     }
 
     #[test]

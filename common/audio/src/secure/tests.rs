@@ -121,19 +121,8 @@ impl Receiver {
     fn new(number: u8, secret: Option<Secret>) -> Self {
         let counters = Arc::new(ReceiveCounters::default());
         let run = secret.as_ref().map_or(0, |secret| secret.id.0[0]);
-        let config = Config {
-            wire: None,
-            latency: 10 * MS,
-            trim: None,
-            adapt: None,
-            format: None,
-            plain_rate: RATE,
-            plain_channels: 1,
-            secret,
-            from: Vec::new(),
-            cname: format!("{run}@receiver"),
-            ssrc: 0x9000 + u32::from(run),
-        };
+        let config =
+            Config { secret, ..Config::new(10 * MS, format!("{run}@receiver"), 0x9000 + u32::from(run)) };
         let mut pipeline = ReceivePipeline::new(config, counters.clone());
         pipeline.replace_output(Box::new(Output::stream_clocked(1, RATE)));
         Self { address: client_at(number), pipeline, counters, heard: Vec::new(), secrecy: Vec::new() }

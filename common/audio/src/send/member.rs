@@ -10,7 +10,7 @@ use super::group::GroupId;
 
 /// One that asks nothing for so long is gone, in nanoseconds, unless it is to ask so seldom that this is longer.
 const PATIENCE: i64 = 5_000_000_000;
-/// Questions are answered at most this often, in nanoseconds: a receiver that starts asks every 40 ms.
+/// Questions are answered at most this often, in nanoseconds: a receiver that starts asks every 25 ms.
 const PAUSE: i64 = 10_000_000;
 
 /// A client's part in its group.
@@ -68,8 +68,7 @@ impl Member {
     pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let (request, received, from) = self.known.question.take()?;
         let reply = Reply { asked: request.written, received, answered: now.max(received) };
-        let mut builder = Builder::new(out);
-        builder.receiver_report(ssrc, None);
+        let mut builder = Builder::with_empty_report(out, ssrc);
         builder.application(ssrc, exchange::APP_NAME, exchange::REPLY, &reply.to_bytes());
         Some((from, builder.finish()?))
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use proto::units::Position;
 
-use super::encoding::EncodingSpec;
+use super::spec::EncodingSpec;
 use crate::map::ChannelMap;
 use crate::signal::Signal;
 
@@ -18,6 +18,17 @@ const FADES_A_SECOND: u32 = 200;
 /// Mixes that are remembered of what is faded out. Each change within a crossfade adds one; the list of clients is read
 /// again less often than that.
 const PARTS: usize = 8;
+
+/// Captured frames.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a> {
+    /// Position of the first.
+    pub(super) from: Position,
+    /// Samples in a frame.
+    pub(super) channels: usize,
+    /// Whole frames.
+    pub(super) samples: &'a [f32],
+}
 
 /// What is heard of captured frames.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +51,22 @@ pub(super) struct Mixer {
     length: usize,
 }
 
+impl<'a> Block<'a> {
+    pub(super) fn frames(&self) -> usize {
+        self.samples.len() / self.channels
+    }
+
+    /// So many of its frames, and the rest.
+    pub(super) fn split_at(self, frames: usize) -> (Self, Self) {
+        let (samples, rest) = self.samples.split_at(frames * self.channels);
+        (Self { samples, ..self }, Self { from: self.from.advanced(frames as u64), samples: rest, ..self })
+    }
+
+    fn each(self) -> std::slice::ChunksExact<'a, f32> {
+        self.samples.chunks_exact(self.channels)
+    }
+}
+
 impl Mix {
     /// A sample of an output with these sources. Channels beyond those captured are silent.
     fn sample(&self, frame: &[f32], sources: &[u16]) -> f32 {
@@ -57,14 +84,7 @@ impl Mix {
         sources.map_or(0.0, |sources| self.sample(frame, sources))
     }
 
-    fn render<T>(
-        &self,
-        from: Position,
-        captured: usize,
-        block: &[f32],
-        slots: &mut [T],
-        write: impl Fn(f32, &mut T),
-    ) -> f32 {
+    fn render<T>(&self, block: Block<'_>, slots: &mut [T], write: impl Fn(f32, &mut T)) -> f32 {
         let outputs = self.map.outputs();
         let mut peak = 0.0f32;
         for (output, sources) in outputs.iter().enumerate() {
@@ -74,18 +94,17 @@ impl Mix {
                 write(sample, slot);
             };
             if let Some(signal) = &self.signal {
-                slots.zip(signal.samples(from)).for_each(|(slot, sample)| put(slot, sample * self.factor));
+                slots
+                    .zip(signal.samples(block.from))
+                    .for_each(|(slot, sample)| put(slot, sample * self.factor));
                 continue;
             }
             match sources[..] {
-                [only] if usize::from(only) < captured => {
-                    let source = block.iter().skip(usize::from(only)).step_by(captured);
+                [only] if usize::from(only) < block.channels => {
+                    let source = block.samples.iter().skip(usize::from(only)).step_by(block.channels);
                     slots.zip(source).for_each(|(slot, sample)| put(slot, *sample * self.factor));
                 }
-                _ => {
-                    let frames = block.chunks_exact(captured);
-                    slots.zip(frames).for_each(|(slot, frame)| put(slot, self.sample(frame, sources)));
-                }
+                _ => slots.zip(block.each()).for_each(|(slot, frame)| put(slot, self.sample(frame, sources))),
             }
         }
         peak
@@ -123,36 +142,25 @@ impl Mixer {
         self.mix.map.channels()
     }
 
-    /// Puts whole frames of `captured` samples, of which the first has the position `from`, into `slots`, one for each sample of a client's, by `write`. Returns the
-    /// largest magnitude.
+    /// Puts a block into `slots`, one for each sample of a client's, by `write`. Returns the largest magnitude.
     pub(super) fn render<T>(
         &mut self,
-        from: Position,
-        captured: usize,
-        block: &[f32],
+        block: Block<'_>,
         slots: &mut [T],
         write: impl Fn(f32, &mut T),
     ) -> f32 {
-        let fading = (self.length - self.done).min(block.len() / captured);
-        let (blended, block) = block.split_at(fading * captured);
+        let fading = (self.length - self.done).min(block.frames());
+        let (blended, block) = block.split_at(fading);
         let (first, slots) = slots.split_at_mut(fading * usize::from(self.channels()));
-        let peak = if fading > 0 { self.blend(from, captured, blended, first, &write) } else { 0.0 };
-        peak.max(self.mix.render(from.advanced(fading as u64), captured, block, slots, write))
+        let peak = if fading > 0 { self.blend(blended, first, &write) } else { 0.0 };
+        peak.max(self.mix.render(block, slots, write))
     }
 
-    fn blend<T>(
-        &mut self,
-        from: Position,
-        captured: usize,
-        block: &[f32],
-        slots: &mut [T],
-        write: impl Fn(f32, &mut T),
-    ) -> f32 {
+    fn blend<T>(&mut self, block: Block<'_>, slots: &mut [T], write: impl Fn(f32, &mut T)) -> f32 {
         let mut peak = 0.0f32;
         let outputs = usize::from(self.channels());
-        let frames = block.chunks_exact(captured).zip(slots.chunks_exact_mut(outputs));
-        for (n, (frame, slots)) in frames.enumerate() {
-            let at = from.advanced(n as u64);
+        for (n, (frame, slots)) in block.each().zip(slots.chunks_exact_mut(outputs)).enumerate() {
+            let at = block.from.advanced(n as u64);
             self.done += 1;
             let share = self.share(self.done);
             for (output, slot) in slots.iter_mut().enumerate() {

@@ -1,11 +1,11 @@
 //! From a client's frames to payloads. Allocates only when built.
 
-use proto::pcm::{self, ByteOrder};
+use proto::pcm::{self, ByteOrder, Sample};
 use proto::srtp;
 use proto::units::Position;
 
-use super::encoding::{Codec, EncodingSpec, Wire};
-use super::mix::Mixer;
+use super::mix::{Block, Mixer};
+use super::spec::{Codec, EncodingSpec, Wire};
 use crate::opus::{self, Encoder};
 use crate::resample::Chunked;
 
@@ -35,12 +35,6 @@ pub(super) struct Pcm {
     filled: usize,
     /// Room for the header, and what has been gathered.
     filling: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Sample {
-    Bits16(ByteOrder),
-    Bits24(ByteOrder),
 }
 
 #[derive(Debug)]
@@ -98,18 +92,11 @@ impl Packer {
         }
     }
 
-    /// Takes captured frames of `captured` samples, no more than are wanted, of which the first has this position. Returns
-    /// the largest magnitude.
-    pub(super) fn append(
-        &mut self,
-        position: Position,
-        captured: usize,
-        block: &[f32],
-        mixer: &mut Mixer,
-    ) -> f32 {
+    /// Takes captured frames, no more than are wanted. Returns the largest magnitude.
+    pub(super) fn append(&mut self, block: Block<'_>, mixer: &mut Mixer) -> f32 {
         match self {
-            Self::Pcm(pcm) => pcm.append(position, captured, block, mixer),
-            Self::Opus(opus) => opus.append(position, captured, block, mixer),
+            Self::Pcm(pcm) => pcm.append(block, mixer),
+            Self::Opus(opus) => opus.append(block, mixer),
             Self::Vacant => 0.0,
         }
     }
@@ -162,32 +149,31 @@ impl Packer {
 }
 
 impl Pcm {
-    fn append(&mut self, position: Position, captured: usize, block: &[f32], mixer: &mut Mixer) -> f32 {
-        let frames = block.len() / captured;
+    fn append(&mut self, block: Block<'_>, mixer: &mut Mixer) -> f32 {
+        let frames = block.frames();
         if self.filled == 0 {
-            self.position = position;
+            self.position = block.from;
         }
         self.filled += frames;
         let samples = frames * usize::from(mixer.channels());
         let start = self.filling.len();
+        self.filling.resize(start + samples * self.sample.octets(), 0);
         match self.sample {
             Sample::Bits16(order) => {
-                self.filling.resize(start + samples * pcm::BYTES_PER_SAMPLE, 0);
                 let slots = self.filling[start..].as_chunks_mut().0;
                 // A loop for each order, without the choice inside.
                 match order {
-                    ByteOrder::Big => mixer.render(position, captured, block, slots, |s, slot| {
-                        pcm::write_sample(s, ByteOrder::Big, slot)
-                    }),
-                    ByteOrder::Little => mixer.render(position, captured, block, slots, |s, slot| {
-                        pcm::write_sample(s, ByteOrder::Little, slot)
-                    }),
+                    ByteOrder::Big => {
+                        mixer.render(block, slots, |s, slot| pcm::write_sample(s, ByteOrder::Big, slot))
+                    }
+                    ByteOrder::Little => {
+                        mixer.render(block, slots, |s, slot| pcm::write_sample(s, ByteOrder::Little, slot))
+                    }
                 }
             }
             Sample::Bits24(order) => {
-                self.filling.resize(start + samples * pcm::BYTES_PER_SAMPLE_24, 0);
                 let slots = self.filling[start..].as_chunks_mut().0;
-                mixer.render(position, captured, block, slots, |s, slot| pcm::write_sample_24(s, order, slot))
+                mixer.render(block, slots, |s, slot| pcm::write_sample_24(s, order, slot))
             }
         }
     }
@@ -229,14 +215,14 @@ impl Opus {
         }
     }
 
-    fn append(&mut self, position: Position, captured: usize, block: &[f32], mixer: &mut Mixer) -> f32 {
-        let frames = block.len() / captured;
+    fn append(&mut self, block: Block<'_>, mixer: &mut Mixer) -> f32 {
+        let frames = block.frames();
         if self.next.is_none() {
             let lag = self.chunked.delay() + self.encoder.lookahead() as f64;
             let frames = lag.round();
-            self.next = Some(position.at_rate(opus::RATE, self.rate).before(frames as u64));
+            self.next = Some(block.from.at_rate(opus::RATE, self.rate).before(frames as u64));
             let rest = (frames - lag) * 1e9 / f64::from(opus::RATE);
-            self.shift = rest as i64 - position.rounding_at_rate(opus::RATE, self.rate);
+            self.shift = rest as i64 - block.from.rounding_at_rate(opus::RATE, self.rate);
         }
         let mut peak = 0.0;
         let keep = |sample, slot: &mut f32| *slot = sample;
@@ -245,7 +231,7 @@ impl Opus {
             past.drain(..past.len() - Self::kept(self.frames, self.rate) * channels);
         }
         self.chunked.push(frames, |room| {
-            peak = mixer.render(position, captured, block, room, keep);
+            peak = mixer.render(block, room, keep);
             past.extend_from_slice(room);
         });
         self.taken += frames as u64;
@@ -298,7 +284,7 @@ impl Opus {
         let channels = self.pcm.len() / self.frames as usize;
         let start = other.past.len().saturating_sub(frames_back as usize * channels);
         let mut rest = &other.past[start..];
-        (self.next, self.shift) = (other.next, other.shift);
+        self.next = other.next;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(self.chunked.wanted() * channels));
             self.chunked.push(now.len() / channels, |room| room.copy_from_slice(now));
@@ -309,7 +295,7 @@ impl Opus {
         self.join(true);
         self.past.clear();
         self.past.extend_from_slice(&other.past);
-        (self.next, self.taken, self.given) = (other.next, other.taken, other.given);
-        self.shift = other.shift;
+        (self.next, self.shift) = (other.next, other.shift);
+        (self.taken, self.given) = (other.taken, other.given);
     }
 }

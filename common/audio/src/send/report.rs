@@ -36,8 +36,8 @@ pub(super) fn subject(datagram: &[u8]) -> Option<u32> {
         .next()
 }
 
-/// Takes a packet of a client's report on the stream `ssrc`, whose packets last so many nanoseconds; it came at `at`, by the wall
-/// clock at `arrival`, from the client or one of those who listen to its group.
+/// Takes a packet of a client's report on the stream `ssrc`, whose packets last so many nanoseconds; it came at `at`, by
+/// the wall clock at `arrival`, from the client or one of those who listen to its group.
 pub(super) fn note(
     client: &mut Client,
     from: SocketAddr,

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::Shape;
-use super::encoding::{Client, Encoding, EncodingId, Reports};
+use super::client::{Client, Reports};
+use super::encoding::{Encoding, EncodingId};
 use super::group::Group;
 use super::report;
 

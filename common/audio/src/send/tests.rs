@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use std::sync::Arc;
 
 use proto::units::Sequence;
-use proto::{payload_type, pcm, vban};
+use proto::{announce, payload_type, pcm, vban};
 
 use super::*;
 use crate::opus::{self, Application, Decoder, FrameTime};

@@ -49,8 +49,6 @@ pub struct Signed<'a> {
     pub greeting: Greeting,
     /// The participant's CNAME.
     pub cname: &'a [u8],
-    /// Its index of SRTCP.
-    pub index: u32,
 }
 
 impl Greeting {
@@ -98,7 +96,7 @@ impl Greeting {
 impl<'a> Signed<'a> {
     /// Finds a greeting in a datagram. `None` where there is none.
     pub fn find(datagram: &'a [u8]) -> Option<Self> {
-        let Control { index, length, .. } = Control::of(datagram).filter(|control| !control.encrypted)?;
+        let Control { length, .. } = Control::of(datagram).filter(|control| !control.encrypted)?;
         let (mut name, mut greeting) = (None, None);
         for packet in rtcp::packets(datagram.get(..length)?).take(4) {
             match packet.ok()? {
@@ -107,7 +105,7 @@ impl<'a> Signed<'a> {
                 _ => {}
             }
         }
-        Some(Self { greeting: greeting?, cname: name?, index })
+        Some(Self { greeting: greeting?, cname: name? })
     }
 }
 
@@ -143,8 +141,7 @@ mod tests {
         builder.description(9, "me");
         builder.application(9, APP_NAME, 0, &body[..length]);
         let length = builder.finish().unwrap() + 20;
-        out[length - 1] = 77;
-        let found = Signed { greeting: GREETING, cname: b"me", index: 77 };
+        let found = Signed { greeting: GREETING, cname: b"me" };
         assert_eq!(Signed::find(&out[..length]), Some(found));
         out[length - 4] = 0x80;
         assert_eq!(Signed::find(&out[..length]), None, "encrypted");

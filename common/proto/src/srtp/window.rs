@@ -4,7 +4,7 @@ use super::MAX_INDEX;
 use crate::units::Sequence;
 
 /// Packets below the newest that may still come: half a second of the shortest ones in use.
-pub const WINDOW: u64 = 1024;
+const WINDOW: u64 = 1024;
 
 const WORDS: usize = WINDOW as usize / 64;
 

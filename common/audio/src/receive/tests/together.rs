@@ -1,5 +1,6 @@
 //! In time with others: a sender by script, a receiver with a device, and a clock of its own for each machine.
 
+use proto::announce::Codec;
 use proto::exchange::{self, Reply, Request};
 use proto::playout::{self, Playout};
 use proto::timing::{self, Anchor, Delay, Timing};
@@ -72,19 +73,7 @@ fn wired() -> LinkSpec {
 }
 
 fn config() -> Config {
-    Config {
-        wire: Some(Wire::Rtp),
-        latency: 20 * MS,
-        trim: Some(0),
-        adapt: None,
-        format: None,
-        plain_rate: RATE,
-        plain_channels: 1,
-        secret: None,
-        from: Vec::new(),
-        cname: "test".into(),
-        ssrc: 77,
-    }
+    Config { wire: Some(Wire::Rtp), trim: Some(0), ..Config::new(20 * MS, "test".into(), 77) }
 }
 
 impl World {

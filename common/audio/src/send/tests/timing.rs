@@ -2,7 +2,7 @@
 
 use proto::exchange::{self, Reply, Request};
 use proto::playout::{self, Playout};
-use proto::timing::Anchor;
+use proto::timing::{Anchor, Timing};
 
 use super::*;
 use crate::counters::GroupCounters;

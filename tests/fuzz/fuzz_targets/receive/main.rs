@@ -2,20 +2,18 @@
 
 #![no_main]
 
+mod script;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use arbitrary::Arbitrary;
 use audio::counters::ReceiveCounters;
 use audio::depth::Preset;
 use audio::opus;
 use audio::receive::{Adapt, CHUNK, Config, Event, Incoming, Output, ReceivePipeline};
 use audio::send::Wire;
 use fuzz::mend::Mend;
-use fuzz::{
-    Companions, FIRST, Few, Kind, Number, PARITY, Part, RETRANSMISSION, Rate, check_compound, compound,
-    without_heap,
-};
+use fuzz::{FIRST, Few, PARITY, Part, RETRANSMISSION, Rate, check_compound, compound, without_heap};
 use libfuzzer_sys::fuzz_target;
 use proto::announce::{Codec, Companion};
 use proto::exchange::{self, Request};
@@ -23,185 +21,14 @@ use proto::rtcp::{Packet, packets};
 use proto::units::{self, Mono, RtpTime, Sequence};
 use proto::{parity, rtp};
 
-#[derive(Arbitrary, Debug)]
-struct Script<'a> {
-    wire: Option<u8>,
-    latency_ms: u8,
-    adaptive: Option<u8>,
-    trim_ms: Option<i8>,
-    plain_rate: Rate,
-    plain_channels: u8,
-    output: OutputChoice,
-    /// Packets, rows and spread of the parity.
-    parity: (u8, u8, u8),
-    steps: Vec<Step<'a>>,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-struct OutputChoice {
-    device: bool,
-    seldom: u8,
-    channels: u8,
-    /// Of a device that resamples; `None` is the stream's.
-    rate: Option<Rate>,
-    playing: Playing,
-}
-
-impl OutputChoice {
-    /// Seldom, and only where it is heard: building the filters takes longer than all the rest.
-    fn resampled(self) -> bool {
-        self.device && self.seldom % 8 == 7 && matches!(self.playing, Playing::Told)
-    }
-}
-
-/// Which stream an output is for.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Playing {
-    /// The one that was told of last.
-    Told,
-    Other {
-        kind: Kind,
-        channels: u8,
-        rate: Rate,
-    },
-}
-
-#[derive(Arbitrary, Debug)]
-enum Step<'a> {
-    Octets {
-        from: Few,
-        octets: &'a [u8],
-    },
-    Rtp(Run),
-    /// A report and an announcement, as our sender begins; nothing may have been sent yet.
-    Announce {
-        from: Few,
-        sends: bool,
-        ssrc: Few,
-        kind: Kind,
-        channels: u8,
-        rate: Rate,
-        companions: Companions,
-    },
-    Rtcp {
-        from: Few,
-        parts: Vec<Part<'a>>,
-    },
-    /// Timing of what was sent last, and answers to questions about the clock.
-    Time {
-        ssrc: Few,
-        rounds: u8,
-        /// How far the sender's clock is ahead, in milliseconds, how long the way was, and how long it took for the answer.
-        ahead_ms: i32,
-        way_us: i16,
-        spent_us: u8,
-        /// When the anchor was captured, from now on, in units of 20 µs.
-        captured: i16,
-        begin: i32,
-        slow_ppb: i32,
-        delays: (u16, u16),
-        trim_us: i16,
-    },
-    /// Nobody asked for it, or it is another than asked for.
-    Again {
-        from: Few,
-        number: Number,
-        ticks: i16,
-        length: u16,
-    },
-    /// Of no packets that were sent.
-    Parity {
-        from: Few,
-        first: Number,
-        shape: [u8; 4],
-        length: u16,
-    },
-    Plain {
-        from: Few,
-        length: u16,
-        count: u8,
-        play: bool,
-    },
-    Wait {
-        ms: u8,
-    },
-    Pause {
-        seconds: u8,
-    },
-    Play {
-        chunks: u8,
-        lost_us: u16,
-    },
-    /// Asks for a count that is no whole number of frames, or as another kind of output would.
-    PullStream {
-        samples: u16,
-    },
-    PullDevice,
-    Output(OutputChoice),
-    Latency {
-        ms: u16,
-    },
-    Realign,
-    Events,
-    Tick {
-        answered: bool,
-    },
-}
-
-/// RTP packets, one after the other.
-#[derive(Arbitrary, Debug)]
-struct Run {
-    from: Few,
-    ssrc: Few,
-    payload_type: PayloadType,
-    jump: Jump,
-    frames: u16,
-    channels: u8,
-    late_us: i16,
-    count: u8,
-    /// A bit for each of eight packets in turn.
-    lost: u8,
-    parity: bool,
-    /// Play as much after each packet as it brought.
-    play: bool,
-}
-
-/// What lies between the last packet's end and this one's start: packets and ticks.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Jump {
-    None,
-    Near(i8, i16),
-    Far(i16, i32),
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum PayloadType {
-    Stereo,
-    Mono,
-    Announced(Kind),
-    /// With this first octet.
-    Opus(u8),
-    Other(u8),
-}
-
-impl PayloadType {
-    fn number(self) -> u8 {
-        match self {
-            Self::Stereo => 10,
-            Self::Mono => 11,
-            Self::Announced(kind) => kind.payload_type(),
-            Self::Opus(_) => Kind::Opus.payload_type(),
-            Self::Other(number) => number & 0x7f,
-        }
-    }
-}
+use script::{Jump, OutputChoice, Playing, Run, Script, Step, channels};
 
 /// Octets of no meaning.
 static PATTERN: [u8; 1 << 16] = {
     let mut octets = [0; 1 << 16];
     let mut n = 0;
     while n < octets.len() {
-        octets[n] = (n * 151 >> 3) as u8;
+        octets[n] = ((n * 151) >> 3) as u8;
         n += 1;
     }
     octets
@@ -317,7 +144,7 @@ impl Bench {
                 let announcement = Part::Announcement {
                     payload_type: kind.payload_type(),
                     kind,
-                    channels: self::channels(channels) as u8,
+                    channels: script::channels(channels) as u8,
                     rate,
                     frames: 128,
                     name: "a",
@@ -523,7 +350,7 @@ impl Bench {
             Playing::Other { kind, channels, rate } => {
                 let codec = kind.codec();
                 let rate = if codec == Codec::Opus { opus::RATE } else { rate.get() };
-                Some(Incoming { rate, channels: self::channels(channels), codec })
+                Some(Incoming { rate, channels: script::channels(channels), codec })
             }
         };
         let stream_rate = incoming.map_or(44_100, |incoming| incoming.rate);
@@ -592,27 +419,6 @@ impl Bench {
             self.datagram(self.from, &again);
         }
     }
-}
-
-impl Run {
-    /// Makes a payload. Returns its octets, and its frames as far as the sender knows.
-    fn fill(&self, payload: &mut [u8]) -> (usize, usize) {
-        let frames = usize::from(self.frames % 1024);
-        let samples = frames * usize::from(channels(self.channels));
-        match self.payload_type {
-            PayloadType::Opus(first) => {
-                payload[0] = first;
-                let length = 1 + frames % 256;
-                (length, opus::frames(&payload[..length]).unwrap_or(frames))
-            }
-            PayloadType::Announced(Kind::L24) => (samples * 3, frames),
-            _ => (samples * 2, frames),
-        }
-    }
-}
-
-fn channels(octet: u8) -> u16 {
-    [1, 2, 1, 2, 1, 2, 3, 8][usize::from(octet % 8)]
 }
 
 fn check_sound(samples: &[f32], output: Plan) {

@@ -1,4 +1,4 @@
-//! What becomes of a datagram before it is looked at: whether it may come in, by which path it came, and what it is once opened.
+//! The pipeline's edge: who may come in, opened first where there is a key, and what leaves, sealed last.
 
 use std::net::SocketAddr;
 
@@ -7,9 +7,16 @@ use proto::units::Mono;
 
 use super::guard::{self, Entry};
 use super::paths::Sifted;
-use super::{Event, ReceivePipeline, STREAM_TIMEOUT, Way};
+use super::{Event, MAX_PAYLOAD, ReceivePipeline, STREAM_TIMEOUT};
 use crate::detect::is_report;
 use crate::secure::Secrecy;
+use crate::send::{Recipients, Transmit};
+
+/// Octets of the longest encrypted datagram that is opened: beside the payload a header with all that it may hold.
+pub(super) const LONGEST_SEALED: usize = MAX_PAYLOAD + 512;
+
+/// What takes a plain datagram: of the media's port, or of the one for reports alone.
+type Way = fn(&mut ReceivePipeline, Mono, SocketAddr, &[u8]);
 
 impl ReceivePipeline {
     /// Hands on what may come in and has not come by another path.
@@ -101,5 +108,19 @@ impl ReceivePipeline {
         if std::mem::replace(&mut self.told_secrecy, secrecy) != secrecy {
             self.tell(Event::Secrecy(from, secrecy));
         }
+    }
+
+    /// What is in `control`, protected where there is a key.
+    pub(super) fn sealed(&mut self, address: SocketAddr, length: usize) -> Option<Transmit<'_>> {
+        let length = match &mut self.guard {
+            Some(guard) => guard.seal(address, &mut self.control, length)?,
+            None => length,
+        };
+        Some(self.transmit(address, length))
+    }
+
+    pub(super) fn transmit(&self, address: SocketAddr, length: usize) -> Transmit<'_> {
+        let to = Recipients::One(self.paths.route(address));
+        Transmit { bytes: &self.control[..length], to }
     }
 }
