@@ -26,6 +26,7 @@ pub mod listen;
 pub mod plan;
 pub mod run;
 
+mod mouths;
 mod receive_loop;
 mod sap;
 mod status;
@@ -45,8 +46,9 @@ use proto::announce::Codec;
 use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
+use mouths::Mouths;
 pub use receive_loop::LoopCounters;
-use receive_loop::{Feed, Mouths, ReceiveLoop};
+use receive_loop::{Feed, ReceiveLoop};
 
 /// Frames between receive and playback: a device takes a few periods, a file may stall for two seconds.
 fn sample_ring(has_clock: bool, rate: u32, period: u32) -> usize {

@@ -1,19 +1,19 @@
 //! The receive thread: hands datagrams to the pipeline, keeps the playback ring filled, sends reports.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use audio::counters::{Counter, PATHS};
+use audio::counters::Counter;
 use audio::receive::{CHUNK, Event, Output, Pace, PlaybackStamp, ReceivePipeline};
-use audio::send::Transmit;
 use os::clock;
 use os::udp::{Inbox, Socket};
 use os::wait::Wakeup;
 use proto::units::{self, Mono};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
+
+use crate::mouths::Mouths;
 
 /// Longest sleep: how soon the thread sees a new output or a request to stop while nothing comes.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
@@ -49,46 +49,6 @@ pub(crate) struct Feed {
     pub(crate) rate: u32,
     pub(crate) has_clock: bool,
     pub(crate) pace: Pace,
-}
-
-/// By which socket to speak.
-#[derive(Debug)]
-pub(crate) struct Mouths {
-    /// Which of them speak, and whether they have addresses of IPv6.
-    speaking: Vec<(usize, bool)>,
-    /// The sender's address by each path, and the socket that hears it.
-    hearing: [Option<(SocketAddr, usize)>; PATHS],
-}
-
-impl Mouths {
-    /// Of these sockets, of which the first `media` are for media.
-    pub(crate) fn new(sockets: &[Socket], media: usize) -> Self {
-        let first = if media < sockets.len() { media } else { 0 };
-        let v6 = |socket: &Socket| socket.local_addr().is_ok_and(|address| address.is_ipv6());
-        let speaking = sockets.iter().enumerate().skip(first).map(|(n, socket)| (n, v6(socket)));
-        Self { speaking: speaking.collect(), hearing: [None; PATHS] }
-    }
-
-    /// A socket has heard something, of a path or not.
-    fn note(&mut self, socket: usize, from: SocketAddr, path: Option<usize>) {
-        if let Some(path) = path {
-            self.hearing[path] = Some((from, socket));
-        }
-    }
-
-    /// Sends by the socket that hears the path to that address; a client is known by where it speaks from.
-    fn send(&self, sockets: &[Socket], transmit: &Transmit<'_>) {
-        for address in transmit.to.addresses() {
-            let same = |(_, v6): &&(usize, bool)| *v6 == address.is_ipv6();
-            let fitting = || self.speaking.iter().filter(same).map(|(n, _)| *n);
-            let hears = |n: &usize| self.hearing.iter().flatten().any(|known| *known == (address, *n));
-            let mouth = fitting().find(hears).or_else(|| fitting().next());
-            if let Some(socket) = mouth.and_then(|n| sockets.get(n)) {
-                // A report that does not go out is made up for by the next.
-                socket.send(transmit.bytes, address);
-            }
-        }
-    }
 }
 
 /// Everything the thread owns.
@@ -156,7 +116,9 @@ impl ReceiveLoop {
             self.inbox.receive(socket, |at, from, datagram| {
                 if n < self.media {
                     pipeline.handle_datagram(at, from, datagram);
-                    mouths.note(n, from, pipeline.path_of(from));
+                    if let Some(path) = pipeline.path_of(from) {
+                        mouths.note(n, from.ip(), path);
+                    }
                 } else {
                     pipeline.handle_report(at, from, datagram);
                 }

@@ -2,10 +2,7 @@
 //! datagrams a second (100000).
 
 use tests::flood::{Figures, run};
-
-fn number(name: &str, usual: u32) -> u32 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
+use tests::program::number;
 
 fn main() {
     let figures = run(number("FLOOD_RATE", 100_000), number("FLOOD_SECONDS", 30), 7);

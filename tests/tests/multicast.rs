@@ -102,6 +102,33 @@ fn two_receivers_of_a_group_with_a_key_hear_it() {
 }
 
 #[test]
+fn who_has_the_key_hears_a_group_that_is_described_or_announced() {
+    let _alone = alone();
+    let Some(hosts) = Hosts::make(3, 1) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("sound.key");
+    control::key::generate(&key).unwrap();
+    let (key, folder) = (key.to_str().unwrap(), folder.path().to_str().unwrap());
+    let play = |host, found: [&str; 2]| {
+        let usual = ["--key", key, "--playback", "null", "--status-interval", "100ms"];
+        hosts.start(host, "receiver", &[&found[..], &usual].concat())
+    };
+    let mut announced = play(1, ["--sap", "all"]);
+    announced.wait_for("waiting");
+    let wire = interface(0);
+    let arguments = ["--capture", "tone", "--client", "all=239.77.1.8:5004/0", "--interface", &wire];
+    let described = ["--key", key, "--sdp", folder, "--sap"];
+    let _sender = hosts.start(0, "sender", &[&arguments[..], &described].concat());
+    let plays = |status: &Value| status["packets"].as_u64() > Some(300);
+    announced.wait_until("status", plays);
+    let description = format!("{folder}/all.sdp");
+    play(2, ["--sdp", &description]).wait_until("status", plays);
+    let keyless = hosts.start(2, "receiver", &["--sdp", &description, "--playback", "null"]);
+    let refused = keyless.wait(Duration::from_secs(10));
+    assert!(refused.stderr.contains("name the sender's key with --key FILE"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_wrong_key_of_a_group_is_named_on_both_ends() {
     let _alone = alone();
     let Some(hosts) = Hosts::make(2, 1) else { return };

@@ -2,14 +2,13 @@
 //! root; else it is said that nothing was tested.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use audio::send::{Policy, Repair};
 use serde_json::Value;
 use sim::link::{LinkSpec, Loss};
 use tests::hosts::{Hosts, interface, v4};
-use tests::program::Program;
+use tests::program::{Program, alone};
 use tests::sound::{Sound, assert_same};
 use tests::world::{Ear, Receiver, Scenario, SecondPath, card, run, wired};
 
@@ -71,12 +70,6 @@ fn a_blackout_of_either_path_leaves_a_card_in_time() {
         let spread = latencies[latencies.len() - 1] - latencies[0];
         assert!(spread < 0.5, "seed {seed}: wanders by {spread} ms");
     }
-}
-
-/// Hosts have names that only one test at a time can use.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the paths have brought, as a status has it.

@@ -490,6 +490,7 @@ impl ReceivePipeline {
         self.repair.restart(first.sequence);
         let stream = self.stream.insert(Stream::new(at, format, header, first));
         self.conductor.follow(stream, false);
+        self.ending = None;
         self.counters.streams.add(1);
         let Format { rate, channels, codec, .. } = format;
         let known = self.info.filter(|info| {

@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 
+use proto::announce::Pace;
 use proto::srtp::{Direction, Greeting, Id, Next, OVERHEAD, STREAMS, Window};
 use proto::units::{Mono, Sequence};
 use proto::{Reject, payload_type, rtp};
@@ -91,9 +92,10 @@ impl Guard {
         }
     }
 
-    /// How often those who listen to a group may speak, in milliseconds; an end by itself may every second.
-    pub(super) fn pace(&mut self, report_ms: u16) {
-        self.interval = GREETING_INTERVAL.max(i64::from(report_ms) * 1_000_000);
+    /// Takes how often the sender asks for reports: those who listen to a group greet no more often.
+    pub(super) fn pace(&mut self, pace: Option<Pace>) {
+        let asked = pace.map_or(0, |pace| i64::from(pace.report_ms) * 1_000_000);
+        self.interval = GREETING_INTERVAL.max(asked);
     }
 
     pub(super) fn secrecy(&self) -> Secrecy {

@@ -96,8 +96,8 @@ impl ReceivePipeline {
     fn handle_announcement(&mut self, source: Source, announcement: &Announcement<'_>) {
         self.conductor.recognise(announcement.pace);
         self.turn.pace(announcement.pace);
-        if let (Some(guard), Some(pace)) = (&mut self.guard, announcement.pace) {
-            guard.pace(pace.report_ms);
+        if let Some(guard) = &mut self.guard {
+            guard.pace(announcement.pace);
         }
         self.announced = Some(announcement.format);
         self.repair.announced(announcement);
