@@ -48,7 +48,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use mouths::Mouths;
 pub use receive_loop::LoopCounters;
-use receive_loop::{Feed, ReceiveLoop};
+use receive_loop::{Crowd, Feed, ReceiveLoop};
 
 /// Frames between receive and playback: a device takes a few periods, a file may stall for two seconds.
 fn sample_ring(has_clock: bool, rate: u32, period: u32) -> usize {
@@ -111,6 +111,7 @@ impl Receiver {
             sockets,
             media,
             inbox: Inbox::default(),
+            crowd: Crowd::new(),
             wakeup,
             feeds,
             retired,

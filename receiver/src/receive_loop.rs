@@ -21,6 +21,10 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 /// system keeps their arrival times, so that the thread need not wake for each of them beside each callback.
 const NAP_SHARE: i64 = 8;
 const LEAST_NAP: i64 = 5_000_000;
+/// Datagrams that may come within so many nanoseconds and still lie in the socket meanwhile, whatever room the system gives it: ten
+/// times a large stream. More of them are a flood, in which the stream's own would find no room.
+const CROWD: u32 = 200;
+const CROWD_TIME: i64 = 20_000_000;
 /// What a latency that was raised gets on top of what the device needs, in nanoseconds.
 const SPARE: i64 = 500_000;
 
@@ -51,6 +55,27 @@ pub(crate) struct Feed {
     pub(crate) pace: Pace,
 }
 
+/// How much comes.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    since: Mono,
+    count: u32,
+    is_flood: bool,
+}
+
+impl Crowd {
+    pub(crate) fn new() -> Self {
+        Self { since: Mono(i64::MIN), count: 0, is_flood: false }
+    }
+
+    fn note(&mut self, now: Mono, count: u32) {
+        self.count += count;
+        if now.since(self.since) >= CROWD_TIME {
+            *self = Self { since: now, count: 0, is_flood: self.count > CROWD };
+        }
+    }
+}
+
 /// Everything the thread owns.
 pub(crate) struct ReceiveLoop {
     pub(crate) pipeline: ReceivePipeline,
@@ -62,6 +87,7 @@ pub(crate) struct ReceiveLoop {
     pub(crate) media: usize,
     pub(crate) mouths: Mouths,
     pub(crate) inbox: Inbox,
+    pub(crate) crowd: Crowd,
     pub(crate) wakeup: Wakeup,
     pub(crate) feeds: HeapCons<Box<Feed>>,
     pub(crate) retired: HeapProd<Box<Feed>>,
@@ -103,7 +129,7 @@ impl ReceiveLoop {
 
     /// How long to leave the socket alone, where a device plays that calls back and the latency leaves time for it.
     fn nap(&self) -> Option<Duration> {
-        self.feed.as_ref().filter(|feed| feed.has_clock && !self.pipeline.waits())?;
+        self.feed.as_ref().filter(|feed| feed.has_clock && !self.pipeline.waits() && !self.crowd.is_flood)?;
         let nap = self.pipeline.latency() / NAP_SHARE;
         (nap >= LEAST_NAP).then(|| Duration::from_nanos(nap as u64).min(LONGEST_WAIT))
     }
@@ -112,8 +138,10 @@ impl ReceiveLoop {
     fn step(&mut self, readable: bool) {
         self.take_feed();
         let (pipeline, mouths) = (&mut self.pipeline, &mut self.mouths);
+        let mut count = 0;
         for (n, socket) in self.sockets.iter().enumerate().filter(|_| readable) {
             self.inbox.receive(socket, |at, from, datagram| {
+                count += 1;
                 if n < self.media {
                     pipeline.handle_datagram(at, from, datagram);
                     if let Some(path) = pipeline.path_of(from) {
@@ -125,6 +153,7 @@ impl ReceiveLoop {
             });
         }
         let now = clock::now();
+        self.crowd.note(now, count);
         self.pipeline.handle_timeout(now);
         match &mut self.feed {
             Some(feed) if feed.has_clock => {

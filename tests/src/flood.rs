@@ -8,6 +8,7 @@ use os::udp::{Outbox, Socket};
 use proto::rtp::Header;
 use proto::units::{RtpTime, Sequence};
 use proto::{payload_type, rtcp};
+use serde_json::Value;
 use sim::random::Random;
 
 use crate::program::Program;
@@ -22,6 +23,15 @@ const SOCKETS: u8 = 8;
 const BATCH: u64 = 64;
 /// Longest of them, in octets: what fits plain Ethernet.
 const LONGEST: usize = 1400;
+
+/// What the stream is played to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ear {
+    /// A file, in which every sample is compared.
+    File,
+    /// A virtual card.
+    Card,
+}
 
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +48,8 @@ pub struct Figures {
     pub received: u64,
     /// See [`received`](Self::received).
     pub accounted: u64,
-    /// Samples of the file, and those of them that are wrong or missing in the recording.
+    /// Samples of the file, and those of them that are wrong or missing in the recording; of a card, that it had to make up while the
+    /// flood went on.
     pub samples: u64,
     /// See [`samples`](Self::samples).
     pub wrong: u64,
@@ -50,14 +61,15 @@ pub struct Figures {
     pub resident: (u64, u64),
 }
 
-/// Floods a receiver for so many seconds with so many datagrams a second, while it records a file.
-pub fn run(per_second: u32, seconds: u32, seed: u64) -> Figures {
+/// Floods a receiver for so many seconds with so many datagrams a second, while it plays a file.
+pub fn run(ear: Ear, per_second: u64, seconds: u64, seed: u64) -> Figures {
     let folder = tempfile::tempdir().expect("a folder");
     let (source, take) = (folder.path().join("source.wav"), folder.path().join("take.wav"));
     // The flood begins when the stream plays, and ends before it.
     let sound = Sound::ramp(1, RATE, RATE as usize * (seconds as usize + 4));
     sound.write(&source);
-    let record = ["--playback", take.to_str().expect("a path"), "--exit-after-stream"];
+    let sink = if ear == Ear::File { take.to_str().expect("a path") } else { "virtual" };
+    let record = ["--playback", sink, "--exit-after-stream"];
     let (mut receiver, address) =
         Program::receiver(&[&record[..], &["--latency", "100ms", "--status-interval", "100ms"]].concat());
     let described = folder.path().join("described");
@@ -73,13 +85,12 @@ pub fn run(per_second: u32, seconds: u32, seed: u64) -> Figures {
             described.to_str().expect("a path"),
         ],
     );
-    receiver.wait_until("status", |status| status["packets"].as_u64() > Some(300));
+    let calm = receiver.wait_until("status", |status| status["packets"].as_u64() > Some(300));
     let before = receiver.resident();
     let datagrams = datagrams(own_source(&described.join("a.sdp")), &mut Random::new(seed));
     let began = Instant::now();
-    let flood = pour(address, &datagrams, per_second, Duration::from_secs(seconds.into()));
+    let flood = pour(address, &datagrams, per_second, Duration::from_secs(seconds));
     let took = began.elapsed().as_secs_f64();
-    receiver.wait_for("status");
     let (after, dropped) = (receiver.resident(), dropped(address.port()));
     let sent = sender.wait(Duration::from_secs(30));
     let ended = receiver.wait(Duration::from_secs(30));
@@ -87,8 +98,17 @@ pub fn run(per_second: u32, seconds: u32, seed: u64) -> Figures {
     let count = |name: &str| summary[name].as_u64().unwrap_or(0);
     let refused = summary["rejected"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64());
     let named = ["accepted", "copies", "unproven", "conflicts", "unwelcome"].map(count);
-    let heard = Sound::read(&take).samples;
-    let wrong = heard.iter().zip(&sound.samples).filter(|(heard, sent)| heard != sent).count();
+    // While the stream went on.
+    let playing = |event: &&Value| event["type"] == "status" && !event["stream"].is_null();
+    let over = ended.said.iter().rfind(playing).unwrap_or(&calm);
+    let made_up = |status: &Value| {
+        let missing = status["playback"]["missing_frames"].as_u64();
+        status["concealed_frames"].as_u64().zip(missing).map_or(0, |(concealed, missing)| concealed + missing)
+    };
+    let wrong = match ear {
+        Ear::File => differing(&Sound::read(&take).samples, &sound.samples),
+        Ear::Card => made_up(over) - made_up(&calm),
+    };
     Figures {
         flood,
         per_second: flood as f64 / took,
@@ -97,15 +117,21 @@ pub fn run(per_second: u32, seconds: u32, seed: u64) -> Figures {
         received: count("datagrams"),
         accounted: named.iter().sum::<u64>() + refused.sum::<u64>(),
         samples: sound.samples.len() as u64,
-        wrong: (wrong + sound.samples.len().abs_diff(heard.len())) as u64,
+        wrong,
         lost: count("lost"),
         streams: count("streams"),
         resident: (before, after),
     }
 }
 
+/// Samples that are others, or not there.
+fn differing(heard: &[i16], sent: &[i16]) -> u64 {
+    let others = heard.iter().zip(sent).filter(|(heard, sent)| heard != sent).count();
+    (others + heard.len().abs_diff(sent.len())) as u64
+}
+
 /// Sends them at an even pace. Returns how many the system took.
-fn pour(to: SocketAddr, datagrams: &[Vec<u8>], per_second: u32, length: Duration) -> u64 {
+fn pour(to: SocketAddr, datagrams: &[Vec<u8>], per_second: u64, length: Duration) -> u64 {
     // One of them on the sender's machine, as far as the receiver can tell.
     let own = |n| Socket::bind(([127, 0, 0, n], 0).into()).expect("a socket");
     let sockets: Vec<_> = (1..=SOCKETS).map(own).collect();
@@ -113,13 +139,14 @@ fn pour(to: SocketAddr, datagrams: &[Vec<u8>], per_second: u32, length: Duration
     let (mut sent, mut unsent) = (0u64, 0u64);
     let began = Instant::now();
     while began.elapsed() < length {
-        let due = (began.elapsed().as_secs_f64() * f64::from(per_second)) as u64;
+        let due = (began.elapsed().as_secs_f64() * per_second as f64) as u64;
         let socket = &sockets[sent as usize / BATCH as usize % sockets.len()];
-        for number in sent..due.min(sent + BATCH) {
+        let last = due.min(sent + BATCH);
+        for number in sent..last {
             let datagram = &datagrams[number as usize % datagrams.len()];
             outbox.push(socket, datagram, std::iter::once(to), |_| unsent += 1);
-            sent += 1;
         }
+        sent = sent.max(last);
         outbox.flush(socket, |_| unsent += 1);
         if sent >= due {
             std::thread::sleep(Duration::from_micros(200));

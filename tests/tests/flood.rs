@@ -2,11 +2,22 @@
 
 #![cfg(target_os = "linux")]
 
-use tests::flood::run;
+use tests::flood::{Ear, run};
+use tests::program::alone;
 
 #[test]
-fn a_flood_stops_no_stream_and_every_datagram_of_it_is_accounted_for() {
-    let figures = run(20_000, 2, 7);
+fn a_flood_stops_no_recording_and_every_datagram_of_it_is_accounted_for() {
+    flood(Ear::File);
+}
+
+#[test]
+fn a_flood_stops_no_card_and_every_datagram_of_it_is_accounted_for() {
+    flood(Ear::Card);
+}
+
+fn flood(ear: Ear) {
+    let _alone = alone();
+    let figures = run(ear, 20_000, 2, 7);
     assert_eq!(figures.streams, 1, "{figures:?}");
     assert!(figures.flood > 20_000, "{figures:?}");
     assert_eq!(figures.received, figures.accounted, "{figures:?}");
