@@ -40,6 +40,11 @@ pub struct Active {
 }
 
 impl Active {
+    /// Wherever its packets go.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        [Some(self.address), self.second].into_iter().flatten()
+    }
+
     /// What it hears, for people: its channels, or the name of a test.
     pub(crate) fn sound(&self) -> String {
         self.client.test.map_or_else(|| self.client.map.to_string(), |test| test.name().into())
@@ -177,14 +182,12 @@ impl Book {
         }
         let known = self.next_id;
         self.assign(&mut active);
-        let gone = |old: &&Active| {
-            old.spec.wire == Wire::Rtp
-                && !active.iter().any(|new| new.address == old.address && new.spec.wire == Wire::Rtp)
-        };
-        let departures = self.active.iter().filter(gone);
-        let departures =
-            departures.map(|&Active { address, second, ssrc, .. }| Departure { address, second, ssrc });
-        let departures = departures.collect();
+        let is_rtp = |active: &&Active| active.spec.wire == Wire::Rtp;
+        let kept: Vec<_> = active.iter().filter(is_rtp).flat_map(Active::addresses).collect();
+        // One that keeps an address goes on by that.
+        let gone = |old: &&Active| is_rtp(old) && !old.addresses().any(|address| kept.contains(&address));
+        let departure = |&Active { address, second, ssrc, .. }: &Active| Departure { address, second, ssrc };
+        let departures = self.active.iter().filter(gone).map(departure).collect();
         self.active = active;
         let build = |policy| self.groups().into_iter().map(|group| group.build(policy)).collect();
         let groups = self.policy().map(build).unwrap_or_default();
@@ -220,15 +223,16 @@ impl Book {
                 "client `{name}`: only RTP goes by two paths: name one address, or send rtp"
             ));
         }
+        if second == Some(address) {
+            return Err(format!("client `{name}`: its two addresses are one ({address})"));
+        }
         if second.is_some_and(|second| second.ip().is_multicast() || address.ip().is_multicast()) {
             return Err(format!(
                 "client `{name}`: a group goes by two paths where two --interface are named; it has one address"
             ));
         }
-        let taken = |other: &&Active| {
-            let theirs = [Some(other.address), other.second];
-            theirs.contains(&Some(address)) || second.is_some() && theirs.contains(&second)
-        };
+        let taken =
+            |other: &&Active| other.addresses().any(|theirs| theirs == address || second == Some(theirs));
         if let Some(twin) = admitted.iter().find(|other| taken(other) || other.client.name == *name) {
             return Err(format!(
                 "client `{name}`: `{}` has the same name or address ({address})",
@@ -354,6 +358,8 @@ mod tests {
     use super::*;
     use crate::args::Settings;
     use control::signal::Signal;
+    use proto::rtcp;
+    use proto::units::RtpTime;
 
     fn book() -> Book {
         Book::new(Packets::new(&Settings::default()).unwrap(), (44_100, 4), "the test".into(), None)
@@ -388,6 +394,44 @@ mod tests {
         assert_ne!(first[0], first[2]);
         book.update(&list);
         assert_eq!(ids(&book), first);
+    }
+
+    #[test]
+    fn only_a_client_of_rtp_that_is_no_group_has_two_addresses_of_its_own() {
+        for (text, words) in [
+            ("a=127.0.0.1,127.0.0.1:1/0", "its two addresses are one"),
+            ("a=239.1.2.3,239.1.2.4:1/0", "where two --interface are named"),
+            ("a=127.0.0.2,127.0.0.3:9/0", "`b` has the same name or address"),
+        ] {
+            let (_, problems) = book().update(&clients(&["b=127.0.0.1,127.0.0.2:9/0", text]));
+            assert!(problems.len() == 1 && problems[0].contains(words), "{problems:?}");
+        }
+        let mut plain = clients(&["a=127.0.0.1,127.0.0.2:1/0"]);
+        plain[0].wire = Some(Wire::Plain);
+        let (_, problems) = book().update(&plain);
+        assert!(problems[0].contains("only RTP goes by two paths"), "{problems:?}");
+    }
+
+    #[test]
+    fn who_keeps_one_of_two_addresses_is_not_told_goodbye() {
+        let mut book = book();
+        let mut pipeline = send::SendPipeline::new(44_100, 4, RtpTime(0), "test".into());
+        let mut goodbyes = |list: &[&str]| {
+            pipeline.replace(book.update(&clients(list)).0);
+            let mut told = Vec::new();
+            while let Some(transmit) = pipeline.poll_transmit() {
+                let mut packets = rtcp::packets(transmit.bytes);
+                if packets.any(|packet| matches!(packet, Ok(rtcp::Packet::Bye { .. }))) {
+                    told.extend(transmit.to.addresses().map(|address| address.to_string()));
+                }
+            }
+            told
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(goodbyes(&["a=127.0.0.1,127.0.0.2:1/0"]), none);
+        assert_eq!(goodbyes(&["a=127.0.0.2,127.0.0.1:1/0"]), none);
+        assert_eq!(goodbyes(&["a=127.0.0.3,127.0.0.2:1/0"]), none);
+        assert_eq!(goodbyes(&[]), ["127.0.0.3:1", "127.0.0.2:1"]);
     }
 
     #[test]

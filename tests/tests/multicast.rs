@@ -117,7 +117,8 @@ fn who_has_the_key_hears_a_group_that_is_described_or_announced() {
     announced.wait_for("waiting");
     let wire = interface(0);
     let arguments = ["--capture", "tone", "--client", "all=239.77.1.8:5004/0", "--interface", &wire];
-    let described = ["--key", key, "--sdp", folder, "--sap"];
+    let address = v4(0, 0);
+    let described = ["--key", key, "--bind", &address, "--sdp", folder, "--sap"];
     let _sender = hosts.start(0, "sender", &[&arguments[..], &described].concat());
     let plays = |status: &Value| status["packets"].as_u64() > Some(300);
     announced.wait_until("status", plays);

@@ -90,7 +90,7 @@ fn either_goes(
     let Some(hosts) = Hosts::make(2, 2) else { return };
     let folder = tempfile::tempdir().unwrap();
     let (source, take) = (folder.path().join("source.wav"), folder.path().join("take.wav"));
-    let sound = Sound::ramp(2, RATE, RATE as usize * 12);
+    let sound = Sound::ramp(2, RATE, RATE as usize * 9);
     sound.write(&source);
     let key: Vec<&str> = key.iter().flat_map(|path| ["--key", path.to_str().unwrap()]).collect();
     let usual = ["--playback", take.to_str().unwrap(), "--exit-after-stream", "--status-interval", "100ms"];

@@ -250,10 +250,7 @@ impl ReceivePipeline {
                 }
                 self.handle_from_source(at, source, datagram);
             }
-            Verdict::Conflict => {
-                self.counters.conflicts.add(1);
-                self.tell_conflict(from);
-            }
+            Verdict::Conflict => self.note_conflict(from),
             Verdict::Unknown => {
                 let reason = rtp::Packet::parse(datagram).err().unwrap_or(Reject::PayloadType);
                 self.counters.reject(reason);

@@ -75,12 +75,8 @@ impl ReceivePipeline {
                 self.taken = true;
             }
             Ok(Entry::Greeting) => self.accepted = true,
-            Err(reason) => {
-                self.counters.reject(reason);
-                if self.sources.is_engaged(at, from) {
-                    self.tell_conflict(from);
-                }
-            }
+            Err(_) if self.sources.is_engaged(at, from) => self.note_conflict(from),
+            Err(reason) => self.counters.reject(reason),
         }
         self.opened = opened;
         self.tell_secrecy(from, secrecy);
@@ -98,7 +94,8 @@ impl ReceivePipeline {
         self.sealed.is_some_and(known) && !is_report(datagram)
     }
 
-    pub(super) fn tell_conflict(&mut self, from: SocketAddr) {
+    pub(super) fn note_conflict(&mut self, from: SocketAddr) {
+        self.counters.conflicts.add(1);
         if self.sources.conflict() {
             self.tell(Event::Conflict(from));
         }

@@ -89,6 +89,11 @@ impl Client {
         self.address == address || self.second == Some(address)
     }
 
+    /// Whether they have an address in common: then they are one, wherever else packets for it go.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.is_at(other.address) || other.second.is_some_and(|second| self.is_at(second))
+    }
+
     /// The same client with another kind of repair than the default.
     pub fn repaired(self, repair: Repair) -> Self {
         Self { repair, ..self }

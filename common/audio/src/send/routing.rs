@@ -75,7 +75,7 @@ impl Routing {
                 continue;
             }
             let mut clients = self.encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
-            if let Some(client) = clients.find(|client| client.address == known.address) {
+            if let Some(client) = clients.find(|client| client.is_same(known)) {
                 std::mem::swap(&mut client.acquaintance, &mut known.acquaintance);
             }
         }
