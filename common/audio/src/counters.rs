@@ -146,6 +146,13 @@ pub struct PathCounters {
     pub lost: Counter,
 }
 
+impl PathCounters {
+    pub(crate) fn reset(&self) {
+        self.packets.set(0);
+        self.lost.set(0);
+    }
+}
+
 /// What the receive pipeline counts.
 #[derive(Debug, Default)]
 pub struct ReceiveCounters {

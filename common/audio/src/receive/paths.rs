@@ -15,7 +15,7 @@ use std::sync::Arc;
 use proto::rtp;
 use proto::units::Mono;
 
-use crate::counters::{Counter, PATHS, ReceiveCounters};
+use crate::counters::{PATHS, ReceiveCounters};
 
 /// Datagrams that prove that an address is a path.
 const PROOF: u8 = 3;
@@ -339,14 +339,6 @@ pub(super) fn named(datagram: &[u8]) -> Option<u32> {
 fn is_of(source: Option<u32>, datagram: &[u8]) -> bool {
     let named = named(datagram).filter(|_| datagram[0] >> 6 == 2);
     named.is_some_and(|named| source.is_none_or(|source| (named ^ source) << 2 == 0))
-}
-
-impl crate::counters::PathCounters {
-    fn reset(&self) {
-        for counter in [&self.packets, &self.lost] {
-            Counter::set(counter, 0);
-        }
-    }
 }
 
 #[cfg(test)]
