@@ -34,6 +34,7 @@ mod status;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use audio::counters::ReceiveCounters;
 use audio::map::ChannelMap;
@@ -41,7 +42,7 @@ use audio::receive::{CHUNK, Config, Event, Incoming, Output, Pace, ReceivePipeli
 use device::keeper::{Keeper, News, Open, Presence, Started};
 use device::playback::{self, Drain, PlaybackCounters};
 use os::udp::{Inbox, Socket};
-use os::wait::Waker;
+use os::wait::{Waker, Wakeup};
 use proto::announce::Codec;
 use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
@@ -81,7 +82,10 @@ pub struct Receiver {
     feeds: HeapProd<Box<Feed>>,
     retired: HeapCons<Box<Feed>>,
     events: HeapCons<Event>,
+    /// Wakes the receive thread.
     waker: Waker,
+    /// Events and news wake the control thread.
+    wakeup: Wakeup,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     /// `None` once finished.
@@ -100,7 +104,8 @@ impl Receiver {
         let (feeds_in, feeds) = HeapRb::new(FEED_RING).split();
         let (retired, retired_out) = HeapRb::new(FEED_RING).split();
         let (events, events_out) = HeapRb::new(EVENT_RING).split();
-        let (waker, wakeup) = os::wait::pair().map_err(|error| format!("no wake-up: {error}"))?;
+        let pair = || os::wait::pair().map_err(|error| format!("no wake-up: {error}"));
+        let ((waker, wakeup), (control, told)) = (pair()?, pair()?);
         let counters = Arc::new(ReceiveCounters::default());
         let thread_counters = Arc::new(LoopCounters::default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -117,11 +122,12 @@ impl Receiver {
             retired,
             feed: None,
             events,
+            control: control.clone(),
             counters: thread_counters.clone(),
             stop: stop.clone(),
             block: vec![0.0; BLOCK * 255],
         };
-        let keeper = Some(Keeper::start().map_err(|error| error.to_string())?);
+        let keeper = Some(Keeper::start(control).map_err(|error| error.to_string())?);
         let thread = std::thread::Builder::new().name("receive".into()).spawn(move || receive.run());
         let thread = Some(thread.map_err(|error| format!("no thread: {error}"))?);
         Ok(Self {
@@ -131,6 +137,7 @@ impl Receiver {
             retired: retired_out,
             events: events_out,
             waker,
+            wakeup: told,
             stop,
             thread,
             keeper,
@@ -208,7 +215,7 @@ impl Receiver {
         while let Err(refused) = self.feeds.try_push(feed) {
             feed = refused;
             self.collect();
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
         self.waker.wake();
     }
@@ -226,6 +233,11 @@ impl Receiver {
     /// The sound card is gone.
     pub fn lost(&self) -> bool {
         self.presence.lost
+    }
+
+    /// Waits until there is an event or news of an output, a signal comes, or `longest` has passed.
+    pub fn wait(&self, longest: Duration) {
+        self.wakeup.wait(&[], longest);
     }
 
     /// The next thing the receive thread has to tell.

@@ -8,7 +8,7 @@ use audio::counters::Counter;
 use audio::receive::{CHUNK, Event, Output, Pace, PlaybackStamp, ReceivePipeline};
 use os::clock;
 use os::udp::{Inbox, Socket};
-use os::wait::Wakeup;
+use os::wait::{Waker, Wakeup};
 use proto::units::{self, Mono};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
@@ -93,6 +93,8 @@ pub(crate) struct ReceiveLoop {
     pub(crate) retired: HeapProd<Box<Feed>>,
     pub(crate) feed: Option<Box<Feed>>,
     pub(crate) events: HeapProd<Event>,
+    /// Wakes who reads the events.
+    pub(crate) control: Waker,
     pub(crate) counters: Arc<LoopCounters>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) block: Vec<f32>,
@@ -192,6 +194,7 @@ impl ReceiveLoop {
         while !self.events.is_full() {
             let Some(event) = self.pipeline.poll_event() else { break };
             let _ = self.events.try_push(event);
+            self.control.wake();
         }
     }
 }

@@ -25,8 +25,8 @@ use crate::sap;
 use crate::status::{self, Paths, stream_value};
 use crate::{Played, Receiver};
 
-/// How often the control thread looks around.
-const TICK: Duration = Duration::from_millis(40);
+/// How often the control thread looks around, beside what wakes it.
+const TICK: Duration = Duration::from_millis(100);
 /// How often links are looked at where a group is listened to.
 const LINKS: Duration = Duration::from_millis(500);
 /// Longest that the rest of a stream may take to be played.
@@ -146,7 +146,7 @@ impl Session {
                 display
                     .state(&[line], || status::value("status", receiver, self.stream.as_ref(), &self.paths));
             }
-            std::thread::sleep(TICK);
+            receiver.wait(display.left().min(TICK));
         }
         Outcome::Done
     }

@@ -43,13 +43,14 @@ mod told;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use audio::secure::Secret;
 use audio::send::{Routing, SendPipeline};
 use device::capture::{self, Capture, CaptureCounters, Feeder};
 use device::keeper::{Keeper, News, Open, Presence, Started};
 use os::udp::{Inbox, Socket};
-use os::wait::Waker;
+use os::wait::{Waker, Wakeup};
 use proto::srtp::FileKey;
 use proto::units::RtpTime;
 use ringbuf::traits::{Consumer, Producer, Split};
@@ -86,7 +87,10 @@ pub struct Sender {
     retired: HeapCons<Box<Routing>>,
     feeds: HeapProd<Box<Feed>>,
     retired_feeds: HeapCons<Box<Feed>>,
+    /// Wakes the send thread.
     waker: Waker,
+    /// News wake the control thread.
+    wakeup: Wakeup,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     keeper: Keeper<Box<Feed>>,
@@ -123,7 +127,8 @@ impl Sender {
         let (retired_feeds, retired_feeds_out) = HeapRb::new(FEED_RING).split();
         let (mut routings_in, routings) = HeapRb::new(ROUTING_RING).split();
         let (retired, retired_out) = HeapRb::new(ROUTING_RING).split();
-        let (waker, wakeup) = os::wait::pair().map_err(|error| format!("no wake-up: {error}"))?;
+        let pair = || os::wait::pair().map_err(|error| format!("no wake-up: {error}"));
+        let ((waker, wakeup), (control, told)) = (pair()?, pair()?);
         let capture_counters = Arc::new(CaptureCounters::default());
         let counters = Arc::new(SendCounters::default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -156,7 +161,7 @@ impl Sender {
             inbox: Inbox::default(),
             block: vec![0.0; BLOCK * usize::from(channels)],
         };
-        let mut keeper = Keeper::start().map_err(|error| error.to_string())?;
+        let mut keeper = Keeper::start(control).map_err(|error| error.to_string())?;
         let thread = std::thread::Builder::new().name("send".into()).spawn(move || send.run());
         let thread = Some(thread.map_err(|error| format!("no thread: {error}"))?);
         let device = capture.request().source.is_device();
@@ -170,6 +175,7 @@ impl Sender {
             feeds: feeds_in,
             retired_feeds: retired_feeds_out,
             waker,
+            wakeup: told,
             stop,
             thread,
             keeper,
@@ -183,6 +189,11 @@ impl Sender {
             }
             None => Err("the device thread has ended".into()),
         }
+    }
+
+    /// Waits until there is news of the sound card, a signal comes, or `longest` has passed.
+    pub fn wait(&self, longest: Duration) {
+        self.wakeup.wait(&[], longest);
     }
 
     /// What became of a sound card, if there is news. Rings are handed on here: to be called often.
@@ -208,7 +219,7 @@ impl Sender {
             }
             feed = refused;
             self.collect();
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
         self.waker.wake();
     }

@@ -126,7 +126,7 @@ fn attend(
             let lines = status::lines(source, sender, book);
             display.state(&lines, || status::value("status", source, sender, book));
         }
-        std::thread::sleep(TICK);
+        sender.wait(TICK);
     }
     if sender.capture.failed.load(Ordering::Acquire) {
         display.warn(&format!("{} has failed and brings no more sound", source.description));

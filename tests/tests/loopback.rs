@@ -261,6 +261,7 @@ fn the_list_changes_while_it_runs() {
 
 #[test]
 fn a_device_with_a_clock_of_its_own_is_followed() {
+    const PERIOD: u64 = 128;
     let (mut receiver, address) = Program::receiver(&[
         "--playback",
         "virtual:ppm=300,jitter=0.3",
@@ -276,7 +277,10 @@ fn a_device_with_a_clock_of_its_own_is_followed() {
     let settled = |status: &Value| (status["drift_ppm"].as_f64().unwrap() + 400.0).abs() < 60.0;
     let status =
         receiver.wait_until("status", |status| status["frames"].as_u64() > Some(300_000) && settled(status));
-    assert_eq!(status["realigned"], 1, "{status}");
+    // Placed once, and again only where the machine stood still for so long that the card went without.
+    let starved = status["playback"]["missing_frames"].as_u64().unwrap();
+    let again = status["realigned"].as_u64().unwrap() - 1;
+    assert!(again <= starved.div_ceil(PERIOD), "{status}");
     let latency = status["latency_ms"].as_f64().unwrap();
     assert!((latency - 40.0).abs() < 1.5, "{status}");
 }

@@ -65,6 +65,11 @@ impl Display {
         due
     }
 
+    /// How long until then.
+    pub fn left(&self) -> Duration {
+        self.due.saturating_duration_since(Instant::now())
+    }
+
     /// Shows the state.
     pub fn state(&mut self, lines: &[String], value: impl FnOnce() -> Value) {
         match self.mode {

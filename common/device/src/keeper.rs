@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use os::clock;
+use os::wait::Waker;
 use proto::units::Mono;
 
 use crate::error::Error;
@@ -21,7 +22,7 @@ pub use crate::watch::Reason;
 use crate::watch::{Signs, Verdict, Watch};
 
 /// Time between two looks at a stream.
-const LOOK: Duration = Duration::from_millis(40);
+const LOOK: Duration = Duration::from_millis(100);
 /// Where there is nothing to look at.
 const NOTHING: Duration = Duration::from_secs(3600);
 /// How long a device may take to close when the program ends.
@@ -132,14 +133,14 @@ pub struct Keeper<F> {
 }
 
 impl<F: Send + 'static> Keeper<F> {
-    /// Starts the thread.
+    /// Starts the thread, which wakes whoever reads its news.
     ///
     /// # Errors
     /// The system gave no thread.
-    pub fn start() -> Result<Self, Error> {
+    pub fn start(reader: Waker) -> Result<Self, Error> {
         let (orders, orders_out) = channel();
         let (news_in, news) = sync_channel(NEWS);
-        let body = move || keep(&orders_out, &news_in);
+        let body = move || keep(&orders_out, &Teller { news: news_in, reader });
         let thread = Some(std::thread::Builder::new().name("device".into()).spawn(body)?);
         Ok(Self { orders: Some(orders), news: Some(news), thread, patience: CARD_PATIENCE })
     }
@@ -175,13 +176,13 @@ impl<F> Drop for Keeper<F> {
 }
 
 /// The thread.
-fn keep<F>(orders: &Receiver<Order<F>>, news: &SyncSender<News<F>>) {
+fn keep<F>(orders: &Receiver<Order<F>>, teller: &Teller<F>) {
     crate::system::silence_alsa();
     let mut lost = false;
     let mut next = orders.recv().ok();
     while let Some(order) = next {
         let order = orders.try_iter().last().unwrap_or(order);
-        let mut work = Work::new(order, news, lost);
+        let mut work = Work::new(order, teller, lost);
         next = loop {
             match orders.recv_timeout(work.step()) {
                 Ok(newer) => break Some(newer),
@@ -193,10 +194,24 @@ fn keep<F>(orders: &Receiver<Order<F>>, news: &SyncSender<News<F>>) {
     }
 }
 
+/// The way of the news.
+struct Teller<F> {
+    news: SyncSender<News<F>>,
+    reader: Waker,
+}
+
+impl<F> Teller<F> {
+    fn tell(&self, news: News<F>) {
+        // Where nobody listens any more, the orders end as well.
+        let _ = self.news.send(news);
+        self.reader.wake();
+    }
+}
+
 /// One order, as long as it is the newest.
 struct Work<'a, F> {
     order: Order<F>,
-    news: &'a SyncSender<News<F>>,
+    teller: &'a Teller<F>,
     watch: Watch,
     stream: Option<Stream>,
     /// Without a stream: when to try next, `None` for never.
@@ -209,9 +224,18 @@ struct Work<'a, F> {
 }
 
 impl<'a, F> Work<'a, F> {
-    fn new(order: Order<F>, news: &'a SyncSender<News<F>>, lost: bool) -> Self {
+    fn new(order: Order<F>, teller: &'a Teller<F>, lost: bool) -> Self {
         let watch = Watch::default();
-        Self { order, news, watch, stream: None, next: Some(Mono(0)), lost, opened: false, told: Vec::new() }
+        Self {
+            order,
+            teller,
+            watch,
+            stream: None,
+            next: Some(Mono(0)),
+            lost,
+            opened: false,
+            told: Vec::new(),
+        }
     }
 
     /// Does what is due, and says when it wants to be called again.
@@ -234,14 +258,14 @@ impl<'a, F> Work<'a, F> {
             Verdict::Keep => {}
             Verdict::Flows => {
                 if std::mem::take(&mut self.lost) {
-                    self.tell(News::Back);
+                    self.teller.tell(News::Back);
                 }
             }
             Verdict::Rebuild(reason) => {
                 // Before it is closed, which may take long.
                 if !std::mem::replace(&mut self.lost, true) {
                     self.told.clear();
-                    self.tell(News::Lost(reason));
+                    self.teller.tell(News::Lost(reason));
                 }
                 self.stream = None;
                 return self.wait();
@@ -258,7 +282,7 @@ impl<'a, F> Work<'a, F> {
                 }
                 self.stream = Some(stream);
                 let rebuilt = std::mem::replace(&mut self.opened, true);
-                self.tell(News::Opened { feed, description, rebuilt });
+                self.teller.tell(News::Opened { feed, description, rebuilt });
                 LOOK
             }
             Err(error) => {
@@ -266,7 +290,7 @@ impl<'a, F> Work<'a, F> {
                 // That a lost device is absent has been told.
                 if !(self.lost && error.is_absence() || self.told.contains(&kind)) {
                     self.told.push(kind);
-                    self.tell(News::Refused(error));
+                    self.teller.tell(News::Refused(error));
                 }
                 self.wait()
             }
@@ -277,11 +301,6 @@ impl<'a, F> Work<'a, F> {
         let now = clock::now();
         self.next = self.order.lasting.then(|| self.watch.next_attempt(now));
         self.next.map_or(NOTHING, |next| next.left_from(now))
-    }
-
-    fn tell(&self, news: News<F>) {
-        // Where nobody listens any more, the orders end as well.
-        let _ = self.news.send(news);
     }
 }
 
@@ -355,6 +374,10 @@ mod tests {
         }
     }
 
+    fn started() -> Keeper<u32> {
+        Keeper::start(os::wait::pair().unwrap().0).unwrap()
+    }
+
     fn expect(keeper: &Keeper<u32>, expected: &[&str]) {
         let heard: Vec<_> =
             expected.iter().map(|_| words(&keeper.wait().expect("the thread lives"))).collect();
@@ -364,7 +387,7 @@ mod tests {
     #[test]
     fn a_device_comes_back_as_often_as_it_goes() {
         let device = Device::default();
-        let mut keeper = Keeper::start().unwrap();
+        let mut keeper = started();
         keeper.order(device.opener(7, &[PRESENT]), true);
         expect(&keeper, &["opened 7, rebuilt false"]);
         for _ in 0..3 {
@@ -378,7 +401,7 @@ mod tests {
     #[test]
     fn a_refusal_is_told_once_and_absence_not_again() {
         let device = Device::default();
-        let mut keeper = Keeper::start().unwrap();
+        let mut keeper = started();
         let attempts = &[PRESENT, ABSENT, OTHER_RATE, OTHER_RATE, PRESENT, OTHER_RATE, PRESENT];
         keeper.order(device.opener(7, attempts), true);
         expect(&keeper, &["opened 7, rebuilt false"]);
@@ -391,7 +414,7 @@ mod tests {
     #[test]
     fn the_newest_order_wins_while_the_device_is_gone() {
         let device = Device::default();
-        let mut keeper = Keeper::start().unwrap();
+        let mut keeper = started();
         keeper.order(device.opener(1, &[PRESENT, ABSENT]), true);
         expect(&keeper, &["opened 1, rebuilt false"]);
         device.pull_out();
@@ -404,7 +427,7 @@ mod tests {
     #[test]
     fn what_is_no_device_is_tried_once() {
         let device = Device::default();
-        let mut keeper = Keeper::start().unwrap();
+        let mut keeper = started();
         keeper.order(device.opener(1, &[ABSENT, PRESENT]), false);
         expect(&keeper, &["refused, absent true"]);
         keeper.order(device.opener(2, &[PRESENT]), false);

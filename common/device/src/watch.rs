@@ -26,7 +26,7 @@ const SILENT_PERIODS: i64 = 4;
 /// How long the first callback may take: some devices wake up slowly. In nanoseconds.
 const FIRST: i64 = 2_000_000_000;
 /// Most time that one look can account for, in nanoseconds: while the whole machine stands still, nobody is to blame.
-const LONGEST_LOOK: i64 = 50_000_000;
+const LONGEST_LOOK: i64 = 120_000_000;
 /// A stream that has flowed this long has proved itself, in nanoseconds.
 const PROVED: i64 = 1_000_000_000;
 /// Time between attempts, in nanoseconds; the last goes on.

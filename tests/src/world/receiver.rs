@@ -182,9 +182,9 @@ impl Receiver {
     }
 
     pub(super) fn handle_wake(&mut self, now: Mono, agenda: &mut Agenda<Happening>) {
-        if let Some(running) = &mut self.running {
-            running.woken = Mono(i64::MAX);
-        }
+        // One that an earlier one has taken the place of would bring another of its kind, for ever.
+        let Some(running) = self.running.as_mut().filter(|running| running.woken == now) else { return };
+        running.woken = Mono(i64::MAX);
         self.attend(now, agenda);
     }
 

@@ -1,9 +1,8 @@
 //! For sources that are not in a hurry: files.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Async, FixedAsync, Resampler as _, WindowFunction};
-
-use super::sinc;
+use rubato::{Async, FixedAsync, Resampler as _, SincInterpolationParameters};
+use rubato::{SincInterpolationType, WindowFunction};
 
 /// Files have time for a longer filter than a device.
 const TAPS: usize = 256;
@@ -32,9 +31,10 @@ impl Converter {
     pub fn new(from: u32, to: u32, channels: u16) -> Self {
         let channels = usize::from(channels);
         let ratio = f64::from(to) / f64::from(from);
-        let inner =
-            Async::new_sinc(ratio, 1.1, &sinc(TAPS, WINDOW), Self::CHUNK, channels, FixedAsync::Input)
-                .expect("the parameters are within rubato's range");
+        let filter =
+            SincInterpolationParameters::new(TAPS, WINDOW).interpolation(SincInterpolationType::Cubic);
+        let inner = Async::new_sinc(ratio, 1.1, &filter, Self::CHUNK, channels, FixedAsync::Input)
+            .expect("the parameters are within rubato's range");
         let output = vec![0.0; inner.output_frames_max() * channels];
         let skip = inner.output_delay();
         Self { inner, channels, input: Vec::new(), output, skip, taken: 0, given: 0 }

@@ -66,7 +66,8 @@ impl Wakeup {
         for (slot, socket) in fds[1..].iter_mut().zip(sockets) {
             *slot = entry(socket.as_raw_fd());
         }
-        poll(&mut fds, timeout);
+        let used = &mut fds[..=sockets.len().min(MAX_SOCKETS)];
+        poll(used, timeout);
         if fds[0].revents != 0 {
             self.drain();
         }
