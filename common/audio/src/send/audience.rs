@@ -58,6 +58,8 @@ struct Listener {
     acquaintance: Acquaintance,
     /// It waits for a greeting.
     ungreeted: bool,
+    /// It has said something that shows that a greeting has reached it.
+    answers: bool,
     member: Member,
     loss: Loss,
     playout: Option<Playout>,
@@ -107,7 +109,10 @@ impl Audience {
         if let Some(listener) = self.listeners.iter_mut().find(|listener| is(listener)) {
             let opened = listener.acquaintance.open(me, greeting, datagram)?;
             (listener.address, listener.heard) = (from, at);
-            return Ok(opened);
+            listener.answers |= matches!(opened, Opened::Compound(_));
+            // Whoever greets again and says nothing else has not heard the greeting that it waits for.
+            listener.ungreeted |= !listener.answers;
+            return Ok(if listener.ungreeted { Opened::Newcomer } else { opened });
         }
         let mut acquaintance = Acquaintance::since(self.indices.0[0]);
         let opened = acquaintance.open(me, greeting, datagram)?;
@@ -247,13 +252,14 @@ impl Audience {
                 return None;
             }
             let (member, loss) = (self.member.clone(), Loss::default());
-            let (acquaintance, ungreeted) = (Acquaintance::default(), false);
+            let (acquaintance, ungreeted, answers) = (Acquaintance::default(), false, false);
             let heard = at;
             self.listeners.push(Listener {
                 address: from,
                 heard,
                 acquaintance,
                 ungreeted,
+                answers,
                 member,
                 loss,
                 playout: None,

@@ -88,6 +88,21 @@ fn those_who_listen_hear_what_is_encrypted_from_a_round_trip_on() {
 }
 
 #[test]
+fn a_listener_that_misses_the_first_greeting_is_greeted_again() {
+    let mut sender = to_group(Some(secret(1, 1)), Mono(0));
+    let mut listeners = [listener(1, 1)];
+    let mut missed = 0;
+    let lose = |datagram: &[u8]| {
+        let meant = find_greeting(datagram).is_some_and(|(greeting, ..)| greeting.peer != Id::default());
+        missed += usize::from(meant);
+        meant && missed == 1
+    };
+    run(&mut sender, &mut listeners, 1500, lose, |_, _| {});
+    let [(_, listener)] = &listeners;
+    assert!(missed == 2 && listener.packets() > 900, "{missed} greetings, {} packets", listener.packets());
+}
+
+#[test]
 fn a_wrong_key_of_one_who_listens_is_named_on_both_ends() {
     for (ours, theirs, here, there) in [
         (Some(secret(1, 1)), Some(secret(2, 101)), Secrecy::WrongKey, Secrecy::WrongKey),
