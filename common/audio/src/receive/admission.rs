@@ -117,7 +117,8 @@ impl ReceivePipeline {
     }
 
     pub(super) fn transmit(&self, address: SocketAddr, length: usize) -> Transmit<'_> {
-        let to = Recipients::One(self.paths.route(address));
+        let reports = self.sources.current().and_then(|source| source.reports);
+        let to = Recipients::One(self.paths.route(address, reports));
         Transmit { bytes: &self.control[..length], to }
     }
 }

@@ -143,11 +143,14 @@ impl Paths {
         self.paths.iter().position(|path| path.is_some_and(|path| path.address == address))
     }
 
-    /// Where to send what is meant for the source at this address, or its port of reports.
-    pub(super) fn route(&self, to: SocketAddr) -> SocketAddr {
+    /// Where to send what is meant for this address. `reports` is where the source takes its reports; another port of its machine
+    /// may be that of the next source, which is nowhere else yet.
+    pub(super) fn route(&self, to: SocketAddr, reports: Option<SocketAddr>) -> SocketAddr {
         match (self.name, self.paths[self.spoken]) {
             (Some(name), Some(path)) if name == to => path.address,
-            (Some(name), Some(path)) if name.ip() == to.ip() => SocketAddr::new(path.address.ip(), to.port()),
+            (Some(name), Some(path)) if name.ip() == to.ip() && reports == Some(to) => {
+                SocketAddr::new(path.address.ip(), to.port())
+            }
             _ => to,
         }
     }

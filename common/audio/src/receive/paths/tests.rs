@@ -124,7 +124,8 @@ fn what_a_path_did_not_bring_within_a_quarter_of_a_second_is_its_loss() {
 fn what_is_said_goes_by_the_path_that_lives_and_silence_is_told() {
     let (mut bench, mut next) = Bench::of_two();
     let reports = |network| SocketAddr::new(at(network).ip(), 4001);
-    assert_eq!((bench.paths.route(at(1)), bench.paths.route(reports(1))), (at(1), reports(1)));
+    let route = |bench: &Bench, to| bench.paths.route(to, Some(reports(1)));
+    assert_eq!((route(&bench, at(1)), route(&bench, reports(1))), (at(1), reports(1)));
     let mut only = |bench: &mut Bench, network: u8| {
         for _ in 0..2000 {
             bench.bring(network, &packet(next));
@@ -133,10 +134,12 @@ fn what_is_said_goes_by_the_path_that_lives_and_silence_is_told() {
     };
     only(&mut bench, 2);
     assert_eq!(bench.news(), [(0, at(1), false)]);
-    assert_eq!((bench.paths.route(at(1)), bench.paths.route(reports(1))), (at(2), reports(2)));
+    assert_eq!((route(&bench, at(1)), route(&bench, reports(1))), (at(2), reports(2)));
+    let restarted = SocketAddr::new(at(1).ip(), 4999);
+    assert_eq!(route(&bench, restarted), restarted, "another sender is where it speaks from");
     only(&mut bench, 1);
     // By then the other one is silent.
     assert_eq!(bench.news(), [(0, at(1), true), (1, at(2), false)]);
-    assert_eq!(bench.paths.route(at(1)), at(1));
-    assert_eq!(bench.paths.route(at(9)), at(9), "others are where they are");
+    assert_eq!(route(&bench, at(1)), at(1));
+    assert_eq!(route(&bench, at(9)), at(9), "others are where they are");
 }
