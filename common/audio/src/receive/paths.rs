@@ -73,6 +73,8 @@ struct Taken {
     by: u8,
     /// Answers go by one path alone; media do not.
     everywhere: bool,
+    /// For whom it has vouched: no datagram proves anything twice.
+    proves: Option<SocketAddr>,
 }
 
 /// The paths of one source.
@@ -110,7 +112,7 @@ impl Paths {
             paths: [None; PATHS],
             spoken: 0,
             prints: [0; RECENT],
-            taken: [Taken { at: Mono(0), by: 0, everywhere: false }; RECENT],
+            taken: [Taken { at: Mono(0), by: 0, everywhere: false, proves: None }; RECENT],
             count: 0,
             settled: 0,
             strangers: [(0, None); STRANGE],
@@ -199,8 +201,8 @@ impl Paths {
     fn sift_stranger(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) -> Sifted {
         self.watched = at.plus(WATCH);
         let print = self.print(datagram);
-        if self.find(print).is_some() {
-            self.vouch(at, from);
+        if let Some(place) = self.find(print) {
+            self.vouch(at, from, place);
         } else {
             self.strangers[self.strange % STRANGE] = (print, Some(from));
             self.strange += 1;
@@ -220,12 +222,12 @@ impl Paths {
             self.settle_next();
         }
         self.prints[place] = print;
-        self.taken[place] = Taken { at, by: 1 << path, everywhere };
+        self.taken[place] = Taken { at, by: 1 << path, everywhere, proves: None };
         self.count += 1;
         if let Some(early) = self.strangers.iter_mut().find(|early| early.0 == print)
             && let Some(address) = early.1.take()
         {
-            self.vouch(at, address);
+            self.vouch(at, address, place);
         }
     }
 
@@ -241,9 +243,11 @@ impl Paths {
         }
     }
 
-    /// An address has brought what the source has brought, too.
-    fn vouch(&mut self, at: Mono, from: SocketAddr) {
+    /// An address has brought what was taken at this place, too.
+    fn vouch(&mut self, at: Mono, from: SocketAddr, place: usize) {
+        let proves = &mut self.taken[place].proves;
         let count = match &mut self.candidate {
+            _ if *proves == Some(from) => return,
             Some((address, count, last)) if *address == from => {
                 (*count, *last) = (count.saturating_add(1), at);
                 *count
@@ -254,6 +258,7 @@ impl Paths {
                 1
             }
         };
+        *proves = Some(from);
         let free = |path: &Option<Known>| path.is_none_or(|path| at.since(path.heard) > SILENT);
         let place = self.paths.iter().position(free).filter(|_| count >= PROOF);
         let Some(number) = place else { return };

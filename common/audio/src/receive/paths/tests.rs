@@ -98,6 +98,17 @@ fn who_only_knows_the_source_never_becomes_a_path() {
 }
 
 #[test]
+fn one_datagram_again_and_again_proves_no_path() {
+    let mut bench = Bench::new();
+    bench.bring(2, &packet(1));
+    bench.bring(1, &packet(1));
+    for _ in 0..2000 {
+        assert_eq!(bench.bring(2, &packet(1)), Sifted::Unproven);
+    }
+    assert_eq!(bench.news(), []);
+}
+
+#[test]
 fn what_comes_twice_by_one_path_is_no_copy() {
     let (mut bench, next) = Bench::of_two();
     assert_eq!(bench.bring(2, &packet(next)), Sifted::First(at(1)));
