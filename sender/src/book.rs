@@ -45,6 +45,17 @@ impl Active {
         [Some(self.address), self.second].into_iter().flatten()
     }
 
+    /// Whether it has an address in common with who is there: then they are one, wherever else packets for it go.
+    fn is_at(&self, address: SocketAddr, second: Option<SocketAddr>) -> bool {
+        self.addresses().any(|known| known == address || second == Some(known))
+    }
+
+    /// The same client in another list: by its first address rather than by any.
+    fn find_in<'a>(&self, list: &'a [Self]) -> Option<&'a Self> {
+        let same = list.iter().find(|other| other.address == self.address);
+        same.or_else(|| list.iter().find(|other| other.is_at(self.address, self.second)))
+    }
+
     /// What it hears, for people: its channels, or the name of a test.
     pub(crate) fn sound(&self) -> String {
         self.client.test.map_or_else(|| self.client.map.to_string(), |test| test.name().into())
@@ -183,9 +194,9 @@ impl Book {
         let known = self.next_id;
         self.assign(&mut active);
         let is_rtp = |active: &&Active| active.spec.wire == Wire::Rtp;
-        let kept: Vec<_> = active.iter().filter(is_rtp).flat_map(Active::addresses).collect();
+        let kept = |old: &Active| active.iter().filter(is_rtp).any(|new| old.is_at(new.address, new.second));
         // One that keeps an address goes on by that.
-        let gone = |old: &&Active| is_rtp(old) && !old.addresses().any(|address| kept.contains(&address));
+        let gone = |old: &&Active| is_rtp(old) && !kept(old);
         let departure = |&Active { address, second, ssrc, .. }: &Active| Departure { address, second, ssrc };
         let departures = self.active.iter().filter(gone).map(departure).collect();
         self.active = active;
@@ -231,8 +242,7 @@ impl Book {
                 "client `{name}`: a group goes by two paths where two --interface are named; it has one address"
             ));
         }
-        let taken =
-            |other: &&Active| other.addresses().any(|theirs| theirs == address || second == Some(theirs));
+        let taken = |other: &&Active| other.is_at(address, second);
         if let Some(twin) = admitted.iter().find(|other| taken(other) || other.client.name == *name) {
             return Err(format!(
                 "client `{name}`: `{}` has the same name or address ({address})",
@@ -251,7 +261,7 @@ impl Book {
                 ));
             }
         };
-        let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
+        let former = self.active.iter().find(|old| taken(old) && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
         let client = client.clone();
         let (encoding, former, ssrc) = (NONE_YET, None, 0);
@@ -262,10 +272,7 @@ impl Book {
     /// go on in their own, if nobody stays in it, or branch off together with those that go the same way. A client that has
     /// changed does not join one that hears the same already: their packets do not begin at the same frame.
     fn assign(&mut self, active: &mut [Active]) {
-        let known: Vec<_> = active
-            .iter()
-            .map(|new| self.active.iter().find(|old| old.address == new.address).cloned())
-            .collect();
+        let known: Vec<_> = active.iter().map(|new| new.find_in(&self.active).cloned()).collect();
         let mut taken = Vec::new();
         for (new, old) in active.iter_mut().zip(&known) {
             if let Some(old) = old.as_ref().filter(|old| old.spec == new.spec) {
@@ -410,6 +417,20 @@ mod tests {
         plain[0].wire = Some(Wire::Plain);
         let (_, problems) = book().update(&plain);
         assert!(problems[0].contains("only RTP goes by two paths"), "{problems:?}");
+    }
+
+    #[test]
+    fn who_keeps_one_of_two_addresses_keeps_its_stream() {
+        let mut book = book();
+        let mut update = |text: &str| {
+            book.update(&clients(&[text]));
+            let Active { encoding, ssrc, counters, .. } = &book.active()[0];
+            (*encoding, *ssrc, Arc::as_ptr(counters))
+        };
+        let before = update("a=127.0.0.1,127.0.0.2:1/0");
+        for text in ["a=127.0.0.2,127.0.0.1:1/0", "a=127.0.0.3,127.0.0.2:1/0", "a=127.0.0.2:1/0"] {
+            assert_eq!(update(text), before, "{text}");
+        }
     }
 
     #[test]
