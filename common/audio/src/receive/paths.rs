@@ -97,8 +97,8 @@ pub(super) struct Paths {
     /// Who has proved how much, and when it last did.
     candidate: Option<(SocketAddr, u8, Mono)>,
     watched: Mono,
-    /// The datagram at hand, where it is kept in mind, and its path.
-    at_hand: (Option<u64>, usize),
+    /// The path of the datagram at hand, where it is of one, and its print, where it is kept in mind.
+    at_hand: Option<(usize, Option<u64>)>,
     news: [Option<Path>; PATHS],
 }
 
@@ -119,7 +119,7 @@ impl Paths {
             strange: 0,
             candidate: None,
             watched: Mono(i64::MIN),
-            at_hand: (None, 0),
+            at_hand: None,
             news: [None; PATHS],
         }
     }
@@ -167,7 +167,7 @@ impl Paths {
         source: Option<u32>,
         engaged: bool,
     ) -> Sifted {
-        self.at_hand = (None, 0);
+        self.at_hand = None;
         let Some(name) = self.name else { return Sifted::Other };
         match self.of(from) {
             Some(path) => self.sift_known(at, path, datagram, name),
@@ -178,12 +178,12 @@ impl Paths {
     }
 
     fn sift_known(&mut self, at: Mono, path: usize, datagram: &[u8], name: SocketAddr) -> Sifted {
-        self.at_hand = (None, path);
+        self.at_hand = Some((path, None));
         if !self.is_several() && at > self.watched {
             return Sifted::First(name);
         }
         let print = self.print(datagram);
-        self.at_hand = (Some(print), path);
+        self.at_hand = Some((path, Some(print)));
         let bit = 1 << path;
         match self.find(print).map(|place| &mut self.taken[place]) {
             Some(taken) if taken.by & bit == 0 => {
@@ -213,7 +213,7 @@ impl Paths {
 
     /// The datagram that was sifted last has been taken.
     pub(super) fn take(&mut self, at: Mono, datagram: &[u8]) {
-        let (print, path) = self.at_hand;
+        let Some((path, print)) = self.at_hand else { return };
         let everywhere = !rtp::is_rtcp(datagram);
         self.hear(at, path, everywhere);
         let Some(print) = print else { return };

@@ -38,7 +38,7 @@ impl Bench {
         self.now += MS;
         let now = Mono(self.now);
         let sifted = self.paths.sift(now, at(network), datagram, Some(SOURCE), true);
-        if let Sifted::First(_) = sifted {
+        if let Sifted::First(_) | Sifted::Other = sifted {
             self.paths.take(now, datagram);
         }
         self.paths.handle_timeout(now);
@@ -95,6 +95,18 @@ fn who_only_knows_the_source_never_becomes_a_path() {
     let mut other = packet(5);
     other[11] ^= 1;
     assert_eq!(bench.bring(2, &other), Sifted::Other, "another stream is another sender's");
+}
+
+#[test]
+fn what_is_of_no_path_keeps_none_alive() {
+    let (mut bench, next) = Bench::of_two();
+    let mut other = packet(0);
+    other[11] ^= 1;
+    for number in next..next + 2000 {
+        bench.bring(2, &packet(number));
+        assert_eq!(bench.bring(9, &other), Sifted::Other);
+    }
+    assert_eq!(bench.news(), [(0, at(1), false)]);
 }
 
 #[test]
