@@ -263,13 +263,15 @@ impl Paths {
         let place = self.paths.iter().position(free).filter(|_| count >= PROOF);
         let Some(number) = place else { return };
         self.candidate = None;
+        // Where there is but one, nothing has been told of it.
+        let alone = !self.is_several();
         for path in self.paths.iter_mut().flatten() {
             path.since = path.since.max(at);
         }
         self.paths[number] = Some(Known { address: from, since: at, heard: at, lives: true });
         self.counters.paths.iter().for_each(|path| path.reset());
-        for (number, path) in self.paths.iter().enumerate() {
-            self.news[number] = path.map(|path| Path { number, address: path.address, lives: path.lives });
+        for (n, path) in self.paths.iter().enumerate().filter(|(n, _)| alone || *n == number) {
+            self.news[n] = path.map(|path| Path { number: n, address: path.address, lives: path.lives });
         }
     }
 

@@ -110,6 +110,20 @@ fn what_is_of_no_path_keeps_none_alive() {
 }
 
 #[test]
+fn of_a_path_that_takes_the_place_of_another_it_alone_is_told() {
+    let (mut bench, next) = Bench::of_two();
+    for number in next..next + 2000 {
+        bench.bring(2, &packet(number));
+    }
+    assert_eq!(bench.news(), [(0, at(1), false)]);
+    for number in next + 2000..next + 2010 {
+        bench.bring(2, &packet(number));
+        bench.bring(3, &packet(number));
+    }
+    assert_eq!(bench.news(), [(0, at(3), true)]);
+}
+
+#[test]
 fn one_datagram_again_and_again_proves_no_path() {
     let mut bench = Bench::new();
     bench.bring(2, &packet(1));
