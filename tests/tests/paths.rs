@@ -96,7 +96,12 @@ fn either_goes(
     let usual = ["--playback", take.to_str().unwrap(), "--exit-after-stream", "--status-interval", "100ms"];
     let mut receiver = hosts.start(1, "receiver", &[listen, &usual, &key].concat());
     receiver.wait_for("listening");
-    std::thread::sleep(Duration::from_millis(300));
+    if listen.iter().any(|address| address.starts_with("239.")) {
+        // In the order of the interfaces.
+        for network in [0, 1] {
+            receiver.wait_until("joined", |joined| joined["interface"] == interface(network).as_str());
+        }
+    }
     // What is lost is not sent again: the paths alone have to do.
     let arguments = ["--capture", source.to_str().unwrap(), "--client", client, "--repair", "off"];
     let sender = hosts.start(0, "sender", &[&arguments, sending, &key].concat());
