@@ -17,7 +17,8 @@ use super::member::Member;
 use super::seal::{Acquaintance, Opened};
 use crate::secure::{Found, Identity};
 
-/// Listeners that are known at a time; more can listen, but are neither answered nor waited for.
+/// Listeners that are known at a time; more can listen, but are neither answered nor waited for. With a key they cannot: nobody
+/// hears what is encrypted who has not been greeted.
 const MOST: usize = 1024;
 /// Share of the stream's octets that its receivers' reports may take (RFC 3550, 6.2 and 6.3.1): three quarters of 5 %...
 const SHARE: f64 = 0.75 * 0.05;
