@@ -170,3 +170,13 @@ fn what_is_encrypted_goes_by_two_paths_too() {
     let client = format!("a={},{}:57001/0,1", v4(0, 1), v4(1, 1));
     either_goes(&client, &[], &[], Some(&key), cable);
 }
+
+#[test]
+fn an_encrypted_group_over_two_interfaces_loses_nothing_when_either_network_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("sound.key");
+    control::key::generate(&key).unwrap();
+    let interfaces = [interface(0), interface(1)];
+    let sending = ["--interface", &interfaces[0], "--interface", &interfaces[1]];
+    either_goes("a=239.77.2.2:5004/0,1", &["--listen", "239.77.2.2:5004"], &sending, Some(&key), cable);
+}

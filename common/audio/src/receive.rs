@@ -263,7 +263,11 @@ impl ReceivePipeline {
         if self.ending.is_some_and(|ending| now >= ending) {
             self.end_stream(End::Bye);
         }
-        self.paths.handle_timeout(now);
+        if self.paths.handle_timeout(now)
+            && let Some(guard) = &mut self.guard
+        {
+            guard.hasten(now);
+        }
         self.tell_paths();
         let over = |heard: Mono| now.since(heard) > STREAM_TIMEOUT;
         let stream_over = self.stream.as_ref().is_some_and(|stream| !stream.ended && over(stream.heard));

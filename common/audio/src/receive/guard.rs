@@ -98,6 +98,17 @@ impl Guard {
         self.interval = GREETING_INTERVAL.max(asked);
     }
 
+    /// What is said comes from another address from now on: one who sends to a group believes nothing from there that is no
+    /// greeting.
+    pub(super) fn hasten(&mut self, now: Mono) {
+        self.greeted = Mono(self.greeted.0.min(now.0.saturating_sub(self.interval)));
+    }
+
+    /// Whether this address waits for a greeting.
+    pub(super) fn awaits(&self, address: SocketAddr) -> bool {
+        self.candidate.as_ref().is_some_and(|candidate| candidate.address == address)
+    }
+
     pub(super) fn secrecy(&self) -> Secrecy {
         self.standing.secrecy()
     }

@@ -275,14 +275,16 @@ impl Paths {
         }
     }
 
-    /// Takes the time: what is missing by now is lost, and who is silent is no longer spoken to.
-    pub(super) fn handle_timeout(&mut self, now: Mono) {
+    /// Takes the time: what is missing by now is lost, and who is silent is no longer spoken to. Whether what is said goes by another
+    /// path from now on.
+    pub(super) fn handle_timeout(&mut self, now: Mono) -> bool {
         while self.settled < self.count && now.since(self.taken[self.settled as usize % RECENT].at) > SKEW {
             self.settle_next();
         }
         if !self.is_several() {
-            return;
+            return false;
         }
+        let before = self.spoken;
         let silence = |path: &Known| now.since(path.heard);
         let newest = self.paths.iter().flatten().map(|path| path.heard).max().unwrap_or(now);
         let spoken = self.paths[self.spoken];
@@ -297,6 +299,7 @@ impl Paths {
                 self.news[number] = Some(Path { number, address: path.address, lives: false });
             }
         }
+        self.spoken != before
     }
 
     /// Of the oldest datagram that is not settled, by which paths it did not come.

@@ -103,6 +103,41 @@ fn a_listener_that_misses_the_first_greeting_is_greeted_again() {
 }
 
 #[test]
+fn a_listener_whose_path_fails_greets_by_the_other_one_at_once() {
+    const FAILS: usize = 900;
+    let mut sender = to_group(Some(secret(1, 1)), Mono(0));
+    let (_, mut listener) = listener(1, 1);
+    let other = SocketAddr::new([198, 51, 100, 1].into(), sender.address.port());
+    let paths = [(sender.address, mouth(1)), (other, mouth(2))];
+    let mut first = None;
+    for count in 0..FAILS + 100 {
+        let now = sender.now();
+        let open = match count {
+            0..300 => &paths[..1],
+            300..FAILS => &paths[..],
+            _ => &paths[1..],
+        };
+        for (to, datagram) in sender.step() {
+            for (from, _) in open.iter().filter(|(_, mouth)| to == group() || to == *mouth) {
+                listener.take(now.plus(MS), *from, &datagram);
+            }
+        }
+        for (to, datagram) in listener.step(now.plus(MS)) {
+            if let Some((_, mouth)) = open.iter().find(|(address, _)| *address == to) {
+                sender.pipeline.handle_datagram(now.plus(2 * MS), *mouth, &datagram);
+            }
+            if to == other {
+                first.get_or_insert((count, find_greeting(&datagram).is_some()));
+            }
+        }
+    }
+    // A tenth of a second of silence are 35 packets.
+    let (count, greets) = first.expect("it speaks by the other path");
+    assert!(greets && (FAILS..FAILS + 40).contains(&count), "{greets} after {count} packets");
+    assert_eq!(sender.counters[0].listeners.get(), 1);
+}
+
+#[test]
 fn a_wrong_key_of_one_who_listens_is_named_on_both_ends() {
     for (ours, theirs, here, there) in [
         (Some(secret(1, 1)), Some(secret(2, 101)), Secrecy::WrongKey, Secrecy::WrongKey),
