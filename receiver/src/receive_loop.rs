@@ -146,7 +146,8 @@ impl ReceiveLoop {
                 count += 1;
                 if n < self.media {
                     pipeline.handle_datagram(at, from, datagram);
-                    if let Some(path) = pipeline.path_of(from) {
+                    let path = pipeline.path_of(from);
+                    if path.is_some() || pipeline.awaits(from) {
                         mouths.note(n, from.ip(), path);
                     }
                 } else {

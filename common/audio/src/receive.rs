@@ -287,6 +287,11 @@ impl ReceivePipeline {
         self.paths.of(address)
     }
 
+    /// Whether an address that is of no path yet is to be greeted.
+    pub fn awaits(&self, address: SocketAddr) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.awaits(address))
+    }
+
     /// When the device's next chunk waits no longer, or [`poll_transmit`](Self::poll_transmit) has something to ask the
     /// sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
