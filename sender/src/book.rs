@@ -6,7 +6,7 @@ use std::sync::Arc;
 use audio::counters::ClientCounters;
 use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Policy, Routing, Wire};
 use audio::signal::Test;
-use control::client::Client;
+use control::client::{Client, Found};
 use proto::units::Sequence;
 
 use crate::groups::{Group, Groups};
@@ -176,7 +176,8 @@ impl Book {
         &self.active
     }
 
-    /// Takes a new list. Returns the routing for the send thread, and a line for each client that has to be left out.
+    /// Takes a new list. Returns the routing for the send thread, and a line for each client that has to be
+    /// left out, or is sent to by one of its two paths alone.
     pub fn update(&mut self, clients: &[Client]) -> (Box<Routing>, Vec<String>) {
         let mut problems = Vec::new();
         let mut active: Vec<Active> = Vec::new();
@@ -187,7 +188,10 @@ impl Book {
                 Purpose::Align => Some(Test::Chirp { turn: place as u16, turns: clients.len() as u16 }),
             };
             match self.admit(client, test, &active) {
-                Ok(admitted) => active.push(admitted),
+                Ok((admitted, problem)) => {
+                    active.push(admitted);
+                    problems.extend(problem);
+                }
                 Err(problem) => problems.push(problem),
             }
         }
@@ -205,7 +209,13 @@ impl Book {
         (Box::new(Routing::new(self.encodings(known), departures).grouped(groups)), problems)
     }
 
-    fn admit(&mut self, client: &Client, test: Option<Test>, admitted: &[Active]) -> Result<Active, String> {
+    /// What is sent to a client, and what is the matter with its second path.
+    fn admit(
+        &mut self,
+        client: &Client,
+        test: Option<Test>,
+        admitted: &[Active],
+    ) -> Result<(Active, Option<String>), String> {
         let name = &client.name;
         let highest = client.map.highest();
         if test.is_none() && highest >= self.channels {
@@ -222,14 +232,24 @@ impl Book {
             let place = |of: &'_ Client| (of.name.clone(), of.host.clone(), of.second.clone(), of.port);
             place(&old.client) == place(client)
         };
-        let former = self.active.iter().find(known).map(|old| (old.address, old.second));
+        let former = self.active.iter().find(known).map(|old| Found {
+            first: old.address,
+            second: old.second,
+            missing: None,
+        });
         let spec = EncodingSpec { test, ..self.packets.spec(client)? };
         if spec.wire == Wire::Vban && proto::vban::rate_index(self.rate).is_none() {
             return Err(format!("client `{name}`: VBAN has no rate of {} Hz", self.rate));
         }
-        let (address, second) =
-            client.resolve(spec.wire, reachable).or_else(|problem| former.ok_or(problem))?;
-        if second.is_some() && spec.wire != Wire::Rtp {
+        let found = match (client.resolve(spec.wire, reachable), former) {
+            (Ok(Found { missing: Some(_), .. }), Some(former)) if former.second.is_some() => former,
+            (Ok(found), _) => found,
+            (Err(problem), former) => former.ok_or(problem)?,
+        };
+        let Found { first: address, second, missing } = found;
+        let missing =
+            missing.map(|why| format!("{why}; it has one path until the list is read again (SIGHUP)"));
+        if client.second.is_some() && spec.wire != Wire::Rtp {
             return Err(format!(
                 "client `{name}`: only RTP goes by two paths: name one address, or send rtp"
             ));
@@ -237,7 +257,8 @@ impl Book {
         if second == Some(address) {
             return Err(format!("client `{name}`: its two addresses are one ({address})"));
         }
-        if second.is_some_and(|second| second.ip().is_multicast() || address.ip().is_multicast()) {
+        let is_group = |address: SocketAddr| address.ip().is_multicast();
+        if client.second.is_some() && (is_group(address) || second.is_some_and(is_group)) {
             return Err(format!(
                 "client `{name}`: a group goes by two paths where two --interface are named; it has one address"
             ));
@@ -265,7 +286,9 @@ impl Book {
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
         let client = client.clone();
         let (encoding, former, ssrc) = (NONE_YET, None, 0);
-        Ok(Active { client, address, second, spec, counters, group, trim_ns, encoding, former, ssrc })
+        let active =
+            Active { client, address, second, spec, counters, group, trim_ns, encoding, former, ssrc };
+        Ok((active, missing))
     }
 
     /// Says who shares which encoding. Those that hear the same as before keep theirs. Those that are to hear something else
@@ -417,6 +440,17 @@ mod tests {
         plain[0].wire = Some(Wire::Plain);
         let (_, problems) = book().update(&plain);
         assert!(problems[0].contains("only RTP goes by two paths"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_client_of_which_one_host_is_unknown_is_sent_to_by_the_other() {
+        for text in ["a=127.0.0.1,no.such.host.invalid:1/0", "a=no.such.host.invalid,127.0.0.1:1/0"] {
+            let mut book = book();
+            let (_, problems) = book.update(&clients(&[text]));
+            let Active { address, second, .. } = &book.active()[0];
+            assert_eq!((address.to_string().as_str(), *second), ("127.0.0.1:1", None), "{text}");
+            assert!(problems.len() == 1 && problems[0].contains("one path until"), "{problems:?}");
+        }
     }
 
     #[test]

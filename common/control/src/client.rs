@@ -53,6 +53,17 @@ pub struct Client {
     pub delay: Option<Delay>,
 }
 
+/// Where a client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// By its first path, or by the only one that is known.
+    pub first: SocketAddr,
+    /// By its second one, if there is one.
+    pub second: Option<SocketAddr>,
+    /// Why it is known by one path alone where it has two: one line that names the client.
+    pub missing: Option<String>,
+}
+
 /// Why a client's description was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -147,15 +158,11 @@ fn split_address(text: &str) -> Result<(String, Option<u16>), &'static str> {
 
 impl Client {
     /// Looks up where it is, among the addresses that can be sent to, and where it is by the second path, if there is one.
-    /// `wire` is the format that it gets.
+    /// `wire` is the format that it gets. Of two paths one is enough: the other network may be down.
     ///
     /// # Errors
-    /// One line that names the client, where its host has no such address.
-    pub fn resolve(
-        &self,
-        wire: Wire,
-        reachable: impl Fn(&SocketAddr) -> bool,
-    ) -> Result<(SocketAddr, Option<SocketAddr>), String> {
+    /// One line that names the client, where none of its hosts has such an address.
+    pub fn resolve(&self, wire: Wire, reachable: impl Fn(&SocketAddr) -> bool) -> Result<Found, String> {
         let look_up = |host: &str| {
             let mut found = (host, self.port.unwrap_or(default_port(wire)))
                 .to_socket_addrs()
@@ -164,7 +171,13 @@ impl Client {
                 format!("client `{}`: `{host}` has no address that can be sent to from here", self.name)
             })
         };
-        Ok((look_up(&self.host)?, self.second.as_deref().map(look_up).transpose()?))
+        let by_one = |first, missing| Found { first, second: None, missing };
+        match (look_up(&self.host), self.second.as_deref().map(look_up)) {
+            (Ok(first), Some(Ok(second))) => Ok(Found { first, second: Some(second), missing: None }),
+            (Ok(first), missing) => Ok(by_one(first, missing.and_then(Result::err))),
+            (Err(missing), Some(Ok(second))) => Ok(by_one(second, Some(missing))),
+            (Err(problem), _) => Err(problem),
+        }
     }
 }
 
