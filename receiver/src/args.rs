@@ -43,9 +43,11 @@ pub const PROGRAM: Program = Program {
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// Where to listen: ADDRESS:PORT, or a port alone; ADDRESS may be a multicast group [default: 0.0.0.0:57001]
+    /// Where to listen: ADDRESS:PORT, or a port alone; ADDRESS may be a multicast group; twice for the two addresses by which one
+    /// stream comes, where not all are listened to [default: 0.0.0.0:57001]
     #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<String>,
+    #[serde(deserialize_with = "control::config::one_or_several")]
+    pub listen: Vec<String>,
     /// Hear this sender alone in a multicast group; repeatable [default: everybody]
     #[arg(long, value_name = "ADDRESS")]
     pub source: Vec<IpAddr>,

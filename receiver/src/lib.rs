@@ -26,6 +26,7 @@ pub mod listen;
 pub mod plan;
 pub mod run;
 
+mod mouths;
 mod receive_loop;
 mod sap;
 mod status;
@@ -46,8 +47,9 @@ use proto::announce::Codec;
 use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
+use mouths::Mouths;
 pub use receive_loop::LoopCounters;
-use receive_loop::{Feed, ReceiveLoop};
+use receive_loop::{Crowd, Feed, ReceiveLoop};
 
 /// Frames between receive and playback: a device takes a few periods, a file may stall for two seconds.
 fn sample_ring(has_clock: bool, rate: u32, period: u32) -> usize {
@@ -93,12 +95,12 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts the receive thread. It plays nothing until it has an output. The first socket is for media; a second one is for
-    /// reports alone, where those have a port of their own or the first one is a group's. The last is spoken with.
+    /// Starts the receive thread. It plays nothing until it has an output. The first `media` sockets are for media; others are for
+    /// reports alone, where those have a port of their own or the first ones are groups', and are spoken with then.
     ///
     /// # Errors
     /// One line: a thread or a wake-up was refused.
-    pub fn start(sockets: Vec<Socket>, config: Config) -> Result<Self, String> {
+    pub fn start(sockets: Vec<Socket>, media: usize, config: Config) -> Result<Self, String> {
         let (feeds_in, feeds) = HeapRb::new(FEED_RING).split();
         let (retired, retired_out) = HeapRb::new(FEED_RING).split();
         let (events, events_out) = HeapRb::new(EVENT_RING).split();
@@ -110,8 +112,11 @@ impl Receiver {
         let receive = ReceiveLoop {
             latency: config.latency,
             pipeline: ReceivePipeline::new(config, counters.clone()),
+            mouths: Mouths::new(&sockets, media),
             sockets,
+            media,
             inbox: Inbox::default(),
+            crowd: Crowd::new(),
             wakeup,
             feeds,
             retired,

@@ -9,16 +9,21 @@ use os::udp::{Socket, any};
 
 use crate::args::Settings;
 
+/// Addresses that can be listened to: a stream comes by two paths at most.
+const MOST: usize = 2;
+
 /// What to listen with.
 #[derive(Debug)]
 pub struct Ears {
-    /// Where.
-    pub address: SocketAddr,
-    /// Bound sockets: for media, and for reports where those have a port of their own. The last one is spoken with. Of a
-    /// multicast group they are two: answers come to this machine alone.
+    /// Where: at least one.
+    pub addresses: Vec<SocketAddr>,
+    /// Bound sockets: for media, one for each address, and for reports where those have a port of their own. Of a multicast group
+    /// these are for the answers that come to this machine alone.
     pub sockets: Vec<Socket>,
-    /// Membership in the group.
-    pub membership: Option<Membership>,
+    /// How many of them are for media.
+    pub media: usize,
+    /// Membership in each group.
+    pub memberships: Vec<Membership>,
 }
 
 impl Ears {
@@ -28,45 +33,65 @@ impl Ears {
     /// One line that says what is wrong and what to do.
     pub fn open(settings: &Settings, description: Option<&Description>) -> Result<Self, String> {
         let unspecified = IpAddr::from(Ipv4Addr::UNSPECIFIED);
-        let address = match (description, &settings.listen) {
-            (Some(described), _) => SocketAddr::new(described.address.unwrap_or(unspecified), described.port),
-            (None, None) => SocketAddr::new(unspecified, DEFAULT_PORT),
-            (None, Some(text)) => parse(text)?,
-        };
-        let group = address.ip();
-        if !group.is_multicast() {
-            if !settings.source.is_empty() || !settings.interface.is_empty() {
-                return Err(
-                    "--source and --interface go with a multicast group in --listen, like 239.1.2.3:5004"
-                        .into(),
-                );
+        let addresses = match description {
+            Some(described) => {
+                vec![SocketAddr::new(described.address.unwrap_or(unspecified), described.port)]
             }
-            let sockets = match description {
-                Some(described) => bind_described(address, described.rtcp)?,
-                None => vec![bind(address)?],
-            };
-            let address = sockets[0].local_addr().map_err(|error| format!("--listen: {error}"))?;
-            return Ok(Self { address, sockets, membership: None });
+            None if settings.listen.is_empty() => vec![SocketAddr::new(unspecified, DEFAULT_PORT)],
+            None => settings.listen.iter().map(|text| parse(text)).collect::<Result<_, _>>()?,
+        };
+        let groups = addresses.iter().filter(|address| address.ip().is_multicast()).count();
+        if addresses.len() > MOST || ![0, addresses.len()].contains(&groups) {
+            return Err("--listen: at most two addresses, or two groups, which one stream comes by".into());
         }
-        if settings.key.is_some() {
+        if groups > 0 {
+            let sources = description.map_or(&[][..], |described| &described.sources);
+            return Self::of_groups(settings, sources, addresses);
+        }
+        if !settings.source.is_empty() || !settings.interface.is_empty() {
             return Err(
-                "--key does not go with multicast yet: leave it out, or listen to one sender alone".into()
+                "--source and --interface go with a multicast group in --listen, like 239.1.2.3:5004".into(),
             );
         }
-        if address.port() == 0 {
-            return Err(format!("--listen {address}: a group has a port, like 5004"));
+        let sockets = match description {
+            Some(described) => bind_described(addresses[0], described.rtcp)?,
+            None => addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?,
+        };
+        let media = addresses.len();
+        let bound = sockets[..media].iter().map(Socket::local_addr).collect::<std::io::Result<Vec<_>>>();
+        let addresses = bound.map_err(|error| format!("--listen: {error}"))?;
+        Ok(Self { addresses, sockets, media, memberships: Vec::new() })
+    }
+
+    fn of_groups(
+        settings: &Settings,
+        described: &[IpAddr],
+        addresses: Vec<SocketAddr>,
+    ) -> Result<Self, String> {
+        let (mut sockets, mut mouths, mut memberships) = (Vec::new(), Vec::<Socket>::new(), Vec::new());
+        for &address in &addresses {
+            let group = address.ip();
+            if address.port() == 0 {
+                return Err(format!("--listen {address}: a group has a port, like 5004"));
+            }
+            if let Some(source) = settings.source.iter().find(|source| source.is_ipv4() != group.is_ipv4()) {
+                return Err(format!("--source {source}: the group {group} has no such sources"));
+            }
+            let refused = |error: std::io::Error| format!("--listen {address}: {error}");
+            let sources = if settings.source.is_empty() { described } else { &settings.source };
+            let sources = sources.iter().copied().filter(|source| source.is_ipv4() == group.is_ipv4());
+            let (ear, membership) =
+                multicast::listen(address, sources.collect(), settings.interface.clone()).map_err(refused)?;
+            memberships.push(membership);
+            sockets.push(ear);
+            let same = |mouth: &Socket| mouth.local_addr().is_ok_and(|of| of.is_ipv4() == group.is_ipv4());
+            if !mouths.iter().any(same) {
+                mouths.push(Socket::bind(SocketAddr::new(any(group), 0)).map_err(refused)?);
+            }
         }
-        if let Some(source) = settings.source.iter().find(|source| source.is_ipv4() != group.is_ipv4()) {
-            return Err(format!("--source {source}: the group {group} has no such sources"));
-        }
-        let refused = |error: std::io::Error| format!("--listen {address}: {error}");
-        let described = description.map_or(&[][..], |described| &described.sources);
-        let sources = if settings.source.is_empty() { described } else { &settings.source };
-        let sources = sources.iter().copied().filter(|source| source.is_ipv4() == group.is_ipv4()).collect();
-        let interfaces = settings.interface.clone();
-        let (ear, membership) = multicast::listen(address, sources, interfaces).map_err(refused)?;
-        let mouth = Socket::bind(SocketAddr::new(any(group), 0)).map_err(refused)?;
-        Ok(Self { address, sockets: vec![ear, mouth], membership: Some(membership) })
+        let media = sockets.len();
+        sockets.append(&mut mouths);
+        Ok(Self { addresses, sockets, media, memberships })
     }
 }
 
@@ -134,14 +159,14 @@ mod tests {
         let description = control::sdp::parse(text).unwrap();
         let settings = Settings { interface: vec!["lo".into()], ..Settings::default() };
         let mut ears = Ears::open(&settings, Some(&description)).unwrap();
-        ears.membership.as_mut().unwrap().refresh().unwrap();
+        ears.memberships[0].refresh().unwrap();
         let mut inbox = os::udp::Inbox::default();
         let interface = Some(os::interface::find("lo").unwrap());
         let outgoing = Outgoing { ttl: 1, loopback: true, interface };
         for (from, heard) in [("127.0.0.2:0", 0), ("127.0.0.1:0", 1)] {
             let mouth = Socket::bind(from.parse().unwrap()).unwrap();
             mouth.send_to_groups(&outgoing).unwrap();
-            assert!(mouth.send(b"hark", ears.address));
+            assert!(mouth.send(b"hark", ears.addresses[0]));
             let mut count = 0;
             inbox.receive(&ears.sockets[0], |_, _, _| count += 1);
             assert_eq!(count, heard, "{from}");
@@ -152,7 +177,7 @@ mod tests {
     fn what_goes_with_a_group_alone_is_refused_elsewhere() {
         let of = |listen: &str, source: &[&str]| {
             let source = source.iter().map(|text| text.parse().unwrap()).collect();
-            let settings = Settings { listen: Some(listen.into()), source, ..Settings::default() };
+            let settings = Settings { listen: vec![listen.into()], source, ..Settings::default() };
             Ears::open(&settings, None)
         };
         for (listen, source, words) in [
@@ -164,8 +189,13 @@ mod tests {
             assert!(error.contains(words), "{error}");
         }
         assert_eq!(of("239.77.1.1:52181", &[]).unwrap().sockets.len(), 2);
-        let (listen, key) = (Some("239.77.1.1:52181".into()), Some("none".into()));
-        let error = Ears::open(&Settings { listen, key, ..Settings::default() }, None).unwrap_err();
-        assert!(error.starts_with("--key does not go with multicast yet"), "{error}");
+        let several = |listen: &[&str]| {
+            let listen = listen.iter().map(|text| text.to_string()).collect();
+            Ears::open(&Settings { listen, ..Settings::default() }, None)
+        };
+        let two = several(&["239.77.1.1:52181", "239.77.2.1:52181"]).unwrap();
+        assert_eq!((two.media, two.sockets.len(), two.memberships.len()), (2, 3, 2));
+        let error = several(&["239.77.1.1:52181", "127.0.0.1:0"]).unwrap_err();
+        assert!(error.contains("at most two addresses"), "{error}");
     }
 }

@@ -108,6 +108,17 @@ impl Plan {
         if let Some(wire) = wire.filter(|wire| loaded.is_some() && *wire != Wire::Rtp) {
             return Err(format!("--wire {}: only RTP can be encrypted; leave --key out", wire.name()));
         }
+        match description.map(|description| description.encrypted) {
+            Some(true) if loaded.is_none() => {
+                return Err("the session is encrypted: name the sender's key with --key FILE".into());
+            }
+            Some(false) if loaded.is_some() => {
+                return Err(
+                    "the session is not encrypted: leave --key out, or give the sender the same".into()
+                );
+            }
+            _ => {}
+        }
         let (key, warning) = loaded.map_or((None, None), |loaded| (Some(loaded.key), loaded.warning));
         let apart = description.is_some_and(|description| description.rtcp.is_some());
         Ok(Self {
@@ -244,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_out_of_range_is_said() {
-        let fresh = || Settings { listen: Some("127.0.0.1:0".into()), ..Settings::default() };
+        let fresh = || Settings { listen: vec!["127.0.0.1:0".into()], ..Settings::default() };
         let span = |text: &str| Some(text.parse().unwrap());
         for (settings, words) in [
             (Settings { latency: span("11s"), ..fresh() }, "--latency"),
@@ -263,7 +274,7 @@ mod tests {
             (Settings { map: Some("0,x".into()), ..fresh() }, "--map `x` is not a channel"),
             (Settings { plain_channels: Some(300), ..fresh() }, "--plain-channels"),
             (Settings { playback: Some("/no/such/folder/a.wav".into()), ..fresh() }, "no folder"),
-            (Settings { listen: Some("192.0.2.1:5000".into()), ..fresh() }, "no such address"),
+            (Settings { listen: vec!["192.0.2.1:5000".into()], ..fresh() }, "no such address"),
         ] {
             let error = Plan::new(&settings, None).err().expect(words);
             assert!(error.contains(words), "{error}");
@@ -311,8 +322,8 @@ mod tests {
             Ok((Some(99), vec!["0.0.0.0:45872".into(), "0.0.0.0:45875".into()]))
         );
         let group = Plan::new(&Settings::default(), Some(&described(&at("239.1.2.3/32", "")))).unwrap().ears;
-        assert_eq!(group.address, "239.1.2.3:45872".parse().unwrap());
-        assert!(group.membership.is_some());
+        assert_eq!(group.addresses, ["239.1.2.3:45872".parse().unwrap()]);
+        assert_eq!(group.memberships.len(), 1);
     }
 
     #[test]

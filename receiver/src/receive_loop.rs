@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use audio::counters::Counter;
 use audio::receive::{CHUNK, Event, Output, Pace, PlaybackStamp, ReceivePipeline};
-use audio::send::Recipients;
 use os::clock;
 use os::udp::{Inbox, Socket};
 use os::wait::{Waker, Wakeup};
@@ -14,12 +13,18 @@ use proto::units::{self, Mono};
 use ringbuf::traits::{Consumer, Observer, Producer};
 use ringbuf::{HeapCons, HeapProd};
 
+use crate::mouths::Mouths;
+
 /// Longest sleep: how soon the thread sees a new output or a request to stop while nothing comes.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 /// The share of the latency for which packets may lie in the socket, and the least such time that is worth it, in nanoseconds. The
 /// system keeps their arrival times, so that the thread need not wake for each of them beside each callback.
 const NAP_SHARE: i64 = 8;
 const LEAST_NAP: i64 = 5_000_000;
+/// Datagrams that may come within so many nanoseconds and still lie in the socket meanwhile, whatever room the system gives it: ten
+/// times a large stream. More of them are a flood, in which the stream's own would find no room.
+const CROWD: u32 = 200;
+const CROWD_TIME: i64 = 20_000_000;
 /// What a latency that was raised gets on top of what the device needs, in nanoseconds.
 const SPARE: i64 = 500_000;
 
@@ -50,14 +55,39 @@ pub(crate) struct Feed {
     pub(crate) pace: Pace,
 }
 
+/// How much comes.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    since: Mono,
+    count: u32,
+    is_flood: bool,
+}
+
+impl Crowd {
+    pub(crate) fn new() -> Self {
+        Self { since: Mono(i64::MIN), count: 0, is_flood: false }
+    }
+
+    fn note(&mut self, now: Mono, count: u32) {
+        self.count += count;
+        if now.since(self.since) >= CROWD_TIME {
+            *self = Self { since: now, count: 0, is_flood: self.count > CROWD };
+        }
+    }
+}
+
 /// Everything the thread owns.
 pub(crate) struct ReceiveLoop {
     pub(crate) pipeline: ReceivePipeline,
     /// The latency that was asked for, in nanoseconds.
     pub(crate) latency: i64,
-    /// For media, and for reports where those have one of their own. The last one is spoken with.
+    /// For media, and for reports where those have one of their own.
     pub(crate) sockets: Vec<Socket>,
+    /// How many of them are for media.
+    pub(crate) media: usize,
+    pub(crate) mouths: Mouths,
     pub(crate) inbox: Inbox,
+    pub(crate) crowd: Crowd,
     pub(crate) wakeup: Wakeup,
     pub(crate) feeds: HeapCons<Box<Feed>>,
     pub(crate) retired: HeapProd<Box<Feed>>,
@@ -94,17 +124,14 @@ impl ReceiveLoop {
                 }
             };
         }
-        if let Some(goodbye) = self.pipeline.goodbye()
-            && let Recipients::One(address) = goodbye.to
-            && let Some(socket) = self.sockets.last()
-        {
-            socket.send(goodbye.bytes, address);
+        if let Some(goodbye) = self.pipeline.goodbye() {
+            self.mouths.send(&self.sockets, &goodbye);
         }
     }
 
     /// How long to leave the socket alone, where a device plays that calls back and the latency leaves time for it.
     fn nap(&self) -> Option<Duration> {
-        self.feed.as_ref().filter(|feed| feed.has_clock && !self.pipeline.waits())?;
+        self.feed.as_ref().filter(|feed| feed.has_clock && !self.pipeline.waits() && !self.crowd.is_flood)?;
         let nap = self.pipeline.latency() / NAP_SHARE;
         (nap >= LEAST_NAP).then(|| Duration::from_nanos(nap as u64).min(LONGEST_WAIT))
     }
@@ -112,14 +139,24 @@ impl ReceiveLoop {
     /// `readable` where a socket may have a datagram: to ask one that has none is a system call for each callback.
     fn step(&mut self, readable: bool) {
         self.take_feed();
-        let pipeline = &mut self.pipeline;
+        let (pipeline, mouths) = (&mut self.pipeline, &mut self.mouths);
+        let mut count = 0;
         for (n, socket) in self.sockets.iter().enumerate().filter(|_| readable) {
-            self.inbox.receive(socket, |at, from, datagram| match n {
-                0 => pipeline.handle_datagram(at, from, datagram),
-                _ => pipeline.handle_report(at, from, datagram),
+            self.inbox.receive(socket, |at, from, datagram| {
+                count += 1;
+                if n < self.media {
+                    pipeline.handle_datagram(at, from, datagram);
+                    let path = pipeline.path_of(from);
+                    if path.is_some() || pipeline.awaits(from) {
+                        mouths.note(n, from.ip(), path);
+                    }
+                } else {
+                    pipeline.handle_report(at, from, datagram);
+                }
             });
         }
         let now = clock::now();
+        self.crowd.note(now, count);
         self.pipeline.handle_timeout(now);
         match &mut self.feed {
             Some(feed) if feed.has_clock => {
@@ -131,10 +168,7 @@ impl ReceiveLoop {
         self.tell();
         // Questions about the sender's clock say when they were written: each gets the time anew.
         while let Some(transmit) = self.pipeline.poll_transmit(clock::now()) {
-            if let (Recipients::One(address), Some(socket)) = (transmit.to, self.sockets.last()) {
-                // A report that does not go out is made up for by the next.
-                socket.send(transmit.bytes, address);
-            }
+            self.mouths.send(&self.sockets, &transmit);
         }
     }
 

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use audio::counters::PATHS;
 use audio::depth::Reason;
-use audio::receive::{End, Event, Incoming, Latency, StreamInfo, Sync};
+use audio::receive::{End, Event, Incoming, Latency, Path, StreamInfo, Sync};
 use audio::secure::Secrecy;
 use control::cli::Outcome;
 use control::config::Span;
@@ -21,7 +22,7 @@ use serde_json::json;
 use crate::args::Settings;
 use crate::plan::{self, OutputPlan, Plan};
 use crate::sap;
-use crate::status::{self, stream_value};
+use crate::status::{self, Paths, stream_value};
 use crate::{Played, Receiver};
 
 /// How often the control thread looks around, beside what wakes it.
@@ -49,22 +50,23 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
         (None, None) => None,
     };
     let plan = Plan::new(settings, description.as_ref())?;
-    let listen = plan.ears.address;
+    let listen: Vec<_> = plan.ears.addresses.iter().map(ToString::to_string).collect();
     let latency = plan.pipeline.latency;
     plan.warning.iter().for_each(|warning| display.warn(warning));
     if let Some(octets) = plan.ears.sockets.iter().filter_map(Socket::short_buffer).min() {
         display.warn(&os::udp::remedy(octets));
     }
-    let mut receiver = Receiver::start(plan.ears.sockets, plan.pipeline)?;
+    let mut receiver = Receiver::start(plan.ears.sockets, plan.ears.media, plan.pipeline)?;
     let mut session = Session {
         played: Played { steered: plan.output.steered, map: plan.output.map.clone() },
-        membership: plan.ears.membership.map(|membership| Watch { membership, look: None, told: None }),
+        memberships: plan.ears.memberships.into_iter().map(Watch::new).collect(),
         output: plan.output,
         exit_after_stream: plan.exit_after_stream,
         ordered: None,
         description: String::new(),
         outputs: 0,
         stream: None,
+        paths: [None; PATHS],
         last_stream: None,
         ending: None,
         raised: 0,
@@ -77,11 +79,11 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
         let description = opened.map_err(|error| format!("--playback: {error}"))?;
         session.tell_opened(description, &mut display);
     }
-    let text = format!("listening on {listen}, latency {:.1} ms", latency as f64 / 1e6);
+    let text = format!("listening on {}, latency {:.1} ms", listen.join(" and "), latency as f64 / 1e6);
     display.event(
         &text,
         "listening",
-        json!({ "address": listen.to_string(), "latency_ms": latency as f64 / 1e6 }),
+        json!({ "address": listen[0], "second_address": listen.get(1), "latency_ms": latency as f64 / 1e6 }),
     );
     let outcome = session.attend(&signals, &mut receiver, &mut display);
     session.conclude(&mut receiver, &mut display);
@@ -92,7 +94,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
 struct Session {
     output: OutputPlan,
     played: Played,
-    membership: Option<Watch>,
+    memberships: Vec<Watch>,
     exit_after_stream: bool,
     /// The output that was ordered last.
     ordered: Option<(Request, Option<Incoming>)>,
@@ -101,6 +103,8 @@ struct Session {
     /// Outputs opened so far: each file has a name of its own.
     outputs: u32,
     stream: Option<StreamInfo>,
+    /// The paths that it comes by, where there are two.
+    paths: Paths,
     /// The stream that was played last, for the summary.
     last_stream: Option<StreamInfo>,
     /// The stream has ended; what is left of it is played until then at most.
@@ -118,6 +122,7 @@ impl Session {
                     Event::Ended(end) => self.end(end, display),
                     Event::Latency(latency) => tell_latency(latency, display),
                     Event::Sync(sync) => tell_sync(sync, display),
+                    Event::Path(path) => self.tell_path(path, display),
                     Event::Secrecy(from, secrecy) => tell_secrecy(from, secrecy, display),
                     Event::Conflict(from) => {
                         display
@@ -137,8 +142,9 @@ impl Session {
             }
             self.watch(receiver, display);
             if display.due() {
-                let line = status::line(receiver, self.stream.as_ref());
-                display.state(&[line], || status::value("status", receiver, self.stream.as_ref()));
+                let line = status::line(receiver, self.stream.as_ref(), &self.paths);
+                display
+                    .state(&[line], || status::value("status", receiver, self.stream.as_ref(), &self.paths));
             }
             receiver.wait(display.left().min(TICK));
         }
@@ -147,6 +153,9 @@ impl Session {
 
     fn begin(&mut self, stream: StreamInfo, receiver: &mut Receiver, display: &mut Display) {
         self.ending = None;
+        if self.last_stream.is_some_and(|last| last.from != stream.from) {
+            self.paths = [None; PATHS];
+        }
         self.stream = Some(stream);
         self.last_stream = Some(stream);
         let name = if stream.name.as_str().is_empty() {
@@ -177,6 +186,20 @@ impl Session {
         if !self.fits(&stream) {
             self.open(receiver, &stream, display);
         }
+    }
+
+    fn tell_path(&mut self, path: Path, display: &mut Display) {
+        let Path { number, address, lives } = path;
+        let before = self.paths[number].replace(path);
+        let known = before.is_some_and(|before| before.address == address);
+        let (state, words) = match (lives, known) {
+            (true, false) => ("found", ""),
+            (true, true) => ("back", " is back"),
+            (false, _) => ("silent", " is silent, the other one goes on"),
+        };
+        let text = format!("path {} from {address}{words}", number + 1);
+        let details = json!({ "number": number + 1, "from": address.to_string(), "state": state });
+        display.event(&text, "path", details);
     }
 
     /// Whether what was ordered last plays this stream.
@@ -263,9 +286,7 @@ impl Session {
 
     /// Tells of what happens beside the stream, once each time it changes.
     fn watch(&mut self, receiver: &Receiver, display: &mut Display) {
-        if let Some(watch) = &mut self.membership {
-            watch.look(display);
-        }
+        self.memberships.iter_mut().for_each(|watch| watch.look(display));
         let thread = &receiver.thread_counters;
         if !self.told_priority && thread.running.load(Ordering::Acquire) {
             self.told_priority = true;
@@ -292,7 +313,7 @@ impl Session {
                 receiver.thread_counters.latency_us.get().min(1_000_000),
             ));
         }
-        let value = status::value("summary", receiver, self.last_stream.as_ref());
+        let value = status::value("summary", receiver, self.last_stream.as_ref(), &self.paths);
         receiver.finish();
         let counters = &receiver.counters;
         let text = format!(
@@ -324,6 +345,10 @@ struct Watch {
 }
 
 impl Watch {
+    fn new(membership: Membership) -> Self {
+        Self { membership, look: None, told: None }
+    }
+
     fn look(&mut self, display: &mut Display) {
         if self.look.is_some_and(|last| last.elapsed() < LINKS) {
             return;

@@ -2,11 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use audio::receive::StreamInfo;
+use audio::counters::PATHS;
+use audio::receive::{Path, StreamInfo};
 use control::display::meter;
 use serde_json::{Map, Value, json};
 
 use crate::Receiver;
+
+/// The paths that a stream comes by, where there are two.
+pub(crate) type Paths = [Option<Path>; PATHS];
 
 /// How playback goes along with other speakers.
 pub(crate) const IN_SYNC: &str = "in sync";
@@ -23,7 +27,7 @@ fn state(receiver: &Receiver) -> &'static str {
 }
 
 /// One line.
-pub(crate) fn line(receiver: &Receiver, stream: Option<&StreamInfo>) -> String {
+pub(crate) fn line(receiver: &Receiver, stream: Option<&StreamInfo>, paths: &Paths) -> String {
     let Some(stream) = stream else {
         return "waiting for a stream".to_string() + &trouble(receiver);
     };
@@ -35,14 +39,30 @@ pub(crate) fn line(receiver: &Receiver, stream: Option<&StreamInfo>) -> String {
     let repaired = counters.retransmitted.get() + counters.rebuilt.get();
     let loss = 100.0 * lost as f64 / (packets + lost).max(1) as f64;
     format!(
-        "{name} from {}  {}  {packets} packets, {repaired} repaired  loss {loss:.1} % ({lost})  latency {:.1} ms  depth {depth:.1} ms{}{}{}",
+        "{name} from {}  {}  {packets} packets, {repaired} repaired  loss {loss:.1} % ({lost})  latency {:.1} ms  depth {depth:.1} ms{}{}{}{}",
         stream.from,
         meter(counters.level.dbfs(), 12),
         receiver.thread_counters.latency_us.get() as f64 / 1e3,
+        by_paths(receiver, paths),
         sync(receiver),
         drift(receiver),
         trouble(receiver),
     )
+}
+
+/// How many of the packets each path lost, or that it is silent.
+fn by_paths(receiver: &Receiver, paths: &Paths) -> String {
+    let mut text = String::new();
+    for path in paths.iter().flatten() {
+        let counters = &receiver.counters.paths[path.number];
+        let (packets, lost) = (counters.packets.get(), counters.lost.get());
+        let share = 100.0 * lost as f64 / (packets + lost).max(1) as f64;
+        text += &match path.lives {
+            true => format!("  path {} loss {share:.1} % ({lost})", path.number + 1),
+            false => format!("  path {} silent", path.number + 1),
+        };
+    }
+    text
 }
 
 fn sync(receiver: &Receiver) -> String {
@@ -81,7 +101,7 @@ fn trouble(receiver: &Receiver) -> String {
 }
 
 /// The same for programs.
-pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>) -> Value {
+pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>, paths: &Paths) -> Value {
     let counters = &receiver.counters;
     let thread = &receiver.thread_counters;
     let level = counters.level.dbfs();
@@ -91,6 +111,9 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
     json!({
         "type": kind,
         "stream": stream.map(stream_value),
+        "datagrams": counters.datagrams.get(),
+        "accepted": counters.accepted.get(),
+        "copies": counters.copies.get(),
         "packets": counters.packets.get(),
         "octets": counters.octets.get(),
         "lost": counters.lost.get(),
@@ -99,12 +122,14 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
         "retransmitted": counters.retransmitted.get(),
         "rebuilt": counters.rebuilt.get(),
         "duplicates": counters.duplicates.get(),
+        "paths": paths_value(receiver, paths),
         "overflowed": counters.overflowed.get(),
         "frames": counters.frames.get(),
         "concealed_frames": counters.concealed_frames.get(),
         "realigned": counters.realigned.get(),
         "streams": counters.streams.get(),
         "conflicts": counters.conflicts.get(),
+        "unproven": counters.unproven.get(),
         "unwelcome": counters.unwelcome.get(),
         "rejected": rejected,
         "depth_frames": counters.depth.get(),
@@ -119,14 +144,33 @@ pub(crate) fn value(kind: &str, receiver: &Receiver, stream: Option<&StreamInfo>
         // JSON has no infinities: silence has no level.
         "level_dbfs": level.is_finite().then_some(level),
         "realtime": thread.realtime.load(Ordering::Acquire),
-        "playback": receiver.playback().map(|playback| json!({
+        "playback": playback_value(receiver),
+    })
+}
+
+fn paths_value(receiver: &Receiver, paths: &Paths) -> Value {
+    let value = |path: &Path| {
+        let counters = &receiver.counters.paths[path.number];
+        json!({
+            "from": path.address.to_string(),
+            "lives": path.lives,
+            "packets": counters.packets.get(),
+            "lost": counters.lost.get(),
+        })
+    };
+    paths.iter().flatten().map(value).collect()
+}
+
+fn playback_value(receiver: &Receiver) -> Option<Value> {
+    receiver.playback().map(|playback| {
+        json!({
             "callbacks": playback.callbacks.get(),
             "missing_frames": playback.missing.get(),
             "xruns": playback.xruns.get(),
             "rebuilt": receiver.rebuilt(),
             "lost": receiver.lost(),
             "device_latency_ms": playback.latency_us.get() as f64 / 1e3,
-        })),
+        })
     })
 }
 

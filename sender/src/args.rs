@@ -21,6 +21,8 @@ Examples:
       sender --capture hw:1 --wire plain --client 'Old=192.168.2.30:57001/0+1'
   One stream of eight channels for all who listen, each of whom picks its own:
       sender --capture BlackHole --interface en0 --client 'All=239.1.2.3:5004/0,1,2,3,4,5,6,7'
+  A speaker that is on two networks, either of which may fail:
+      sender --capture BlackHole --client 'Door=10.0.1.21,10.0.2.21/0'
   From another program:
       sox talk.flac -t raw -e signed -b 16 -r 44100 -c 2 - | sender --capture - --channels 2 --client a=10.0.0.2:57001/0,1
   Which speaker is which, and are they connected rightly:
@@ -50,8 +52,8 @@ pub struct Settings {
     /// `virtual[:ppm=N,jitter=MS,xrun=S]`
     #[arg(long, value_name = "SOURCE")]
     pub capture: Option<String>,
-    /// A client: NAME=ADDRESS:PORT/CHANNELS, the port 57001 (VBAN: 6980) where none is named; ADDRESS may be a multicast group;
-    /// repeatable
+    /// A client: NAME=ADDRESS:PORT/CHANNELS, the port 57001 (VBAN: 6980) where none is named; ADDRESS may be a multicast group, or
+    /// ADDRESS,ADDRESS for one that is on two networks; repeatable
     #[arg(long, value_name = "CLIENT")]
     pub client: Vec<String>,
     /// A JSON list of clients; read again when it changes and on SIGHUP

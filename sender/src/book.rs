@@ -6,7 +6,7 @@ use std::sync::Arc;
 use audio::counters::ClientCounters;
 use audio::send::{self, Departure, Encoding, EncodingId, EncodingSpec, Policy, Routing, Wire};
 use audio::signal::Test;
-use control::client::Client;
+use control::client::{Client, Found};
 use proto::units::Sequence;
 
 use crate::groups::{Group, Groups};
@@ -22,6 +22,8 @@ pub struct Active {
     pub client: Client,
     /// Where its packets go.
     pub address: SocketAddr,
+    /// Where they go once more, by another path.
+    pub second: Option<SocketAddr>,
     /// How it is encoded.
     pub spec: EncodingSpec,
     /// What is known of it.
@@ -38,6 +40,22 @@ pub struct Active {
 }
 
 impl Active {
+    /// Wherever its packets go.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        [Some(self.address), self.second].into_iter().flatten()
+    }
+
+    /// Whether it has an address in common with who is there: then they are one, wherever else packets for it go.
+    fn is_at(&self, address: SocketAddr, second: Option<SocketAddr>) -> bool {
+        self.addresses().any(|known| known == address || second == Some(known))
+    }
+
+    /// The same client in another list: by its first address rather than by any.
+    fn find_in<'a>(&self, list: &'a [Self]) -> Option<&'a Self> {
+        let same = list.iter().find(|other| other.address == self.address);
+        same.or_else(|| list.iter().find(|other| other.is_at(self.address, self.second)))
+    }
+
     /// What it hears, for people: its channels, or the name of a test.
     pub(crate) fn sound(&self) -> String {
         self.client.test.map_or_else(|| self.client.map.to_string(), |test| test.name().into())
@@ -158,7 +176,8 @@ impl Book {
         &self.active
     }
 
-    /// Takes a new list. Returns the routing for the send thread, and a line for each client that has to be left out.
+    /// Takes a new list. Returns the routing for the send thread, and a line for each client that has to be
+    /// left out, or is sent to by one of its two paths alone.
     pub fn update(&mut self, clients: &[Client]) -> (Box<Routing>, Vec<String>) {
         let mut problems = Vec::new();
         let mut active: Vec<Active> = Vec::new();
@@ -169,25 +188,34 @@ impl Book {
                 Purpose::Align => Some(Test::Chirp { turn: place as u16, turns: clients.len() as u16 }),
             };
             match self.admit(client, test, &active) {
-                Ok(admitted) => active.push(admitted),
+                Ok((admitted, problem)) => {
+                    active.push(admitted);
+                    problems.extend(problem);
+                }
                 Err(problem) => problems.push(problem),
             }
         }
         let known = self.next_id;
         self.assign(&mut active);
-        let gone = |old: &&Active| {
-            old.spec.wire == Wire::Rtp
-                && !active.iter().any(|new| new.address == old.address && new.spec.wire == Wire::Rtp)
-        };
-        let departures = self.active.iter().filter(gone);
-        let departures = departures.map(|old| Departure { address: old.address, ssrc: old.ssrc }).collect();
+        let is_rtp = |active: &&Active| active.spec.wire == Wire::Rtp;
+        let kept = |old: &Active| active.iter().filter(is_rtp).any(|new| old.is_at(new.address, new.second));
+        // One that keeps an address goes on by that.
+        let gone = |old: &&Active| is_rtp(old) && !kept(old);
+        let departure = |&Active { address, second, ssrc, .. }: &Active| Departure { address, second, ssrc };
+        let departures = self.active.iter().filter(gone).map(departure).collect();
         self.active = active;
         let build = |policy| self.groups().into_iter().map(|group| group.build(policy)).collect();
         let groups = self.policy().map(build).unwrap_or_default();
         (Box::new(Routing::new(self.encodings(known), departures).grouped(groups)), problems)
     }
 
-    fn admit(&mut self, client: &Client, test: Option<Test>, admitted: &[Active]) -> Result<Active, String> {
+    /// What is sent to a client, and what is the matter with its second path.
+    fn admit(
+        &mut self,
+        client: &Client,
+        test: Option<Test>,
+        admitted: &[Active],
+    ) -> Result<(Active, Option<String>), String> {
         let name = &client.name;
         let highest = client.map.highest();
         if test.is_none() && highest >= self.channels {
@@ -201,20 +229,42 @@ impl Book {
             |address: &SocketAddr| self.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
         // A name server that does not answer silences nobody who is being sent to.
         let known = |old: &&Active| {
-            (&old.client.name, &old.client.host, old.client.port) == (name, &client.host, client.port)
+            let place = |of: &'_ Client| (of.name.clone(), of.host.clone(), of.second.clone(), of.port);
+            place(&old.client) == place(client)
         };
-        let former = self.active.iter().find(known).map(|old| old.address);
+        let former = self.active.iter().find(known).map(|old| Found {
+            first: old.address,
+            second: old.second,
+            missing: None,
+        });
         let spec = EncodingSpec { test, ..self.packets.spec(client)? };
         if spec.wire == Wire::Vban && proto::vban::rate_index(self.rate).is_none() {
             return Err(format!("client `{name}`: VBAN has no rate of {} Hz", self.rate));
         }
-        let address = client.resolve(spec.wire, reachable).or_else(|problem| former.ok_or(problem))?;
-        if self.packets.secured() && address.ip().is_multicast() {
-            return Err(format!("client `{name}`: --key does not go with multicast yet"));
+        let found = match (client.resolve(spec.wire, reachable), former) {
+            (Ok(Found { missing: Some(_), .. }), Some(former)) if former.second.is_some() => former,
+            (Ok(found), _) => found,
+            (Err(problem), former) => former.ok_or(problem)?,
+        };
+        let Found { first: address, second, missing } = found;
+        let missing =
+            missing.map(|why| format!("{why}; it has one path until the list is read again (SIGHUP)"));
+        if client.second.is_some() && spec.wire != Wire::Rtp {
+            return Err(format!(
+                "client `{name}`: only RTP goes by two paths: name one address, or send rtp"
+            ));
         }
-        if let Some(twin) =
-            admitted.iter().find(|other| other.address == address || other.client.name == *name)
-        {
+        if second == Some(address) {
+            return Err(format!("client `{name}`: its two addresses are one ({address})"));
+        }
+        let is_group = |address: SocketAddr| address.ip().is_multicast();
+        if client.second.is_some() && (is_group(address) || second.is_some_and(is_group)) {
+            return Err(format!(
+                "client `{name}`: a group goes by two paths where two --interface are named; it has one address"
+            ));
+        }
+        let taken = |other: &&Active| other.is_at(address, second);
+        if let Some(twin) = admitted.iter().find(|other| taken(other) || other.client.name == *name) {
             return Err(format!(
                 "client `{name}`: `{}` has the same name or address ({address})",
                 twin.client.name
@@ -232,21 +282,20 @@ impl Book {
                 ));
             }
         };
-        let former = self.active.iter().find(|old| old.address == address && old.client.name == *name);
+        let former = self.active.iter().find(|old| taken(old) && old.client.name == *name);
         let counters = former.map_or_else(Arc::default, |old| old.counters.clone());
         let client = client.clone();
         let (encoding, former, ssrc) = (NONE_YET, None, 0);
-        Ok(Active { client, address, spec, counters, group, trim_ns, encoding, former, ssrc })
+        let active =
+            Active { client, address, second, spec, counters, group, trim_ns, encoding, former, ssrc };
+        Ok((active, missing))
     }
 
     /// Says who shares which encoding. Those that hear the same as before keep theirs. Those that are to hear something else
     /// go on in their own, if nobody stays in it, or branch off together with those that go the same way. A client that has
     /// changed does not join one that hears the same already: their packets do not begin at the same frame.
     fn assign(&mut self, active: &mut [Active]) {
-        let known: Vec<_> = active
-            .iter()
-            .map(|new| self.active.iter().find(|old| old.address == new.address).cloned())
-            .collect();
+        let known: Vec<_> = active.iter().map(|new| new.find_in(&self.active).cloned()).collect();
         let mut taken = Vec::new();
         for (new, old) in active.iter_mut().zip(&known) {
             if let Some(old) = old.as_ref().filter(|old| old.spec == new.spec) {
@@ -313,8 +362,9 @@ impl Book {
             members.peek().map(|first| (first.spec.clone(), first.ssrc, first.former.clone()))?;
         let clients = members
             .map(|active| {
-                let Active { client, address, counters, group, trim_ns, .. } = active;
+                let Active { client, address, second, counters, group, trim_ns, .. } = active;
                 let sent = send::Client::new(client.name.clone(), *address, counters.clone())
+                    .also_at(*second)
                     .repaired(self.packets.repair(client))
                     .reporting(client.reports.unwrap_or_default());
                 match group {
@@ -338,6 +388,8 @@ mod tests {
     use super::*;
     use crate::args::Settings;
     use control::signal::Signal;
+    use proto::rtcp;
+    use proto::units::RtpTime;
 
     fn book() -> Book {
         Book::new(Packets::new(&Settings::default()).unwrap(), (44_100, 4), "the test".into(), None)
@@ -375,13 +427,66 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encrypted_goes_to_no_multicast_group() {
-        let keyed = Settings { key: Some("none".into()), ..Settings::default() };
-        let packets = Packets::new(&keyed).unwrap();
-        let mut book = Book::new(packets, (44_100, 4), "the test".into(), None);
-        let (_, problems) = book.update(&clients(&["a=239.1.2.3:1/0", "b=127.0.0.1:2/0"]));
-        assert_eq!(problems, ["client `a`: --key does not go with multicast yet"]);
-        assert_eq!(book.active().len(), 1);
+    fn only_a_client_of_rtp_that_is_no_group_has_two_addresses_of_its_own() {
+        for (text, words) in [
+            ("a=127.0.0.1,127.0.0.1:1/0", "its two addresses are one"),
+            ("a=239.1.2.3,239.1.2.4:1/0", "where two --interface are named"),
+            ("a=127.0.0.2,127.0.0.3:9/0", "`b` has the same name or address"),
+        ] {
+            let (_, problems) = book().update(&clients(&["b=127.0.0.1,127.0.0.2:9/0", text]));
+            assert!(problems.len() == 1 && problems[0].contains(words), "{problems:?}");
+        }
+        let mut plain = clients(&["a=127.0.0.1,127.0.0.2:1/0"]);
+        plain[0].wire = Some(Wire::Plain);
+        let (_, problems) = book().update(&plain);
+        assert!(problems[0].contains("only RTP goes by two paths"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_client_of_which_one_host_is_unknown_is_sent_to_by_the_other() {
+        for text in ["a=127.0.0.1,no.such.host.invalid:1/0", "a=no.such.host.invalid,127.0.0.1:1/0"] {
+            let mut book = book();
+            let (_, problems) = book.update(&clients(&[text]));
+            let Active { address, second, .. } = &book.active()[0];
+            assert_eq!((address.to_string().as_str(), *second), ("127.0.0.1:1", None), "{text}");
+            assert!(problems.len() == 1 && problems[0].contains("one path until"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn who_keeps_one_of_two_addresses_keeps_its_stream() {
+        let mut book = book();
+        let mut update = |text: &str| {
+            book.update(&clients(&[text]));
+            let Active { encoding, ssrc, counters, .. } = &book.active()[0];
+            (*encoding, *ssrc, Arc::as_ptr(counters))
+        };
+        let before = update("a=127.0.0.1,127.0.0.2:1/0");
+        for text in ["a=127.0.0.2,127.0.0.1:1/0", "a=127.0.0.3,127.0.0.2:1/0", "a=127.0.0.2:1/0"] {
+            assert_eq!(update(text), before, "{text}");
+        }
+    }
+
+    #[test]
+    fn who_keeps_one_of_two_addresses_is_not_told_goodbye() {
+        let mut book = book();
+        let mut pipeline = send::SendPipeline::new(44_100, 4, RtpTime(0), "test".into());
+        let mut goodbyes = |list: &[&str]| {
+            pipeline.replace(book.update(&clients(list)).0);
+            let mut told = Vec::new();
+            while let Some(transmit) = pipeline.poll_transmit() {
+                let mut packets = rtcp::packets(transmit.bytes);
+                if packets.any(|packet| matches!(packet, Ok(rtcp::Packet::Bye { .. }))) {
+                    told.extend(transmit.to.addresses().map(|address| address.to_string()));
+                }
+            }
+            told
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(goodbyes(&["a=127.0.0.1,127.0.0.2:1/0"]), none);
+        assert_eq!(goodbyes(&["a=127.0.0.2,127.0.0.1:1/0"]), none);
+        assert_eq!(goodbyes(&["a=127.0.0.3,127.0.0.2:1/0"]), none);
+        assert_eq!(goodbyes(&[]), ["127.0.0.3:1", "127.0.0.2:1"]);
     }
 
     #[test]

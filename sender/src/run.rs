@@ -189,9 +189,10 @@ fn introduce(source: &Source, book: &Book, display: &mut Display) {
         let format = spec.format(source.rate);
         let span = f64::from(format.frames) * 1e3 / f64::from(format.rate);
         let text = format!(
-            "  {} -> {} {} {} as {} {}, {} frames a packet ({span:.1} ms)",
+            "  {} -> {}{} {} {} as {} {}, {} frames a packet ({span:.1} ms)",
             active.client.name,
             active.address,
+            active.second.map_or(String::new(), |second| format!(" and {second}")),
             if active.client.test.is_some() { "test signal" } else { "channels" },
             active.sound(),
             spec.wire.name(),

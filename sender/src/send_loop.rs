@@ -108,14 +108,15 @@ impl Post {
 
     fn push(&mut self, sockets: &[Socket], bytes: &[u8], to: Recipients<'_>) -> u64 {
         let mut count = 0;
-        for address in addresses(to).filter(|address| !self.ways.iter().any(|way| way.part.takes(*address))) {
+        for address in to.addresses().filter(|address| !self.ways.iter().any(|way| way.part.takes(*address)))
+        {
             note(&mut self.refused, address);
         }
         for (socket, way) in sockets.iter().zip(&mut self.ways) {
             let refused = &mut self.refused;
             let refuse = |address| note(refused, address);
             let part = way.part;
-            let fitting = addresses(to).filter(|address| part.takes(*address));
+            let fitting = to.addresses().filter(|address| part.takes(*address));
             way.outbox.push(socket, bytes, fitting.inspect(|_| count += 1), refuse);
         }
         count
@@ -126,14 +127,6 @@ impl Post {
             way.outbox.flush(socket, |address| note(&mut self.refused, address));
         }
     }
-}
-
-fn addresses(to: Recipients<'_>) -> impl Iterator<Item = SocketAddr> {
-    let (one, all) = match to {
-        Recipients::One(address) => (Some(address), &[][..]),
-        Recipients::All(clients) => (None, clients),
-    };
-    one.into_iter().chain(all.iter().map(|client| client.address))
 }
 
 /// Remembers a refusal, within the room there is.

@@ -198,6 +198,7 @@ fn client_value(active: &Active, policy: Option<Policy>) -> Value {
     json!({
         "name": active.client.name,
         "address": active.address.to_string(),
+        "second_address": active.second.map(|second| second.to_string()),
         "channels": active.client.map.to_string(),
         "test": active.client.test,
         "wire": active.spec.wire.name(),

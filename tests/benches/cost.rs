@@ -12,9 +12,7 @@ use audio::map::ChannelMap;
 use audio::opus;
 use audio::receive::{CHUNK, Config, Output, ReceivePipeline};
 use audio::secure::Secret;
-use audio::send::{
-    Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
-};
+use audio::send::{Client, Codec, Encoding, EncodingId, EncodingSpec, Routing, SendPipeline, Wire};
 use criterion::{Criterion, Throughput};
 use os::udp::{Inbox, Outbox, Socket};
 use proto::rtp;
@@ -97,15 +95,7 @@ impl Round for Send {
         self.pipeline.handle_block(self.position, Mono(0), &self.block);
         self.position = self.position.advanced(self.frames.into());
         while let Some(transmit) = self.pipeline.poll_transmit() {
-            match transmit.to {
-                Recipients::All(clients) => {
-                    let addresses = clients.iter().map(|client| client.address);
-                    self.outbox.push(&self.socket, transmit.bytes, addresses, |_| {});
-                }
-                Recipients::One(address) => {
-                    self.outbox.push(&self.socket, transmit.bytes, std::iter::once(address), |_| {});
-                }
-            }
+            self.outbox.push(&self.socket, transmit.bytes, transmit.to.addresses(), |_| {});
         }
         self.outbox.flush(&self.socket, |_| {});
     }

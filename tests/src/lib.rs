@@ -2,6 +2,7 @@
 
 pub mod canary;
 pub mod figures;
+pub mod flood;
 pub mod hosts;
 pub mod pilot;
 pub mod program;

@@ -27,7 +27,7 @@ use sim::link::LinkSpec;
 use sim::random::Random;
 
 pub use outcome::{Heard, Outcome, Shown, Traffic};
-pub use scenario::{AMPLITUDE, Ear, Receiver, Scenario, Sound, card, wired};
+pub use scenario::{AMPLITUDE, Ear, Receiver, Scenario, SecondPath, Sound, card, wired};
 
 use sender::{Listed, Sender};
 
@@ -108,6 +108,7 @@ impl<'a> World<'a> {
         let mut agenda = Agenda::default();
         let listed = scenario.receivers.iter().enumerate().map(|(index, spec)| Listed {
             address: ([192, 0, 2, 2 + index as u8], 5000).into(),
+            second: spec.second.as_ref().map(|_| ([198, 51, 100, 2 + index as u8], 5000).into()),
             codec: spec.codec,
             trim_ns: spec.trim_ns,
             counters: Default::default(),
@@ -160,7 +161,7 @@ impl<'a> World<'a> {
                 agenda.push(next.callback, Happening::Captured(next));
             }
             Happening::ToSender { from, to, datagram } => {
-                if to == sender.address {
+                if [sender.address, sender.second()].contains(&to) {
                     sender.handle_datagram(at, from, &datagram);
                     transmit(sender, at, receivers, agenda);
                 }
@@ -197,16 +198,18 @@ fn transmit(
     receivers: &mut [receiver::Receiver],
     agenda: &mut Agenda<Happening>,
 ) {
-    let from = sender.address;
+    let (from, second) = (sender.address, sender.second());
     let Some(pipeline) = &mut sender.pipeline else { return };
     while let Some(Transmit { bytes, to }) = live(|| pipeline.poll_transmit()) {
-        for receiver in &mut *receivers {
-            let media = match to {
-                Recipients::All(clients) if clients.iter().any(|c| c.address == receiver.address) => true,
-                Recipients::One(address) if address == receiver.address => false,
-                _ => continue,
-            };
-            receiver.send(now, from, bytes, media, agenda);
+        let media = matches!(to, Recipients::All(_));
+        for address in to.addresses() {
+            for receiver in &mut *receivers {
+                if receiver.address == address {
+                    receiver.send(now, from, bytes, media, agenda);
+                } else if receiver.second_address() == Some(address) {
+                    receiver.send_by_second(now, second, bytes, agenda);
+                }
+            }
         }
     }
 }

@@ -119,7 +119,7 @@ impl Sender {
         while let Some(transmit) = self.send.poll_transmit() {
             let clients = match transmit.to {
                 Recipients::All(clients) => clients,
-                Recipients::One(address) => {
+                Recipients::One(address) | Recipients::Both(address, _) => {
                     self.datagrams.push((address.port(), transmit.bytes.to_vec()));
                     continue;
                 }

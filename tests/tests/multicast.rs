@@ -65,6 +65,91 @@ fn two_receivers_of_an_ipv6_group_pick_their_channels() {
     two_receivers_pick("[ff15::77:1]:5004", &[]);
 }
 
+/// What each of two receivers with the sender's key has recorded is the source, from a moment after its beginning on.
+#[test]
+fn two_receivers_of_a_group_with_a_key_hear_it() {
+    let _alone = alone();
+    let Some(hosts) = Hosts::make(4, 1) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let keys = ["sound.key", "other.key"].map(|name| {
+        control::key::generate(&file(name)).unwrap();
+        file(name).to_str().unwrap().to_string()
+    });
+    let sound = Sound::ramp(2, RATE, RATE as usize * 4);
+    sound.write(&file("source.wav"));
+    let group = "239.77.1.6:5004";
+    let record = |host, name| recorder(&hosts, host, group, &file(name), &["--key", &keys[0]]);
+    let right = [record(1, "one.wav"), record(2, "two.wav")];
+    let mut wrong = recorder(&hosts, 3, group, &file("three.wav"), &["--key", &keys[1]]);
+    let (source, wire) = (file("source.wav"), interface(0));
+    let client = format!("all={group}/0,1");
+    let arguments = ["--capture", source.to_str().unwrap(), "--client", &client, "--interface", &wire];
+    let sender = hosts.start(0, "sender", &[&arguments[..], &["--key", &keys[0]]].concat());
+    assert_eq!(wrong.wait_for("secrecy")["secrecy"], "wrong_key");
+    let ended = sender.wait(Duration::from_secs(30));
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let listeners = ended.said.iter().filter_map(|event| event["clients"][0]["listeners"].as_u64()).max();
+    assert_eq!((listeners, &ended.last("secrecy")["secrecy"]), (Some(2), &"encrypted".into()));
+    for (receiver, name) in right.into_iter().zip(["one.wav", "two.wav"]) {
+        assert_whole(receiver);
+        let heard = Sound::read(&file(name)).samples;
+        let missed = sound.samples.len() - heard.len();
+        assert!(missed < RATE as usize / 2, "{missed} samples went by before the ends knew each other");
+        assert_same(&heard, &sound.samples[missed..], name);
+    }
+    assert_eq!(wrong.interrupt().last("summary")["packets"], 0);
+}
+
+#[test]
+fn who_has_the_key_hears_a_group_that_is_described_or_announced() {
+    let _alone = alone();
+    let Some(hosts) = Hosts::make(3, 1) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("sound.key");
+    control::key::generate(&key).unwrap();
+    let (key, folder) = (key.to_str().unwrap(), folder.path().to_str().unwrap());
+    let play = |host, found: [&str; 2]| {
+        let usual = ["--key", key, "--playback", "null", "--status-interval", "100ms"];
+        hosts.start(host, "receiver", &[&found[..], &usual].concat())
+    };
+    let mut announced = play(1, ["--sap", "all"]);
+    announced.wait_for("waiting");
+    let wire = interface(0);
+    let arguments = ["--capture", "tone", "--client", "all=239.77.1.8:5004/0", "--interface", &wire];
+    let address = v4(0, 0);
+    let described = ["--key", key, "--bind", &address, "--sdp", folder, "--sap"];
+    let _sender = hosts.start(0, "sender", &[&arguments[..], &described].concat());
+    let plays = |status: &Value| status["packets"].as_u64() > Some(300);
+    announced.wait_until("status", plays);
+    let description = format!("{folder}/all.sdp");
+    play(2, ["--sdp", &description]).wait_until("status", plays);
+    let keyless = hosts.start(2, "receiver", &["--sdp", &description, "--playback", "null"]);
+    let refused = keyless.wait(Duration::from_secs(10));
+    assert!(refused.stderr.contains("name the sender's key with --key FILE"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_wrong_key_of_a_group_is_named_on_both_ends() {
+    let _alone = alone();
+    let Some(hosts) = Hosts::make(2, 1) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let keys = ["sound.key", "other.key"].map(|name| {
+        let path = folder.path().join(name);
+        control::key::generate(&path).unwrap();
+        path.to_str().unwrap().to_string()
+    });
+    let listen = ["--listen", "239.77.1.7:5004", "--playback", "null", "--key", &keys[1]];
+    let mut receiver = hosts.start(1, "receiver", &listen);
+    receiver.wait_for("joined");
+    let wire = interface(0);
+    let arguments = ["--capture", "tone", "--client", "all=239.77.1.7:5004/0", "--interface", &wire];
+    let mut sender = hosts.start(0, "sender", &[&arguments[..], &["--key", &keys[0]]].concat());
+    for program in [&mut receiver, &mut sender] {
+        assert_eq!(program.wait_for("secrecy")["secrecy"], "wrong_key");
+    }
+}
+
 #[test]
 fn a_source_that_is_asked_for_is_heard() {
     two_receivers_pick("232.77.1.2:5004", &["--source", &v4(0, 0)]);

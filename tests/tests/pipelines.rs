@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use audio::counters::{ClientCounters, ReceiveCounters};
 use audio::receive::{CHUNK, Config, End, Event, Output, ReceivePipeline};
-use audio::send::{
-    Client, Codec, Encoding, EncodingId, EncodingSpec, Recipients, Routing, SendPipeline, Wire,
-};
+use audio::send::{Client, Codec, Encoding, EncodingId, EncodingSpec, Routing, SendPipeline, Wire};
 use proto::units::{Mono, Position, RtpTime, Sequence, frames_to_nanos};
 use sim::card::{Card, CardSpec, Direction};
 use tests::sound::assert_same;
@@ -90,12 +88,7 @@ impl World {
         let mut out = Vec::new();
         let now = self.now();
         while let Some(transmit) = self.send.poll_transmit() {
-            match transmit.to {
-                Recipients::All(clients) => {
-                    out.extend(clients.iter().map(|client| (transmit.bytes.to_vec(), client.address, now)));
-                }
-                Recipients::One(address) => out.push((transmit.bytes.to_vec(), address, now)),
-            }
+            out.extend(transmit.to.addresses().map(|address| (transmit.bytes.to_vec(), address, now)));
         }
         out
     }
@@ -280,7 +273,7 @@ fn clients_come_and_go_without_touching_the_others() {
     let shared = || spec(Wire::Rtp, "0", FRAMES);
     let mut world = World::new(vec![encoding(1, shared(), &[7, 8])]);
     let mut sent = world.block(100);
-    let departures = vec![audio::send::Departure { address: client_at(8), ssrc: 0x5001 }];
+    let departures = vec![audio::send::Departure { address: client_at(8), second: None, ssrc: 0x5001 }];
     let routing = Routing::new(
         vec![encoding(1, shared(), &[7]), encoding(2, spec(Wire::Plain, "1", 50), &[9])],
         departures,

@@ -17,6 +17,7 @@ use control::codec::{self, OpusOptions};
 use control::signal::Signal;
 use device::capture::{self, Source};
 use device::playback::{self, Sink};
+use os::interface;
 use os::udp::Socket;
 use proto::exchange::{self, Request};
 use proto::srtp::FileKey;
@@ -33,7 +34,7 @@ use sim::card::CardSpec;
 use sim::clock::ClockSpec;
 use sim::link::{Jitter, LinkSpec, Loss};
 use tests::program::alone;
-use tests::world::{Ear, Outcome, RATE, Receiver as Listener, Scenario, Sound, run};
+use tests::world::{Ear, Outcome, RATE, Receiver as Listener, Scenario, SecondPath, Sound, run};
 
 /// The system's allocator, counting what real-time sections ask of it.
 struct Counting;
@@ -80,14 +81,19 @@ const KEY: FileKey = FileKey([7; 32]);
 fn start_receiver(sink: &str, steered: bool, key: Option<FileKey>) -> (Receiver, SocketAddr) {
     let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
+    (start_with(vec![socket], sink, steered, key), address)
+}
+
+/// The first socket is for media.
+fn start_with(sockets: Vec<Socket>, sink: &str, steered: bool, key: Option<FileKey>) -> Receiver {
     let config = Config {
         trim: Some(0),
         secret: key.map(|key| control::key::secret(key).unwrap()),
         ..Config::new(30_000_000, "receiver".into(), 1)
     };
-    let mut receiver = Receiver::start(vec![socket], config).unwrap();
+    let mut receiver = Receiver::start(sockets, 1, config).unwrap();
     play(&mut receiver, sink, steered);
-    (receiver, address)
+    receiver
 }
 
 fn play(receiver: &mut Receiver, sink: &str, steered: bool) {
@@ -114,7 +120,10 @@ fn start_sender(clients: &[Client], key: Option<FileKey>) -> Streaming {
     assert!(problems.is_empty(), "{problems:?}");
     let (tap, outlet) = tap::pair(44_100, 4);
     let party = Party::new(key).unwrap();
-    let sender = Sender::start_tapped(capture, routing, &Network::default(), party, Some(tap)).unwrap();
+    // What is for groups stays on this machine.
+    let interfaces = interface::find("lo").into_iter().collect();
+    let network = Network { interfaces, ..Network::default() };
+    let sender = Sender::start_tapped(capture, routing, &network, party, Some(tap)).unwrap();
     Streaming { sender, book, outlet }
 }
 
@@ -309,6 +318,19 @@ fn cases() -> Vec<Case> {
             |o| o.client.synced.get() == 1 && o.group.delay_us.get() > 60_000,
         ),
         (
+            "two paths, of which either falls silent",
+            heard_by(
+                Listener {
+                    second: Some(SecondPath { link: far(SOME), blackouts: vec![(12.0, 15.0)] }),
+                    blackouts: vec![(5.0, 8.0)],
+                    latency: 100 * MS,
+                    ..card.over(near(SOME))
+                },
+                "auto",
+            ),
+            |o| o.counters.paths.iter().all(|path| path.lost.get() > 1000) && o.counters.copies.get() > 1000,
+        ),
+        (
             "other routings while packets are asked for",
             Scenario {
                 routings: (1..190)
@@ -432,6 +454,31 @@ fn change(key: Option<FileKey>) {
     assert!(receiver.counters.conflicts.get() >= 900 && receiver.counters.realigned.get() >= 2);
     assert!(other.counters.packets.get() > 100);
     assert!(streaming.outlet.take().is_some());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn encrypted_groups_allocate_nothing() {
+    let _alone = alone();
+    let group = "239.77.9.10:52191".parse().unwrap();
+    let listen = || {
+        let (ear, mut membership) = os::multicast::listen(group, Vec::new(), vec!["lo".into()]).unwrap();
+        membership.refresh().unwrap();
+        let mouth = Socket::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        start_with(vec![ear, mouth], "virtual", true, Some(KEY))
+    };
+    let first = listen();
+    let streaming = start_sender(&[client(format!("m={group}/0,1"))], Some(KEY));
+    let frames = |receiver: &Receiver| receiver.counters.frames.get();
+    wait_for("sound", || frames(&first) > 44_100);
+    // One that comes later is met while the stream goes on.
+    let mut second = None;
+    let found = offences_during(|| {
+        let second = second.insert(listen());
+        wait_for("the second to hear it", || frames(second) > 2 * 44_100);
+    });
+    assert_eq!(found, 0);
+    assert_eq!(streaming.book.active()[0].counters.listeners.get(), 2);
 }
 
 /// Asks what a receiver asks, and counts the answers and the timings that came since the last question.

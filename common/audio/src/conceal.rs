@@ -100,6 +100,11 @@ impl Concealer {
         self.remember(out);
     }
 
+    /// Whether a gap has lasted until nothing is heard any more.
+    pub fn is_silent(&self) -> bool {
+        self.gap && self.elapsed == self.silent
+    }
+
     /// Treats the audio that follows as if it came after a gap: a jump in time.
     pub fn jump(&mut self) {
         if self.gap {

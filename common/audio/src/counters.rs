@@ -134,17 +134,46 @@ pub struct GroupCounters {
     pub members: Counter,
 }
 
+/// Paths that a stream may come by.
+pub const PATHS: usize = 2;
+
+/// What came by one of the paths of a stream, since there are two of them.
+#[derive(Debug, Default)]
+pub struct PathCounters {
+    /// Packets that came, whether they were the first or not.
+    pub packets: Counter,
+    /// Packets that did not come by it within a quarter of a second, but by the other one.
+    pub lost: Counter,
+}
+
+impl PathCounters {
+    pub(crate) fn reset(&self) {
+        self.packets.set(0);
+        self.lost.set(0);
+    }
+}
+
 /// What the receive pipeline counts.
 #[derive(Debug, Default)]
 pub struct ReceiveCounters {
+    /// Datagrams that came. Each is one of [`accepted`](Self::accepted), [`copies`](Self::copies),
+    /// [`unproven`](Self::unproven), [`conflicts`](Self::conflicts), [`unwelcome`](Self::unwelcome), or
+    /// [refused](Self::rejects).
+    pub datagrams: Counter,
+    /// Datagrams of the sender that is played, whatever use they were of.
+    pub accepted: Counter,
+    /// Datagrams that had come by another path.
+    pub copies: Counter,
     /// Media packets accepted into the jitter buffer.
     pub packets: Counter,
     /// Payload octets in them.
     pub octets: Counter,
     /// Packets that came after their time.
     pub late: Counter,
-    /// Packets that were there already.
+    /// Packets that were there already, and datagrams that had come by another path.
     pub duplicates: Counter,
+    /// What each path brought, where there are two.
+    pub paths: [PathCounters; PATHS],
     /// Packets pushed out because nothing played them.
     pub overflowed: Counter,
     /// Packets that were due and not there.
@@ -161,6 +190,8 @@ pub struct ReceiveCounters {
     pub frames: Counter,
     /// Datagrams from an address other than the one being played.
     pub conflicts: Counter,
+    /// Datagrams that may have come by another path, before that had proved to be one.
+    pub unproven: Counter,
     /// Datagrams from addresses that may not send.
     pub unwelcome: Counter,
     /// Times that playout was placed anew.

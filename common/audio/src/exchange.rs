@@ -120,7 +120,7 @@ impl PeerClock {
         }
         let pause = match self.contradictions {
             0 if self.unanswered >= UNANSWERED => PATIENT.max(self.calm),
-            0 => (self.covered() / 16).clamp(QUICK, self.calm),
+            0 => (self.covered() / 32).clamp(QUICK, self.calm),
             _ => QUICK,
         };
         self.next_question = now.plus(pause + self.spread(pause / 4));

@@ -174,6 +174,21 @@ impl JitterBuffer {
         reach >= end
     }
 
+    /// Whether something is missing within `frames` from the cursor on that later audio follows.
+    pub(crate) fn breaks(&self, cursor: Position, frames: u64) -> bool {
+        let (mut reach, end) = (cursor, cursor.advanced(frames));
+        for slot in (self.head..self.tail).filter_map(|sequence| self.get(sequence)) {
+            if reach >= end {
+                return false;
+            }
+            if slot.position > reach {
+                return true;
+            }
+            reach = reach.max(slot.end());
+        }
+        false
+    }
+
     /// Packets that were due and not there, since the last call.
     pub(crate) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
@@ -344,6 +359,10 @@ mod tests {
         let covers = |cursor, frames| buffer.covers(Position(cursor), frames);
         assert!(covers(10, 20) && covers(15, 15) && covers(40, 10));
         assert!(!covers(9, 1) && !covers(10, 21) && !covers(25, 20) && !covers(45, 6));
+        let breaks = |cursor, frames| buffer.breaks(Position(cursor), frames);
+        assert!(breaks(10, 21) && breaks(25, 20) && breaks(9, 2));
+        // What has not come yet is not missing.
+        assert!(!breaks(10, 20) && !breaks(40, 20) && !breaks(45, 6));
     }
 
     #[test]

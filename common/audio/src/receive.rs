@@ -12,6 +12,7 @@ mod guard;
 mod missing;
 mod output;
 mod pace;
+mod paths;
 mod plain;
 mod player;
 mod precision;
@@ -34,22 +35,27 @@ use proto::{Reject, exchange, payload_type, rtcp, rtp, srtp};
 use crate::counters::ReceiveCounters;
 use crate::jitter::{self, Coding, Entry, Inserted, JitterBuffer, Label};
 use crate::secure::{Secrecy, Secret};
-use crate::send::{Recipients, Transmit, Wire};
+use crate::send::{Transmit, Wire};
 
 pub use event::{End, Event, Latency, StreamInfo, Sync, Text};
 pub use output::{Incoming, Output};
 pub use pace::{Due, Pace, PlaybackStamp};
+pub use paths::Path;
 pub use player::Adapt;
 
 use admission::LONGEST_SEALED;
 use conductor::Conductor;
 use guard::Guard;
+use paths::Paths;
 use player::Player;
 use repair::Repair;
 use source::{Source, Sources, Verdict};
 use stream::{Fit, Place, Stream};
 use turn::Turn;
 
+/// Where a stream comes by two paths, its end is waited for so long after the goodbye: what went the longer way is on it still, in
+/// nanoseconds.
+const LAST_WORD: i64 = 100_000_000;
 /// A stream that has brought nothing for this long has ended, in nanoseconds.
 const STREAM_TIMEOUT: i64 = 2_000_000_000;
 /// Frames that a device's resampler hands out at a time.
@@ -130,6 +136,10 @@ pub struct ReceivePipeline {
     config: Config,
     counters: Arc<ReceiveCounters>,
     sources: Sources,
+    paths: Paths,
+    /// The datagram at hand is authentic, as far as there is a key, and it is of the sender that is played.
+    taken: bool,
+    accepted: bool,
     announced: Option<Format>,
     stream: Option<Stream>,
     vban: Option<vban::Course>,
@@ -138,6 +148,8 @@ pub struct ReceivePipeline {
     repair: Repair,
     conductor: Conductor,
     told: Sync,
+    /// When a stream ends that has said goodbye.
+    ending: Option<Mono>,
     events: VecDeque<Event>,
     turn: Turn,
     /// Until when the next chunk waits for a packet.
@@ -158,10 +170,14 @@ impl ReceivePipeline {
         let buffer = JitterBuffer::new(config.slots(), MAX_PAYLOAD);
         Self {
             sources: Sources::new(config.wire, config.format.map(|format| format.payload_type)),
+            paths: Paths::new(config.ssrc, counters.clone()),
+            taken: false,
+            accepted: false,
             player: Player::new(config.latency, config.adapt, buffer, counters.clone()),
             repair: Repair::new(counters.clone()),
             conductor: Conductor::new(config.trim, config.ssrc),
             told: Sync::Alone,
+            ending: None,
             turn: Turn::new(config.ssrc),
             config,
             counters,
@@ -219,13 +235,6 @@ impl ReceivePipeline {
         self.admit(at, from, datagram, Self::handle_plainly);
     }
 
-    fn note_conflict(&mut self, from: SocketAddr) {
-        self.counters.conflicts.add(1);
-        if self.sources.conflict() {
-            self.tell(Event::Conflict(from));
-        }
-    }
-
     fn handle_plainly(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         match self.sources.judge(at, from, datagram) {
             Verdict::Source(source) => self.handle_from_source(at, source, datagram),
@@ -234,6 +243,11 @@ impl ReceivePipeline {
                     self.end_stream(End::Silent);
                 }
                 self.sources.choose(source);
+                if source.wire == Wire::Rtp {
+                    self.paths.begin(at, source.address);
+                } else {
+                    self.paths.forget();
+                }
                 self.handle_from_source(at, source, datagram);
             }
             Verdict::Conflict => self.note_conflict(from),
@@ -246,6 +260,15 @@ impl ReceivePipeline {
 
     /// Takes the time: streams end when nothing comes any more.
     pub fn handle_timeout(&mut self, now: Mono) {
+        if self.ending.is_some_and(|ending| now >= ending) {
+            self.end_stream(End::Bye);
+        }
+        if self.paths.handle_timeout(now)
+            && let Some(guard) = &mut self.guard
+        {
+            guard.hasten(now);
+        }
+        self.tell_paths();
         let over = |heard: Mono| now.since(heard) > STREAM_TIMEOUT;
         let stream_over = self.stream.as_ref().is_some_and(|stream| !stream.ended && over(stream.heard));
         if stream_over || self.sources.current().is_some_and(|source| over(source.heard)) {
@@ -253,11 +276,27 @@ impl ReceivePipeline {
         }
     }
 
+    fn tell_paths(&mut self) {
+        while let Some(path) = self.paths.poll_news() {
+            self.tell(Event::Path(path));
+        }
+    }
+
+    /// The path that an address of the sender belongs to, by its number; `None` where it is of none.
+    pub fn path_of(&self, address: SocketAddr) -> Option<usize> {
+        self.paths.of(address)
+    }
+
+    /// Whether an address that is of no path yet is to be greeted.
+    pub fn awaits(&self, address: SocketAddr) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.awaits(address))
+    }
+
     /// When the device's next chunk waits no longer, or [`poll_transmit`](Self::poll_transmit) has something to ask the
     /// sender, unless a packet comes before.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let greeting = self.guard.as_ref().and_then(Guard::poll_timeout);
-        self.waits.into_iter().chain(greeting).chain(self.next_question()).min()
+        self.waits.into_iter().chain(greeting).chain(self.ending).chain(self.next_question()).min()
     }
 
     fn next_question(&self) -> Option<Mono> {
@@ -278,7 +317,7 @@ impl ReceivePipeline {
     pub fn poll_transmit(&mut self, now: Mono) -> Option<Transmit<'_>> {
         let greeting = self.guard.as_mut().and_then(|g| g.greet(now, self.config.ssrc, &mut self.control));
         if let Some((address, length)) = greeting {
-            return Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) });
+            return Some(self.transmit(address, length));
         }
         let source = self.sources.current().filter(|source| source.wire == Wire::Rtp)?;
         let (address, length) = self.write_next(now, source)?;
@@ -343,7 +382,10 @@ impl ReceivePipeline {
             Wire::Rtp => rtp::Packet::parse(datagram).and_then(|packet| self.handle_rtp(at, source, &packet)),
         };
         match handled {
-            Ok(()) => self.sources.heard(at),
+            Ok(()) => {
+                self.sources.heard(at);
+                self.accepted = true;
+            }
             Err(reason) => self.counters.reject(reason),
         }
         self.tell_change();
@@ -454,6 +496,7 @@ impl ReceivePipeline {
         self.repair.restart(first.sequence);
         let stream = self.stream.insert(Stream::new(at, format, header, first));
         self.conductor.follow(stream, false);
+        self.ending = None;
         self.counters.streams.add(1);
         let Format { rate, channels, codec, .. } = format;
         let known = self.info.filter(|info| {
@@ -482,6 +525,7 @@ impl ReceivePipeline {
         self.conductor.forget();
         self.announced = None;
         self.info = None;
+        self.ending = None;
         if let Some(stream) = self.stream.as_mut().filter(|stream| !stream.ended) {
             stream.ended = true;
             self.tell(Event::Ended(why));

@@ -246,8 +246,11 @@ impl Standing {
     }
 }
 
+/// A greeting, a name, and the name's length.
+pub(crate) type Found = (Greeting, [u8; 255], usize);
+
 /// A greeting and a copy of the octets that its name lies in, so that the datagram can be opened in place.
-pub(crate) fn find_greeting(datagram: &[u8]) -> Option<(Greeting, [u8; 255], usize)> {
+pub(crate) fn find_greeting(datagram: &[u8]) -> Option<Found> {
     if !rtp::is_rtcp(datagram) {
         return None;
     }

@@ -17,6 +17,8 @@
 //! questions about this machine's clock are answered before anything else. A client whose sender reports come without
 //! timing has none to expect.
 //!
+//! A client may have two addresses, one on each of two networks: it gets the same datagrams at both, octet by octet.
+//!
 //! A client whose address is that of a multicast group stands for all who listen there: one stream for all of them. They
 //! speak to this sender by unicast, each by itself, and are known by the source that they speak of. What they lost is sent
 //! again to the whole group, once; reports go to the group, and answers about this machine's clock to each that asked.
@@ -31,6 +33,7 @@ mod member;
 mod mix;
 mod next;
 mod pack;
+mod recipients;
 mod repair;
 mod report;
 mod routing;
@@ -49,10 +52,12 @@ use crate::secure::{Identity, Secret};
 pub use client::{Client, Reports};
 pub use encoding::{Encoding, EncodingId};
 pub use group::{Group, GroupId, Policy};
+pub use recipients::Recipients;
 pub use repair::{Advance, Repair};
 pub use routing::{Departure, Routing};
 pub use spec::{Codec, EncodingSpec, Wire};
 
+use client::GATHER;
 use line::Line;
 use next::Next;
 use repair::ROOM;
@@ -74,15 +79,6 @@ pub struct Transmit<'a> {
     pub bytes: &'a [u8],
     /// Where it goes.
     pub to: Recipients<'a>,
-}
-
-/// Where a datagram goes.
-#[derive(Clone, Copy, Debug)]
-pub enum Recipients<'a> {
-    /// Every client of an encoding: media.
-    All(&'a [Client]),
-    /// One address: reports and goodbyes.
-    One(SocketAddr),
 }
 
 /// Octets of the longest packet that repair sends.
@@ -240,7 +236,8 @@ impl SendPipeline {
         }
         let arrival = self.ntp(at);
         let rate = self.shape.rate;
-        let client = self.routing.speaker(from, datagram);
+        let secured = self.secure.is_some();
+        let client = self.routing.speaker(from, datagram, secured);
         let Some(((encoding, client), opened)) = client.zip(self.opened.get_mut(..datagram.len())) else {
             return;
         };
@@ -248,15 +245,18 @@ impl SendPipeline {
         let encoding = &mut self.routing.encodings[encoding];
         let packet_time = encoding.packet_time(rate);
         let client = &mut encoding.clients[client];
-        let opening = seal::open(self.secure.as_ref(), client, at, opened);
-        if client.address == from && opening != Opened::Nothing {
+        let opening = seal::open(self.secure.as_ref(), client, at, from, opened);
+        if client.is_at(from) && opening != Opened::Nothing {
             client.unanswered = None;
         }
         let length = match opening {
             Opened::Compound(length) => length,
             Opened::Newcomer => {
-                client.next_report = Mono(i64::MIN);
-                self.reports_due = Mono(i64::MIN);
+                // Of those who listen to a group, several may have come.
+                let due = client.audience.as_ref().map_or(Mono(i64::MIN), |_| at.plus(GATHER));
+                self.asked |= client.is_waiting();
+                client.next_report = client.next_report.min(due);
+                self.reports_due = self.reports_due.min(due);
                 return;
             }
             Opened::Nothing => return,
@@ -279,7 +279,7 @@ impl SendPipeline {
     /// Takes note that the socket would not take a datagram for this address.
     pub fn note_unsent(&self, address: SocketAddr) {
         let clients = self.routing.encodings.iter().flat_map(|encoding| &encoding.clients);
-        clients.filter(|client| client.address == address).for_each(|client| client.counters.unsent.add(1));
+        clients.filter(|client| client.is_at(address)).for_each(|client| client.counters.unsent.add(1));
     }
 
     /// Completes half-filled packets of PCM, and forgets what is too little for one of Opus: the next block may have any
@@ -302,9 +302,9 @@ impl SendPipeline {
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
         loop {
             let (bytes, to) = match self.next_datagram()? {
-                Next::Sealed(address, length) => (&self.control[..length], Recipients::One(address)),
-                Next::Control(address, length) => match self.seal_control(length) {
-                    Some(length) => (&self.control[..length], Recipients::One(address)),
+                Next::Sealed(to, length) => (&self.control[..length], to.into()),
+                Next::Control(to, length) => match self.seal_control(length) {
+                    Some(length) => (&self.control[..length], to.into()),
                     None => continue,
                 },
                 Next::Media(index) if !self.seal_media(index) => continue,
@@ -312,7 +312,7 @@ impl SendPipeline {
                     let encoding = &self.routing.encodings[index];
                     (&encoding.state.ready[..], Recipients::All(&encoding.clients))
                 }
-                Next::Repair(address, length) => (&self.spare[..length], Recipients::One(address)),
+                Next::Repair(to, length) => (&self.spare[..length], to.into()),
             };
             return Some(Transmit { bytes, to });
         }
@@ -345,11 +345,6 @@ impl SendPipeline {
         let unix = self.wall.1.saturating_add(at.since(self.wall.0));
         Ntp::from_unix_nanos(u64::try_from(unix).unwrap_or(0))
     }
-}
-
-/// Where RTCP is that has a port of its own (RFC 3550, 11); there is none after the last.
-fn next_port(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip(), address.port().saturating_add(1))
 }
 
 /// Has a report due for the clients of some groups.

@@ -29,7 +29,9 @@ pub struct Client {
     pub name: String,
     /// Address or host name.
     pub host: String,
-    /// UDP port; the wire format's own where `None`.
+    /// The same on another network, where it is reached by two paths.
+    pub second: Option<String>,
+    /// UDP port, of both; the wire format's own where `None`.
     pub port: Option<u16>,
     /// What it hears.
     pub map: ChannelMap,
@@ -49,6 +51,17 @@ pub struct Client {
     pub group: Option<String>,
     /// How much later than its group it plays.
     pub delay: Option<Delay>,
+}
+
+/// Where a client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// By its first path, or by the only one that is known.
+    pub first: SocketAddr,
+    /// By its second one, if there is one.
+    pub second: Option<SocketAddr>,
+    /// Why it is known by one path alone where it has two: one line that names the client.
+    pub missing: Option<String>,
 }
 
 /// Why a client's description was refused.
@@ -71,7 +84,7 @@ impl FromStr for Client {
             rest.rsplit_once('/').ok_or_else(|| refuse("there is no `/` before the channels"))?;
         let map: ChannelMap =
             channels.parse().map_err(|error: audio::map::Error| refuse(&error.to_string()))?;
-        let (host, port) = split_address(address).map_err(refuse)?;
+        let (host, second, port) = split_addresses(address).map_err(refuse)?;
         if name.trim().is_empty() {
             return Err(refuse("the name is empty"));
         }
@@ -81,6 +94,7 @@ impl FromStr for Client {
         Ok(Self {
             name: name.trim().into(),
             host,
+            second,
             port,
             map,
             trim: Trim::default(),
@@ -93,6 +107,23 @@ impl FromStr for Client {
             delay: None,
         })
     }
+}
+
+/// `ADDRESS:PORT`, or `ADDRESS,ADDRESS:PORT` for two paths.
+fn split_addresses(text: &str) -> Result<(String, Option<String>, Option<u16>), &'static str> {
+    let past = text.strip_prefix('[').and_then(|rest| rest.find(']')).map_or(0, |end| end + 2);
+    let Some(comma) = text.get(past..).and_then(|rest| rest.find(',')) else {
+        return split_address(text).map(|(host, port)| (host, None, port));
+    };
+    let (first, second) = (&text[..past + comma], &text[past + comma + 1..]);
+    let (host, None) = split_address(first)? else {
+        return Err("the port stands once, behind the second address");
+    };
+    let (second, port) = split_address(second)?;
+    if second.contains(',') {
+        return Err("there are two addresses at most");
+    }
+    Ok((host, Some(second), port))
 }
 
 fn split_address(text: &str) -> Result<(String, Option<u16>), &'static str> {
@@ -126,24 +157,37 @@ fn split_address(text: &str) -> Result<(String, Option<u16>), &'static str> {
 }
 
 impl Client {
-    /// Looks up where it is, among the addresses that can be sent to. `wire` is the format that it gets.
+    /// Looks up where it is, among the addresses that can be sent to, and where it is by the second path, if there is one.
+    /// `wire` is the format that it gets. Of two paths one is enough: the other network may be down.
     ///
     /// # Errors
-    /// One line that names the client, where its host has no such address.
-    pub fn resolve(&self, wire: Wire, reachable: impl Fn(&SocketAddr) -> bool) -> Result<SocketAddr, String> {
-        let mut found = (self.host.as_str(), self.port.unwrap_or(default_port(wire)))
-            .to_socket_addrs()
-            .map_err(|error| format!("client `{}`: `{}` has no address: {error}", self.name, self.host))?;
-        found.find(reachable).ok_or_else(|| {
-            format!("client `{}`: `{}` has no address that can be sent to from here", self.name, self.host)
-        })
+    /// One line that names the client, where none of its hosts has such an address.
+    pub fn resolve(&self, wire: Wire, reachable: impl Fn(&SocketAddr) -> bool) -> Result<Found, String> {
+        let look_up = |host: &str| {
+            let mut found = (host, self.port.unwrap_or(default_port(wire)))
+                .to_socket_addrs()
+                .map_err(|error| format!("client `{}`: `{host}` has no address: {error}", self.name))?;
+            found.find(&reachable).ok_or_else(|| {
+                format!("client `{}`: `{host}` has no address that can be sent to from here", self.name)
+            })
+        };
+        let by_one = |first, missing| Found { first, second: None, missing };
+        match (look_up(&self.host), self.second.as_deref().map(look_up)) {
+            (Ok(first), Some(Ok(second))) => Ok(Found { first, second: Some(second), missing: None }),
+            (Ok(first), missing) => Ok(by_one(first, missing.and_then(Result::err))),
+            (Err(missing), Some(Ok(second))) => Ok(by_one(second, Some(missing))),
+            (Err(problem), _) => Err(problem),
+        }
     }
 }
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        write!(f, "{}={open}{}{close}", self.name, self.host)?;
+        let bracketed = |host: &String| if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        write!(f, "{}={}", self.name, bracketed(&self.host))?;
+        if let Some(second) = &self.second {
+            write!(f, ",{}", bracketed(second))?;
+        }
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
@@ -168,6 +212,14 @@ mod tests {
         let client: Client = "a=[fe80::1]:5000/0,1+2".parse().unwrap();
         assert_eq!((client.host.as_str(), client.port), ("fe80::1", Some(5000)));
         assert_eq!(client.to_string(), "a=[fe80::1]:5000/0,1+2");
+        for (text, hosts) in [
+            ("a=10.0.1.2,10.0.2.2:5000/0", ["10.0.1.2", "10.0.2.2"]),
+            ("a=[fd00::2],[fd01::2]:5000/0", ["fd00::2", "fd01::2"]),
+        ] {
+            let client: Client = text.parse().unwrap();
+            assert_eq!([&client.host, client.second.as_ref().unwrap()], hosts);
+            assert_eq!((client.port, client.to_string().as_str()), (Some(5000), text));
+        }
         let client: Client = "pi=kitchen.local/0".parse().unwrap();
         assert_eq!((client.host.as_str(), client.port), ("kitchen.local", None));
         assert_eq!(client.to_string(), "pi=kitchen.local/0");
@@ -187,6 +239,9 @@ mod tests {
             ("a=[::1]8/0", "after `]`"),
             ("a=[[,],]8/0", "no IPv6 address"),
             (" =h:5/0", "name is empty"),
+            ("a=h:5,i:5/0", "port stands once"),
+            ("a=h,i,j:5/0", "two addresses"),
+            ("a=h,:5/0", "address is empty"),
         ] {
             let error = text.parse::<Client>().unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains("Node 1="), "{text}: {error}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// Why a configuration file could not be used.
@@ -46,6 +46,23 @@ pub fn merge<T: Serialize + DeserializeOwned>(command_line: &T, file: &T) -> Res
         merged.extend(over.into_iter().filter(|(_, value)| made(value)));
     }
     serde_json::from_value(merged)
+}
+
+/// What may stand once, as text, or several times, as a list.
+///
+/// # Errors
+/// The format's own: it is neither.
+pub fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::One(one) => vec![one],
+        Written::Several(several) => several,
+    })
 }
 
 /// A span of time as people write it: `30ms`, `1.5s`, `500us`; a bare number counts milliseconds.

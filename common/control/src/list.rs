@@ -126,7 +126,7 @@ pub fn to_text(clients: &[Client]) -> String {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    ip: String,
+    ip: Hosts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,6 +167,14 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// One address, or one on each of two networks.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum Hosts {
+    One(String),
+    Two([String; 2]),
+}
+
 /// The sources of one output: a channel, or several that are summed.
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
@@ -201,7 +209,11 @@ impl Entry {
         if name.chars().any(char::is_control) {
             return Err("its name holds control characters".into());
         }
-        if self.ip.is_empty() || self.port == Some(0) {
+        let (host, second) = match self.ip {
+            Hosts::One(host) => (host, None),
+            Hosts::Two([host, second]) => (host, Some(second)),
+        };
+        if host.is_empty() || second.as_deref() == Some("") || self.port == Some(0) {
             return Err("`ip` is empty or `port` is 0".into());
         }
         if !Trim::GAIN_DB.contains(&self.gain_db) {
@@ -222,7 +234,8 @@ impl Entry {
         }
         Ok(Client {
             name,
-            host: self.ip,
+            host,
+            second,
             port: self.port,
             map,
             trim,
@@ -249,7 +262,10 @@ impl From<&Client> for Entry {
         };
         let (delay_ms, delay_samples, delay_m) = client.delay.map(Delay::keys).unwrap_or_default();
         Self {
-            ip: client.host.clone(),
+            ip: match client.second.clone() {
+                Some(second) => Hosts::Two([client.host.clone(), second]),
+                None => Hosts::One(client.host.clone()),
+            },
             port: client.port,
             channel,
             channels,
@@ -335,7 +351,7 @@ mod tests {
             "d": {"ip": "h", "channel": 1, "codec": "pcm24", "repair": "8+3x2", "rtcp": "next"},
             "e": {"ip": "h", "channel": 1, "group": "garden", "delay_ms": -2.5},
             "f": {"ip": "h", "channel": 1, "delay_samples": 441, "test": "identify"},
-            "g": {"ip": "h", "channel": 1, "delay_m": 3.43}
+            "g": {"ip": ["h", "i"], "channel": 1, "delay_m": 3.43}
         }"#;
         let clients = parse(text).unwrap();
         assert_eq!(clients[0].map.to_string(), "0,1+2,0");
@@ -345,6 +361,7 @@ mod tests {
             clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
             ["b", "a", "c", "d", "e", "f", "g"]
         );
+        assert_eq!((clients[5].second.as_deref(), clients[6].second.as_deref()), (None, Some("i")));
         assert_eq!(clients[4].group.as_deref(), Some("garden"));
         assert_eq!((clients[4].test, clients[5].test), (None, Some(Signal::Identify)));
         assert_eq!(

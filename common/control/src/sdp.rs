@@ -20,8 +20,10 @@ pub struct Description {
     pub port: u16,
     /// Where reports go to; `None` where they share the stream's port (RFC 5761).
     pub rtcp: Option<u16>,
-    /// What the packets hold.
+    /// What the packets hold; of those that are encrypted, once they are opened.
     pub format: Format,
+    /// They are encrypted as our own are: who has the installation's key can play them.
+    pub encrypted: bool,
 }
 
 /// Why nothing of a session can be played.
@@ -31,7 +33,9 @@ pub enum Error {
     #[error("this is no SDP: it does not begin with `v=0`")]
     Other,
     /// The only sound is encrypted or does not come by RTP.
-    #[error("`{0}` is not played; it has to be RTP/AVP or RTP/AVPF")]
+    #[error(
+        "`{0}` is not played; it has to be RTP/AVP or RTP/AVPF, or RTP/SAVPF as `sender --key` describes it"
+    )]
     Transport(String),
     /// The only sound is coded otherwise.
     #[error("`{0}` is not played; it has to be L16, L24 or Opus, at 8000 to 192000 Hz")]
@@ -89,13 +93,20 @@ fn stream(session: Lines<'_>, media: Lines<'_>) -> Option<Result<Description, Er
     // A second number counts ports for layers, of which there are none.
     let port: u16 = words.next()?.split('/').next()?.parse().ok().filter(|port| *port > 0)?;
     let transport = words.next()?;
-    if !["RTP/AVP", "RTP/AVPF"].contains(&transport) {
+    let encrypted = transport == SECURE && is_ours(media);
+    if !encrypted && !["RTP/AVP", "RTP/AVPF"].contains(&transport) {
         return Some(Err(Error::Transport(transport.into())));
     }
     let mut refused = String::new();
     let format = words
         .find_map(|word| format_of(media, word.parse().ok()?).map_err(|encoding| refused = encoding).ok());
-    let Some(format) = format else { return Some(Err(Error::Encoding(refused))) };
+    let Some(mut format) = format else { return Some(Err(Error::Encoding(refused))) };
+    if encrypted {
+        let Some(plain) = payload_type::decrypted(format.payload_type) else {
+            return Some(Err(Error::Transport(transport.into())));
+        };
+        format.payload_type = plain;
+    }
     let connection = values(media, "c").chain(values(session, "c")).next();
     let multiplexed = attributes(media, "rtcp-mux").next().is_some();
     let named = attributes(media, "rtcp").next();
@@ -110,7 +121,19 @@ fn stream(session: Lines<'_>, media: Lines<'_>) -> Option<Result<Description, Er
         port,
         rtcp: if multiplexed { None } else { named.or(port.checked_add(1)) },
         format,
+        encrypted,
     }))
+}
+
+/// The profile of what is encrypted (RFC 5124).
+const SECURE: &str = "RTP/SAVPF";
+
+/// Whether what is encrypted may be so as our own streams are: a description that is handed to everybody does not say how, one for
+/// strangers names the suite (RFC 4568). The key in it is for who does not have the file.
+fn is_ours(media: Lines<'_>) -> bool {
+    let suite =
+        |crypto: &str| crypto.split_ascii_whitespace().nth(1).map(|suite| suite == "AEAD_AES_128_GCM");
+    attributes(media, "crypto").all(|crypto| suite(crypto) == Some(true))
 }
 
 /// `IN IP4 239.1.2.3/32`: behind the address stand a TTL, for IPv4, and a number of groups.
@@ -235,6 +258,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_sender_with_a_key_describes_is_read_as_what_it_is_once_opened() {
+        for crypto in ["", "a=crypto:1 AEAD_AES_128_GCM inline:x"] {
+            let lines = format!("m=audio 6 RTP/SAVPF 104\na=rtpmap:104 L24/48000/3\n{crypto}");
+            let description = media(&lines).unwrap_or_else(|error| panic!("{lines}: {error}"));
+            assert_eq!(description.format, format(Codec::L24, 97, 48_000, 3, 0));
+            assert!(description.encrypted);
+        }
+    }
+
+    #[test]
     fn reports_share_the_port_where_it_is_said_or_have_one_of_their_own() {
         let rtcp = |line: &str| media(&format!("m=audio 60 RTP/AVP 10\n{line}")).unwrap().rtcp;
         assert_eq!(rtcp("a=rtcp-mux"), None);
@@ -246,6 +279,11 @@ mod tests {
     fn what_cannot_be_played_is_said() {
         for (text, words) in [
             ("m=audio 6 RTP/SAVP 10", "`RTP/SAVP` is not played"),
+            ("m=audio 6 RTP/SAVPF 10", "`RTP/SAVPF` is not played"),
+            (
+                "m=audio 6 RTP/SAVPF 101\na=rtpmap:101 L16/44100/2\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x",
+                "`RTP/SAVPF` is not played",
+            ),
             ("m=audio 6 RTP/AVP 0", "`payload type 0`"),
             ("m=audio 6 RTP/AVP 96\na=rtpmap:96 MP4A-LATM/44100", "`MP4A-LATM/44100`"),
             ("m=audio 6 RTP/AVP 96\na=rtpmap:96 opus/44100/2", "`opus/44100/2`"),

@@ -12,8 +12,9 @@
 //! knows that it is no recording of an earlier day, and the next index of each stream, by which who comes later knows the
 //! roll-over counters.
 //!
-//! A multicast sender cannot answer everybody. There a receiver that has just started cannot tell a whole recorded
-//! session from a live one; what it has heard of a session once it never accepts again.
+//! Who sends to a multicast group is one participant like any other, and so is each of those who listen: they greet it by unicast,
+//! naming the stream that they mean, and it answers each of them by unicast. What goes to the group has one sender, so that its
+//! numbers are counted in one place.
 
 mod cipher;
 mod greeting;

@@ -225,7 +225,8 @@ impl Bench {
 
     fn datagram(&mut self, from: u8, octets: &[u8]) {
         // One more than there are: a stranger.
-        let from = address(u16::from(from) % (CLIENTS + 1));
+        let client = u16::from(from) % (CLIENTS + 1);
+        let from = second(client).filter(|_| from > 127).unwrap_or(address(client));
         without_heap(|| self.pipeline.handle_datagram(self.now, from, octets));
     }
 
@@ -251,7 +252,11 @@ impl Bench {
                 }
             }
         }
-        let gone = (0..u16::from(departures % 4)).map(|n| Departure { address: address(n), ssrc: 99 });
+        let gone = (0..u16::from(departures % 4)).map(|n| Departure {
+            address: address(n),
+            second: second(n),
+            ssrc: 99,
+        });
         (0..ENCODINGS).filter(|index| clients[*index] != 0).for_each(|index| self.prepare(index));
         let encodings = clients.iter().enumerate().filter(|(_, heard_by)| **heard_by != 0);
         let encodings = encodings.map(|(index, heard_by)| self.encoding(index, *heard_by)).collect();
@@ -300,7 +305,8 @@ impl Bench {
             let repair = self.repairs[usize::from(client)].get();
             let group = GroupId(u64::from(client) % (GROUPS as u64 + 1));
             let trim_ns = if client == 0 { self.trim_ns } else { 0 };
-            Client::new(index.to_string(), address(client), counters).repaired(repair).grouped(group, trim_ns)
+            let at = Client::new(index.to_string(), address(client), counters).also_at(second(client));
+            at.repaired(repair).grouped(group, trim_ns)
         });
         let (id, spec) = (EncodingId(index as u64), self.expected[index].spec.clone());
         let ssrc = self.expected[index].ssrc;
@@ -320,8 +326,10 @@ impl Bench {
             count += 1;
             assert!(count <= most, "no end of datagrams");
             match transmit.to {
-                Recipients::One(_) if rtp::is_rtcp(transmit.bytes) => check_compound(transmit.bytes),
-                Recipients::One(_) => check_repair(&self.expected, transmit.bytes),
+                Recipients::One(_) | Recipients::Both(..) if rtp::is_rtcp(transmit.bytes) => {
+                    check_compound(transmit.bytes)
+                }
+                Recipients::One(_) | Recipients::Both(..) => check_repair(&self.expected, transmit.bytes),
                 Recipients::All(clients) => {
                     let encoding: usize = clients[0].name.parse().unwrap();
                     self.expected[encoding].check(transmit.bytes);
@@ -482,4 +490,9 @@ fn check_repair(encodings: &[Expected], octets: &[u8]) {
 
 fn address(client: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 6000 + client).into()
+}
+
+/// Where a client is by another path; every other one has none.
+fn second(client: u16) -> Option<SocketAddr> {
+    (client % 2 == 1).then(|| (Ipv4Addr::LOCALHOST, 7000 + client).into())
 }

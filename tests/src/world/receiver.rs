@@ -26,6 +26,8 @@ pub(super) struct Receiver {
     clock: Clock,
     pub(super) forward: Link,
     back: Link,
+    /// Where it is by another path, and that path, from and to the sender.
+    second: Option<(SocketAddr, [Link; 2])>,
     /// What the next start draws from.
     random: Random,
     /// `None` while the program does not run.
@@ -33,6 +35,12 @@ pub(super) struct Receiver {
     /// How often it was started.
     lives: u32,
     pub(super) outcome: Outcome,
+}
+
+/// The network that an address is in.
+fn network(address: SocketAddr) -> Option<[u8; 3]> {
+    let SocketAddr::V4(address) = address else { return None };
+    address.ip().octets().first_chunk().copied()
 }
 
 struct Running {
@@ -57,8 +65,19 @@ impl Receiver {
             forward.black_out(instant(*from), instant(*until));
             back.black_out(instant(*from), instant(*until));
         }
+        let second = spec.second.as_ref().zip(listed.second).map(|(path, address)| {
+            let links = [7, 8].map(|label| {
+                let mut link = Link::new(path.link, random.fork(label).bits());
+                for (from, until) in &path.blackouts {
+                    link.black_out(instant(*from), instant(*until));
+                }
+                link
+            });
+            (address, links)
+        });
         Self {
             index,
+            second,
             address: listed.address,
             clock: Clock::new(spec.clock.clone(), random.fork(0).bits()),
             forward,
@@ -107,6 +126,27 @@ impl Receiver {
         *(if media { &mut traffic.media } else { &mut traffic.forward }) += octets;
         self.outcome.sent += u64::from(media);
         for arrival in self.forward.send(now, datagram.len()).into_iter().flatten() {
+            let datagram = datagram.to_vec();
+            agenda.push(arrival, Happening::ToReceiver { index: self.index, from, datagram });
+        }
+    }
+
+    /// Where it is by another path.
+    pub(super) fn second_address(&self) -> Option<SocketAddr> {
+        self.second.as_ref().map(|(address, _)| *address)
+    }
+
+    /// The same by its other path.
+    pub(super) fn send_by_second(
+        &mut self,
+        now: Mono,
+        from: SocketAddr,
+        datagram: &[u8],
+        agenda: &mut Agenda<Happening>,
+    ) {
+        let Some((_, [forward, _])) = &mut self.second else { return };
+        self.outcome.octets.forward += datagram.len() as u64 + IP_UDP;
+        for arrival in forward.send(now, datagram.len()).into_iter().flatten() {
             let datagram = datagram.to_vec();
             agenda.push(arrival, Happening::ToReceiver { index: self.index, from, datagram });
         }
@@ -174,9 +214,15 @@ impl Receiver {
         while let Some(transmit) = live(|| pipeline.poll_transmit(local)) {
             let Recipients::One(to) = transmit.to else { continue };
             outcome.octets.back += transmit.bytes.len() as u64 + IP_UDP;
-            for arrival in self.back.send(now, transmit.bytes.len()).into_iter().flatten() {
+            // By its network, as a machine with an interface on each of two has it.
+            let other = self.second.as_mut().filter(|(address, _)| network(to) == network(*address));
+            let (from, link) = match other {
+                Some((address, [_, back])) => (*address, back),
+                None => (self.address, &mut self.back),
+            };
+            for arrival in link.send(now, transmit.bytes.len()).into_iter().flatten() {
                 let datagram = transmit.bytes.to_vec();
-                agenda.push(arrival, Happening::ToSender { from: self.address, to, datagram });
+                agenda.push(arrival, Happening::ToSender { from, to, datagram });
             }
         }
         let error = outcome.counters.playout_error.get() as f64;

@@ -118,6 +118,8 @@ pub struct Receiver {
     pub back: LinkSpec,
     /// Times (from, until, in seconds) at which nothing comes through, either way.
     pub blackouts: Vec<(f64, f64)>,
+    /// Another path, both ways, that everything is sent by too.
+    pub second: Option<SecondPath>,
     /// Times (from, until, in seconds) at which it does not run. It ends without a word.
     pub away: Vec<(f64, f64)>,
     /// What the sender's list adds to the group's delay for it, in nanoseconds.
@@ -130,6 +132,15 @@ pub struct Receiver {
     pub adapt: Option<Adapt>,
 }
 
+/// A second path from and to the sender.
+#[derive(Clone, Debug, Default)]
+pub struct SecondPath {
+    /// Either way.
+    pub link: LinkSpec,
+    /// Times (from, until, in seconds) at which nothing comes through, either way.
+    pub blackouts: Vec<(f64, f64)>,
+}
+
 impl Default for Receiver {
     fn default() -> Self {
         Self {
@@ -140,6 +151,7 @@ impl Default for Receiver {
             forward: vec![(0.0, LinkSpec::default())],
             back: LinkSpec::default(),
             blackouts: Vec::new(),
+            second: None,
             away: Vec::new(),
             trim_ns: 0,
             trim: None,

@@ -24,6 +24,7 @@ const GROUP: GroupId = GroupId(1);
 #[derive(Clone)]
 pub(super) struct Listed {
     pub(super) address: SocketAddr,
+    pub(super) second: Option<SocketAddr>,
     pub(super) codec: Codec,
     pub(super) trim_ns: i32,
     pub(super) counters: Arc<ClientCounters>,
@@ -93,6 +94,11 @@ impl Sender {
         let mut pipeline = SendPipeline::new(RATE, 1, origin, "sim@sender".into());
         pipeline.replace(self.routing());
         self.pipeline = Some(pipeline);
+    }
+
+    /// Where it is by other paths.
+    pub(super) fn second(&self) -> SocketAddr {
+        ([198, 51, 100, 1], self.address.port()).into()
     }
 
     /// The program ends without a word.
@@ -171,7 +177,7 @@ impl Sender {
             let listed = self.clients.iter().filter(|client| client.codec == codec);
             let clients = listed.map(|listed| {
                 let client = Client::new("ear".into(), listed.address, listed.counters.clone());
-                let client = client.repaired(self.repair);
+                let client = client.also_at(listed.second).repaired(self.repair);
                 if self.delay.is_some() { client.grouped(GROUP, listed.trim_ns) } else { client }
             });
             Encoding::new(EncodingId(id), spec, RATE, *ssrc, *first, clients.collect())

@@ -6,6 +6,7 @@ use proto::Reject;
 use proto::units::Mono;
 
 use super::guard::{self, Entry};
+use super::paths::Sifted;
 use super::{Event, MAX_PAYLOAD, ReceivePipeline, STREAM_TIMEOUT};
 use crate::detect::is_report;
 use crate::secure::Secrecy;
@@ -18,12 +19,32 @@ pub(super) const LONGEST_SEALED: usize = MAX_PAYLOAD + 512;
 type Way = fn(&mut ReceivePipeline, Mono, SocketAddr, &[u8]);
 
 impl ReceivePipeline {
-    /// Hands on what may come in, opened where there is a key.
+    /// Hands on what may come in and has not come by another path.
     pub(super) fn admit(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
+        self.counters.datagrams.add(1);
         if !self.config.from.is_empty() && !self.config.from.contains(&from.ip().to_canonical()) {
             self.counters.unwelcome.add(1);
             return;
         }
+        let source = self.live_stream().map(|stream| stream.reception.ssrc());
+        let engaged = self.sources.is_engaged(at, from);
+        let from = match self.paths.sift(at, from, datagram, source, engaged) {
+            Sifted::Other => from,
+            Sifted::First(called) => called,
+            Sifted::Copy => return self.tell_paths(),
+            Sifted::Unproven => return,
+        };
+        (self.taken, self.accepted) = (false, false);
+        self.open(at, from, datagram, hand_on);
+        self.counters.accepted.add(self.accepted.into());
+        if self.taken || self.accepted {
+            self.paths.take(at, datagram);
+        }
+        self.tell_paths();
+    }
+
+    /// Hands on what is of no other path, opened where there is a key.
+    fn open(&mut self, at: Mono, from: SocketAddr, datagram: &[u8], hand_on: Way) {
         if self.guard.is_some() {
             self.handle_sealed(at, from, datagram, hand_on);
         } else if self.sources.current().is_none() && self.is_sealed(at, from, datagram) {
@@ -49,14 +70,13 @@ impl ReceivePipeline {
         };
         let secrecy = guard.secrecy();
         match admitted {
-            Ok(Entry::Packet(length)) => hand_on(self, at, from, &opened[..length]),
-            Ok(Entry::Greeting) => {}
-            Err(reason) => {
-                self.counters.reject(reason);
-                if self.sources.is_engaged(at, from) {
-                    self.note_conflict(from);
-                }
+            Ok(Entry::Packet(length)) => {
+                hand_on(self, at, from, &opened[..length]);
+                self.taken = true;
             }
+            Ok(Entry::Greeting) => self.accepted = true,
+            Err(_) if self.sources.is_engaged(at, from) => self.note_conflict(from),
+            Err(reason) => self.counters.reject(reason),
         }
         self.opened = opened;
         self.tell_secrecy(from, secrecy);
@@ -74,6 +94,13 @@ impl ReceivePipeline {
         self.sealed.is_some_and(known) && !is_report(datagram)
     }
 
+    pub(super) fn note_conflict(&mut self, from: SocketAddr) {
+        self.counters.conflicts.add(1);
+        if self.sources.conflict() {
+            self.tell(Event::Conflict(from));
+        }
+    }
+
     fn tell_secrecy(&mut self, from: SocketAddr, secrecy: Secrecy) {
         if std::mem::replace(&mut self.told_secrecy, secrecy) != secrecy {
             self.tell(Event::Secrecy(from, secrecy));
@@ -86,6 +113,12 @@ impl ReceivePipeline {
             Some(guard) => guard.seal(address, &mut self.control, length)?,
             None => length,
         };
-        Some(Transmit { bytes: &self.control[..length], to: Recipients::One(address) })
+        Some(self.transmit(address, length))
+    }
+
+    pub(super) fn transmit(&self, address: SocketAddr, length: usize) -> Transmit<'_> {
+        let reports = self.sources.current().and_then(|source| source.reports);
+        let to = Recipients::One(self.paths.route(address, reports));
+        Transmit { bytes: &self.control[..length], to }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use proto::announce::Codec;
 
+use super::paths::Path;
 use crate::depth::Reason;
 use crate::secure::Secrecy;
 use crate::send::Wire;
@@ -103,6 +104,8 @@ pub enum Event {
     Sync(Sync),
     /// Another sender was refused while this one is played; told once for each stream.
     Conflict(SocketAddr),
+    /// A path was found, or has fallen silent, or brings something again.
+    Path(Path),
     /// How it stands between this receiver and a sender, where that has changed.
     Secrecy(SocketAddr, Secrecy),
 }

@@ -3,13 +3,17 @@
 //! A sender is known by its greeting, once that answers the id that this receiver has drawn for its next conversation.
 //! Until then its media are dropped: a round trip. Its keys and what was seen of it stay until another sender has greeted, so that
 //! an outage costs nothing and a recording of it finds no way in.
+//!
+//! One who sends to a group greets all who listen, and answers each by unicast.
 
 use std::net::SocketAddr;
 
+use proto::announce::Pace;
 use proto::srtp::{Direction, Greeting, Id, Next, OVERHEAD, STREAMS, Window};
 use proto::units::{Mono, Sequence};
 use proto::{Reject, payload_type, rtp};
 
+use super::paths;
 use super::source::SOURCE_TIMEOUT;
 use crate::detect::is_report;
 use crate::secure::{self, Identity, Peer, Secrecy, Secret, Standing};
@@ -32,6 +36,8 @@ pub(super) struct Guard {
     sender: Option<Sender>,
     candidate: Option<Candidate>,
     greeted: Mono,
+    /// Time between two greetings to the sender, in nanoseconds.
+    interval: i64,
     standing: Standing,
 }
 
@@ -40,6 +46,7 @@ pub(super) struct Guard {
 struct Sender {
     address: SocketAddr,
     peer: Peer,
+    source: u32,
     streams: [Option<Stream>; STREAMS],
     heard: Mono,
 }
@@ -56,6 +63,8 @@ struct Candidate {
     address: SocketAddr,
     /// Its id and its last index, where it is authentic; else nothing.
     known: (Id, u32),
+    /// The source that it sends: one who sends to a group is told which is meant.
+    source: u32,
 }
 
 /// What is let in.
@@ -78,8 +87,26 @@ impl Guard {
             sender: None,
             candidate: None,
             greeted: Mono(i64::MIN),
+            interval: GREETING_INTERVAL,
             standing: Standing::default(),
         }
+    }
+
+    /// Takes how often the sender asks for reports: those who listen to a group greet no more often.
+    pub(super) fn pace(&mut self, pace: Option<Pace>) {
+        let asked = pace.map_or(0, |pace| i64::from(pace.report_ms) * 1_000_000);
+        self.interval = GREETING_INTERVAL.max(asked);
+    }
+
+    /// What is said comes from another address from now on: one who sends to a group believes nothing from there that is no
+    /// greeting.
+    pub(super) fn hasten(&mut self, now: Mono) {
+        self.greeted = Mono(self.greeted.0.min(now.0.saturating_sub(self.interval)));
+    }
+
+    /// Whether this address waits for a greeting.
+    pub(super) fn awaits(&self, address: SocketAddr) -> bool {
+        self.candidate.as_ref().is_some_and(|candidate| candidate.address == address)
     }
 
     pub(super) fn secrecy(&self) -> Secrecy {
@@ -91,7 +118,7 @@ impl Guard {
     /// # Errors
     /// Why it is not let in.
     pub(super) fn open(&mut self, at: Mono, from: SocketAddr, datagram: &mut [u8]) -> Result<Entry, Reject> {
-        let plain = is_plain(datagram);
+        let (plain, source) = (is_plain(datagram), source_of(datagram));
         let greeting = secure::find_greeting(datagram);
         let opened = match (&greeting, &mut self.sender) {
             _ if plain => Err(Reject::Unencrypted),
@@ -116,8 +143,8 @@ impl Guard {
                     sender.heard = at;
                 }
             }
-            Err(Reject::Unencrypted) => self.suspect(at, from, Secrecy::OnlyHere),
-            Err(Reject::Forged) if greeting.is_some() => self.suspect(at, from, Secrecy::WrongKey),
+            Err(Reject::Unencrypted) => self.suspect(at, from, source, Secrecy::OnlyHere),
+            Err(Reject::Forged) if greeting.is_some() => self.suspect(at, from, source, Secrecy::WrongKey),
             Err(_) => {}
         }
         opened
@@ -135,13 +162,15 @@ impl Guard {
         if self.is_engaged(at, from) {
             return Err(Reject::Unknown);
         }
+        let source = source_of(datagram);
         let peer = self.next.meet(greeting, cname, datagram)?;
         if greeting.peer != self.next.id() {
-            self.candidate = Some(Candidate { address: from, known: (greeting.id, peer.heard()) });
+            self.candidate = Some(Candidate { address: from, known: (greeting.id, peer.heard()), source });
             self.greeted = Mono(self.greeted.0.min(at.0.saturating_sub(GREETING_INTERVAL - LEAST_INTERVAL)));
             return Err(Reject::Unknown);
         }
-        let mut sender = Sender { address: from, peer, streams: [const { None }; STREAMS], heard: at };
+        let mut sender =
+            Sender { address: from, peer, source, streams: [const { None }; STREAMS], heard: at };
         sender.follow(greeting);
         self.sender = Some(sender);
         self.candidate = None;
@@ -156,14 +185,14 @@ impl Guard {
         self.sender.as_ref().is_some_and(|s| s.address != from && at.since(s.heard) < SOURCE_TIMEOUT)
     }
 
-    fn suspect(&mut self, at: Mono, from: SocketAddr, secrecy: Secrecy) {
+    fn suspect(&mut self, at: Mono, from: SocketAddr, source: u32, secrecy: Secrecy) {
         if self.is_engaged(at, from) {
             return;
         }
         self.standing.suspect(at, secrecy);
         let authentic = self.candidate.as_ref().is_some_and(|candidate| candidate.known.0 != Id::default());
         if self.standing.secrecy() == secrecy && !authentic {
-            self.candidate = Some(Candidate { address: from, known: Default::default() });
+            self.candidate = Some(Candidate { address: from, known: Default::default(), source });
         }
     }
 
@@ -172,19 +201,20 @@ impl Guard {
         // One that is gone is not told so for ever.
         let alive = |sender: &Sender| self.greeted.since(sender.heard) < PATIENCE;
         let addressed = self.candidate.is_some() || self.sender.as_ref().is_some_and(alive);
-        addressed.then(|| Mono(self.greeted.0.saturating_add(GREETING_INTERVAL)))
+        let interval = if self.candidate.is_some() { GREETING_INTERVAL } else { self.interval };
+        addressed.then(|| Mono(self.greeted.0.saturating_add(interval)))
     }
 
     /// Writes a greeting that is due: to a candidate, or else to the sender. Returns its address and the length.
     pub(super) fn greet(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
         self.poll_timeout().filter(|due| *due <= now)?;
         self.greeted = now;
-        let streams = [None; STREAMS];
-        if let Some(Candidate { address, known }) = self.candidate.take() {
+        let meant = |ssrc| [Some(Next { ssrc, index: 0 }), None, None];
+        if let Some(Candidate { address, known, source }) = self.candidate.take() {
             if self.next.is_used_up() {
                 self.next.renew();
             }
-            return Some((address, self.next.greet(ssrc, known, streams, out)?));
+            return Some((address, self.next.greet(ssrc, known, meant(source), out)?));
         }
         let sender = self.sender.as_ref()?;
         if self.me.is_used_up() {
@@ -192,7 +222,7 @@ impl Guard {
             self.next.renew_after(&self.me);
         }
         let known = (sender.peer.id(), sender.peer.heard());
-        Some((sender.address, self.me.greet(ssrc, known, streams, out)?))
+        Some((sender.address, self.me.greet(ssrc, known, meant(sender.source), out)?))
     }
 
     /// Protects the compound in the first `length` octets, if it goes to the sender.
@@ -242,6 +272,11 @@ impl Sender {
         datagram[1] = datagram[1] & 0x80 | kind;
         Ok(length)
     }
+}
+
+/// The source that a datagram names; none that anybody knows where it is too short.
+fn source_of(datagram: &[u8]) -> u32 {
+    paths::named(datagram).unwrap_or(0)
 }
 
 /// Whether a datagram is what a sender without a key would send.

@@ -29,6 +29,8 @@ const SLEW: f64 = 2_500e-6;
 const NEAR_ENOUGH: i64 = 250_000;
 /// What a latency has to leave beyond the lead, in nanoseconds: packets come a little late always.
 const SPARE: i64 = 500_000;
+/// After silence, audio returns where nothing is missing of it for this long, in nanoseconds: twice the crossfade.
+const WHOLE: i64 = 8_000_000;
 /// The lead's memory, in nanoseconds.
 const LEAD_WINDOW: i64 = 8_000_000_000;
 
@@ -433,7 +435,15 @@ impl Player {
             let cursor = self.cursor;
             let holding = concealer.is_some() && self.may_hold(stream);
             // How far this goes, whether it sounds, and whether a packet brought it.
+            // What repair brings back of an outage comes in pieces: too short a one would click on both ends.
+            let whole = units::nanos_to_frames(WHOLE, stream.format.rate);
+            let silent = concealer.as_ref().is_some_and(|concealer| concealer.is_silent());
+            let piece = silent && self.buffer.breaks(cursor, whole as u64);
             let (frames, sounds, brought, holding) = match self.buffer.span(cursor) {
+                Span::Audio { slot, skip, .. } if piece => {
+                    self.end_hold();
+                    (((slot.frames - skip) as usize).min(room), false, false, false)
+                }
                 Span::Audio { slot, payload, skip } => {
                     let frames = ((slot.frames - skip) as usize).min(room);
                     decoder.render(&slot, payload, skip as usize, &mut rest[..frames * channels], channels);

@@ -9,22 +9,27 @@ use proto::units::{self, Mono};
 use proto::{Reject, exchange, playout, rtcp, rtp};
 
 use super::source::Source;
-use super::{End, Event, ReceivePipeline, StreamInfo, Text};
+use super::{End, Event, LAST_WORD, ReceivePipeline, StreamInfo, Text};
 use crate::send::{Transmit, Wire};
 
 impl ReceivePipeline {
     /// Takes a datagram of the port that is for reports alone. Whatever is not a report of the source's machine is ignored.
     pub fn handle_report(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         if rtp::is_rtcp(datagram) {
-            self.admit(at, from, datagram, Self::handle_plain_report);
+            return self.admit(at, from, datagram, Self::handle_plain_report);
         }
+        self.counters.datagrams.add(1);
+        self.counters.reject(Reject::PayloadType);
     }
 
     fn handle_plain_report(&mut self, at: Mono, from: SocketAddr, datagram: &[u8]) {
         let source = self.sources.current().filter(|source| source.wire == Wire::Rtp);
-        let Some(source) = source.filter(|source| source.address.ip() == from.ip()) else { return };
-        if let Err(reason) = self.handle_rtcp(at, source, from, datagram) {
-            self.counters.reject(reason);
+        let Some(source) = source.filter(|source| source.address.ip() == from.ip()) else {
+            return self.counters.reject(Reject::Unknown);
+        };
+        match self.handle_rtcp(at, source, from, datagram) {
+            Ok(()) => self.accepted = true,
+            Err(reason) => self.counters.reject(reason),
         }
     }
 
@@ -80,7 +85,9 @@ impl ReceivePipeline {
                 _ => {}
             }
         }
-        if goodbye {
+        if goodbye && self.paths.several_live(at) {
+            self.ending = Some(at.plus(LAST_WORD));
+        } else if goodbye {
             self.end_stream(End::Bye);
         }
         Ok(())
@@ -89,6 +96,9 @@ impl ReceivePipeline {
     fn handle_announcement(&mut self, source: Source, announcement: &Announcement<'_>) {
         self.conductor.recognise(announcement.pace);
         self.turn.pace(announcement.pace);
+        if let Some(guard) = &mut self.guard {
+            guard.pace(announcement.pace);
+        }
         self.announced = Some(announcement.format);
         self.repair.announced(announcement);
         let info = StreamInfo {

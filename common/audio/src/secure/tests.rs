@@ -1,5 +1,7 @@
 //! A sender and receivers with keys, in virtual time, with somebody on the network who records and forges.
 
+mod groups;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -101,10 +103,7 @@ impl Sender {
         let mut out = Vec::new();
         while let Some(transmit) = self.pipeline.poll_transmit() {
             let bytes = transmit.bytes.to_vec();
-            match transmit.to {
-                Recipients::One(address) => out.push((address, bytes)),
-                Recipients::All(clients) => out.extend(clients.iter().map(|c| (c.address, bytes.clone()))),
-            }
+            out.extend(transmit.to.addresses().map(|address| (address, bytes.clone())));
         }
         out
     }

@@ -6,14 +6,19 @@
 
 use std::net::SocketAddr;
 
+use proto::Reject;
 use proto::announce::Pace;
 use proto::exchange::Request;
 use proto::playout::Playout;
+use proto::srtp::Id;
 use proto::units::Mono;
 
 use super::member::Member;
+use super::seal::{Acquaintance, Opened};
+use crate::secure::{Found, Identity};
 
-/// Listeners that are known at a time; more can listen, but are neither answered nor waited for.
+/// Listeners that are known at a time; more can listen, but are neither answered nor waited for. With a key they cannot: nobody
+/// hears what is encrypted who has not been greeted.
 const MOST: usize = 1024;
 /// Share of the stream's octets that its receivers' reports may take (RFC 3550, 6.2 and 6.3.1): three quarters of 5 %...
 const SHARE: f64 = 0.75 * 0.05;
@@ -42,12 +47,20 @@ pub(super) struct Audience {
     member: Member,
     /// When the bucket of answers is full again.
     full: Mono,
+    /// This sender's indices of SRTCP of late, and since when: who has heard nothing newer than the first is no listener but a
+    /// recording of one.
+    indices: ([u32; 2], Mono),
 }
 
 #[derive(Debug)]
 struct Listener {
     address: SocketAddr,
     heard: Mono,
+    acquaintance: Acquaintance,
+    /// It waits for a greeting.
+    ungreeted: bool,
+    /// It has said something that shows that a greeting has reached it.
+    answers: bool,
     member: Member,
     loss: Loss,
     playout: Option<Playout>,
@@ -63,7 +76,59 @@ pub(super) struct Loss {
 impl Audience {
     pub(super) fn new() -> Self {
         let member = Member::default();
-        Self { listeners: Vec::with_capacity(MOST), member, full: Mono(i64::MIN) }
+        Self {
+            listeners: Vec::with_capacity(MOST),
+            member,
+            full: Mono(i64::MIN),
+            indices: ([0; 2], Mono(i64::MIN)),
+        }
+    }
+
+    /// Takes the index of this sender's next compound, with every report.
+    pub(super) fn note_index(&mut self, now: Mono, next: u32) {
+        let ([_, last], since) = self.indices;
+        if now.since(since) >= PATIENCE {
+            self.indices = ([last, next], now);
+        }
+    }
+
+    /// Opens what somebody who listens sent, in place. With a key, listeners are known by their ids, wherever they speak from.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub(super) fn open(
+        &mut self,
+        me: &Identity,
+        at: Mono,
+        from: SocketAddr,
+        greeting: Option<&Found>,
+        datagram: &mut [u8],
+    ) -> Result<Opened, Reject> {
+        let is = |listener: &Listener| {
+            greeting.map_or(listener.address == from, |(greeting, ..)| listener.acquaintance.is(greeting.id))
+        };
+        if let Some(listener) = self.listeners.iter_mut().find(|listener| is(listener)) {
+            let opened = listener.acquaintance.open(me, greeting, datagram)?;
+            (listener.address, listener.heard) = (from, at);
+            listener.answers |= matches!(opened, Opened::Compound(_));
+            // Whoever greets again and says nothing else has not heard the greeting that it waits for.
+            listener.ungreeted |= !listener.answers;
+            return Ok(if listener.ungreeted { Opened::Newcomer } else { opened });
+        }
+        let mut acquaintance = Acquaintance::since(self.indices.0[0]);
+        let opened = acquaintance.open(me, greeting, datagram)?;
+        // Its former self.
+        self.leave(from);
+        let listener = self.listener(at, from).ok_or(Reject::Unknown)?;
+        (listener.acquaintance, listener.ungreeted) = (acquaintance, true);
+        Ok(opened)
+    }
+
+    /// Somebody who waits for a greeting, and what it answers.
+    pub(super) fn next_greeting(&mut self) -> Option<(SocketAddr, (Id, u32))> {
+        let waiting = self.listeners.iter_mut().find(|listener| listener.ungreeted)?;
+        waiting.ungreeted = false;
+        Some((waiting.address, waiting.acquaintance.answered()))
     }
 
     /// What each listener is to its group of clients.
@@ -87,7 +152,7 @@ impl Audience {
     /// Takes a question. Whether everybody is to be told something at once.
     pub(super) fn ask(&mut self, at: Mono, from: SocketAddr, request: &Request) -> bool {
         let Some(listener) = self.listener(at, from) else { return false };
-        let news = listener.member.ask(at, request);
+        let news = listener.member.ask(at, from, request);
         listener.member.group.is_some() && news
     }
 
@@ -97,18 +162,18 @@ impl Audience {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.members().any(Member::is_waiting)
+        self.listeners.iter().any(|listener| listener.ungreeted || listener.member.is_waiting())
     }
 
     /// Writes an answer to somebody who waits for one, as long as there may be more. Returns whom to, and its length.
     pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
         loop {
             let waiting = self.listeners.iter_mut().find(|listener| listener.member.is_waiting())?;
-            let length = waiting.member.answer(now, ssrc, out)?;
+            let (from, length) = waiting.member.answer(now, ssrc, out)?;
             let full = self.full.max(now).plus(ANSWERS);
             if full.since(now) <= ANSWERS * ANSWERS_AT_ONCE {
                 self.full = full;
-                return Some((waiting.address, length));
+                return Some((from, length));
             }
         }
     }
@@ -188,7 +253,18 @@ impl Audience {
                 return None;
             }
             let (member, loss) = (self.member.clone(), Loss::default());
-            self.listeners.push(Listener { address: from, heard: at, member, loss, playout: None });
+            let (acquaintance, ungreeted, answers) = (Acquaintance::default(), false, false);
+            let heard = at;
+            self.listeners.push(Listener {
+                address: from,
+                heard,
+                acquaintance,
+                ungreeted,
+                answers,
+                member,
+                loss,
+                playout: None,
+            });
         }
         let listener = &mut self.listeners[place];
         listener.heard = at;
@@ -198,7 +274,7 @@ impl Audience {
     /// Takes over those who are known already; what they are to their group of clients may have changed.
     pub(super) fn inherit(&mut self, former: &mut Self) {
         std::mem::swap(&mut self.listeners, &mut former.listeners);
-        self.full = former.full;
+        (self.full, self.indices) = (former.full, former.indices);
         for listener in &mut self.listeners {
             let mut before = std::mem::replace(&mut listener.member, self.member.clone());
             listener.member.inherit(&mut before);

@@ -9,6 +9,7 @@ use proto::units::Mono;
 use super::audience::Audience;
 use super::group::GroupId;
 use super::member::Member;
+use super::recipients::Whereabouts;
 use super::repair::{Mender, Repair};
 use super::seal::Acquaintance;
 use crate::counters::ClientCounters;
@@ -30,7 +31,7 @@ pub enum Reports {
 const UNANSWERED: u32 = 3;
 
 /// Listeners that start together are told together, once for so many nanoseconds.
-const GATHER: i64 = 50_000_000;
+pub(super) const GATHER: i64 = 50_000_000;
 
 /// One receiver of an encoding, or a multicast group of them.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Client {
     pub name: String,
     /// Where its packets go.
     pub address: SocketAddr,
+    /// Where the same packets go once more, by another path.
+    pub second: Option<SocketAddr>,
     /// What is known of it.
     pub counters: Arc<ClientCounters>,
     pub(super) repair: Repair,
@@ -62,6 +65,7 @@ impl Client {
         Self {
             name,
             address,
+            second: None,
             counters,
             repair: Repair::default(),
             mender: None,
@@ -74,6 +78,22 @@ impl Client {
         }
     }
 
+    /// The same client, which is sent everything at this address too: one that is heard by two paths loses nothing when one of
+    /// them does. Answers go to where the question came from.
+    pub fn also_at(self, second: Option<SocketAddr>) -> Self {
+        Self { second, ..self }
+    }
+
+    /// Whether packets for it go there.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        self.address == address || self.second == Some(address)
+    }
+
+    /// Whether they have an address in common: then they are one, wherever else packets for it go.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.is_at(other.address) || other.second.is_some_and(|second| self.is_at(second))
+    }
+
     /// The same client with another kind of repair than the default.
     pub fn repaired(self, repair: Repair) -> Self {
         Self { repair, ..self }
@@ -84,9 +104,15 @@ impl Client {
         Self { reports, ..self }
     }
 
+    /// Where its packets go.
+    pub(super) fn whereabouts(&self) -> Whereabouts {
+        Whereabouts { first: self.address, second: self.second }
+    }
+
     /// Where it takes reports, unless it is of other make and does not say so.
-    pub(super) fn report_address(&self) -> SocketAddr {
-        if self.reports == Reports::Next { super::next_port(self.address) } else { self.address }
+    pub(super) fn takes_reports_at(&self) -> Whereabouts {
+        let here = self.whereabouts();
+        if self.reports == Reports::Next { here.at_next_port() } else { here }
     }
 
     /// Whether the next report goes to the port after the media's.
@@ -115,7 +141,7 @@ impl Client {
             self.counters.wanted_us.set(audience.wanted(at).into());
             return news.then(|| at.plus(GATHER));
         }
-        let news = self.member.group.is_some() && self.member.ask(at, request);
+        let news = self.member.group.is_some() && self.member.ask(at, from, request);
         self.counters.wanted_us.set(request.wanted_us.into());
         news.then_some(Mono(i64::MIN))
     }
@@ -135,7 +161,10 @@ impl Client {
     pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
         match &mut self.audience {
             Some(audience) => audience.answer(now, ssrc, out),
-            None => self.member.answer(now, ssrc, out).map(|length| (self.address, length)),
+            None => {
+                let (from, length) = self.member.answer(now, ssrc, out)?;
+                Some((if self.second == Some(from) { from } else { self.address }, length))
+            }
         }
     }
 }

@@ -274,7 +274,7 @@ impl Encoding {
     fn take_clients(&mut self, former: &mut Self) {
         let same_map = self.map_text == former.map_text;
         for client in &mut self.clients {
-            let Some(known) = former.clients.iter_mut().find(|c| c.address == client.address) else {
+            let Some(known) = former.clients.iter_mut().find(|c| c.is_same(client)) else {
                 continue;
             };
             if same_map {

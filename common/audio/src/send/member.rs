@@ -1,5 +1,7 @@
 //! A client that plays in time with others: what it asks, and what it needs.
 
+use std::net::SocketAddr;
+
 use proto::exchange::{self, Reply, Request};
 use proto::rtcp::Builder;
 use proto::units::Mono;
@@ -26,8 +28,8 @@ pub(super) struct Member {
 /// What a change of the routing leaves as it is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
-    /// The question that waits for an answer, and when it came.
-    question: Option<(Request, Mono)>,
+    /// The question that waits for an answer, when it came, and from where.
+    question: Option<(Request, Mono, SocketAddr)>,
     /// When the last question came that was answered.
     answered: Option<Mono>,
     /// When the last one came at all, and what the client needs.
@@ -37,10 +39,10 @@ pub(super) struct Known {
 impl Member {
     /// Takes a question that came at `at`. Whether the client is to be told everything at once: it is new, or needs
     /// something else than before.
-    pub(super) fn ask(&mut self, at: Mono, request: &Request) -> bool {
+    pub(super) fn ask(&mut self, at: Mono, from: SocketAddr, request: &Request) -> bool {
         let known = &mut self.known;
         if known.answered.is_none_or(|last| at.since(last) >= PAUSE) {
-            known.question = Some((*request, at));
+            known.question = Some((*request, at, from));
             known.answered = Some(at);
         }
         let before = self.wanted(at);
@@ -61,13 +63,14 @@ impl Member {
             .map(|(_, wanted)| wanted)
     }
 
-    /// Writes the answer to the question that waits.
-    pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<usize> {
-        let (request, received) = self.known.question.take()?;
+    /// Writes the answer to the question that waits. Returns where that came from, and the length. A compound has to begin with
+    /// a report (RFC 3550, 6.1); an empty one will do.
+    pub(super) fn answer(&mut self, now: Mono, ssrc: u32, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let (request, received, from) = self.known.question.take()?;
         let reply = Reply { asked: request.written, received, answered: now.max(received) };
         let mut builder = Builder::with_empty_report(out, ssrc);
         builder.application(ssrc, exchange::APP_NAME, exchange::REPLY, &reply.to_bytes());
-        builder.finish()
+        Some((from, builder.finish()?))
     }
 
     /// Takes over what is known of the same client.

@@ -1,36 +1,36 @@
 //! Which datagram goes next.
 
-use std::net::SocketAddr;
-
 use proto::units::Mono;
 use proto::{rtcp, srtp};
 
 use super::client::Client;
 use super::encoding::State;
+use super::recipients::Whereabouts;
 use super::repair::Keeper;
 use super::seal::{self, Part};
-use super::{REPORT_INTERVAL, SendPipeline, next_port};
+use super::{REPORT_INTERVAL, SendPipeline};
 use crate::repair::advance::Spec;
 
 /// A datagram, by where it lies.
 pub(super) enum Next {
     /// In `control`, to be sealed.
-    Control(SocketAddr, usize),
+    Control(Whereabouts, usize),
     /// In `control`, as it is.
-    Sealed(SocketAddr, usize),
+    Sealed(Whereabouts, usize),
     /// What is ready of an encoding, to be sealed.
     Media(usize),
     /// In `spare`, as it is.
-    Repair(SocketAddr, usize),
+    Repair(Whereabouts, usize),
 }
 
 impl SendPipeline {
     pub(super) fn next_datagram(&mut self) -> Option<Next> {
-        if let Some((address, length)) = self.next_answer() {
-            return Some(Next::Control(address, length));
+        if let Some(answer) = self.next_answer() {
+            return Some(answer);
         }
         if let Some(gone) = self.routing.departures.pop() {
-            return Some(Next::Control(gone.address, self.write_goodbye(gone.ssrc)));
+            let to = Whereabouts { first: gone.address, second: gone.second };
+            return Some(Next::Control(to, self.write_goodbye(gone.ssrc)));
         }
         if let Some((encoding, client)) = self.after_greeting.take() {
             return Some(self.next_control(encoding, client));
@@ -50,20 +50,20 @@ impl SendPipeline {
         if let Some(index) = self.next_media() {
             return Some(Next::Media(index));
         }
-        if let Some((address, length)) = self.next_repair() {
-            return Some(Next::Repair(address, length));
+        if let Some((to, length)) = self.next_repair() {
+            return Some(Next::Repair(to, length));
         }
-        let (address, ssrc) = self.next_goodbye()?;
-        Some(Next::Control(address, self.write_goodbye(ssrc)))
+        let (to, ssrc) = self.next_goodbye()?;
+        Some(Next::Control(to, self.write_goodbye(ssrc)))
     }
 
     fn next_control(&mut self, encoding: usize, client: usize) -> Next {
         let next = self.routing.encodings[encoding].clients[client].reports_next();
         let length = self.write_report(encoding, client, next);
         let client = &mut self.routing.encodings[encoding].clients[client];
-        let address = if next { next_port(client.address) } else { client.address };
+        let here = client.whereabouts();
         client.unanswered = client.unanswered.map(|count| count.saturating_add(1));
-        Next::Control(address, length)
+        Next::Control(if next { here.at_next_port() } else { here }, length)
     }
 
     /// Where there is a key, a greeting goes before each report, to where a receiver of our own listens.
@@ -74,11 +74,15 @@ impl SendPipeline {
             let clients = self.routing.encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
             clients.for_each(|client| client.next_report = Mono(i64::MIN));
         }
-        let of = &self.routing.encodings[encoding];
-        match seal::greet(me, of, client, &mut self.control) {
+        let of = &mut self.routing.encodings[encoding];
+        if let Some(audience) = &mut of.clients[client].audience {
+            audience.note_index(self.now, me.next());
+        }
+        let answered = of.clients[client].acquaintance.answered();
+        match seal::greet(me, of, answered, &mut self.control) {
             Some(length) => {
                 self.after_greeting = Some((encoding, client));
-                Next::Sealed(of.clients[client].report_address(), length)
+                Next::Sealed(of.clients[client].takes_reports_at(), length)
             }
             None => self.next_control(encoding, client),
         }
@@ -115,15 +119,22 @@ impl SendPipeline {
         numbers.seal(part, me.session(), &mut self.spare, length)
     }
 
-    fn next_answer(&mut self) -> Option<(SocketAddr, usize)> {
+    fn next_answer(&mut self) -> Option<Next> {
         if !self.asked {
             return None;
         }
         for encoding in &mut self.routing.encodings {
+            let greet = |client: &mut Client| client.audience.as_mut()?.next_greeting();
+            if let Some(me) = &mut self.secure
+                && let Some((address, answered)) = encoding.clients.iter_mut().find_map(greet)
+                && let Some(length) = seal::greet(me, encoding, answered, &mut self.control)
+            {
+                return Some(Next::Sealed(address.into(), length));
+            }
             for client in &mut encoding.clients {
                 let out = &mut self.control[..rtcp::MAX_COMPOUND];
-                if let Some(answer) = client.answer(self.now, encoding.ssrc, out) {
-                    return Some(answer);
+                if let Some((address, length)) = client.answer(self.now, encoding.ssrc, out) {
+                    return Some(Next::Control(address.into(), length));
                 }
             }
         }
@@ -149,7 +160,7 @@ impl SendPipeline {
     }
 
     /// Parity that is due, then what clients asked for.
-    fn next_repair(&mut self) -> Option<(SocketAddr, usize)> {
+    fn next_repair(&mut self) -> Option<(Whereabouts, usize)> {
         loop {
             let Some((index, spec, length, next)) = self.parity else {
                 self.parity = self.next_parity();
@@ -167,7 +178,7 @@ impl SendPipeline {
             self.parity = Some((index, spec, length, next + found + 1));
             let client = &clients[next + found];
             client.counters.parity.add(1);
-            return Some((client.address, length));
+            return Some((client.whereabouts(), length));
         }
     }
 
@@ -182,27 +193,27 @@ impl SendPipeline {
         None
     }
 
-    fn next_resend(&mut self) -> Option<(SocketAddr, usize)> {
+    fn next_resend(&mut self) -> Option<(Whereabouts, usize)> {
         for (index, encoding) in self.routing.encodings.iter_mut().enumerate() {
             let Some(keeper) = &encoding.keeper else { continue };
             for client in &mut encoding.clients {
                 let Some(mender) = &mut client.mender else { continue };
                 if let Some(length) = mender.poll(self.now, keeper, &mut self.spare) {
                     mender.count(&client.counters);
-                    let address = client.address;
-                    return Some((address, self.seal_repair(index, Part::Retransmission, length)?));
+                    let to = client.whereabouts();
+                    return Some((to, self.seal_repair(index, Part::Retransmission, length)?));
                 }
             }
         }
         None
     }
 
-    fn next_goodbye(&mut self) -> Option<(SocketAddr, u32)> {
+    fn next_goodbye(&mut self) -> Option<(Whereabouts, u32)> {
         let (mut index, mut client) = self.goodbye_cursor?;
         while let Some(encoding) = self.routing.encodings.get(index) {
             if encoding.is_rtp() && client < encoding.clients.len() {
                 self.goodbye_cursor = Some((index, client + 1));
-                return Some((encoding.clients[client].report_address(), encoding.ssrc));
+                return Some((encoding.clients[client].takes_reports_at(), encoding.ssrc));
             }
             (index, client) = (index + 1, 0);
         }

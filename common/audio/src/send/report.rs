@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use proto::exchange::{self, Request};
 use proto::playout::{self, Playout};
 use proto::rtcp;
+use proto::srtp::{self, Greeting};
 use proto::units::{self, Mono, Ntp};
 
 use super::Client;
@@ -27,6 +28,9 @@ pub(super) fn subject(datagram: &[u8]) -> Option<u32> {
         .filter_map(|packet| match packet {
             rtcp::Packet::Receiver { mut blocks, .. } => blocks.next().map(|block| block.ssrc),
             rtcp::Packet::Nack { media, .. } => Some(media),
+            rtcp::Packet::Application { name: srtp::APP_NAME, body, .. } => {
+                Greeting::parse(body).ok()?.streams[0].map(|stream| stream.ssrc)
+            }
             _ => question(&packet).map(|request| request.media),
         })
         .next()

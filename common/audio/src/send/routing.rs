@@ -2,17 +2,19 @@
 
 use std::net::SocketAddr;
 
+use super::Shape;
 use super::client::{Client, Reports};
 use super::encoding::{Encoding, EncodingId};
 use super::group::Group;
 use super::report;
-use super::{Shape, next_port};
 
 /// A client that has left, to be told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
     /// Where it listens to reports.
     pub address: SocketAddr,
+    /// Where it does so too, by another path.
+    pub second: Option<SocketAddr>,
     /// The stream that ends for it.
     pub ssrc: u32,
 }
@@ -39,20 +41,25 @@ impl Routing {
 
     /// Who has sent a datagram: the encoding and its client, which speaks from the media's port or the next. One who listens
     /// to a group says which source it speaks of, or has said so before.
-    pub(super) fn speaker(&self, from: SocketAddr, datagram: &[u8]) -> Option<(usize, usize)> {
+    pub(super) fn speaker(&self, from: SocketAddr, datagram: &[u8], secured: bool) -> Option<(usize, usize)> {
         let find = |is: &dyn Fn(&Encoding, &Client) -> bool| {
             self.encodings.iter().enumerate().find_map(|(index, encoding)| {
                 Some((index, encoding.clients.iter().position(|client| is(encoding, client))?))
             })
         };
         let listens = |client: &Client| client.audience.as_ref().is_some_and(|audience| audience.knows(from));
-        let by_next = |client: &Client| client.reports != Reports::Mux && next_port(client.address) == from;
+        let by_next = |client: &Client| {
+            client.reports != Reports::Mux && client.whereabouts().at_next_port().includes(from)
+        };
+        // What is encrypted does not say it to who has not opened it.
+        let known = || find(&|_, client| listens(client)).filter(|_| secured);
         let of_group = || match report::subject(datagram) {
             Some(ssrc) => find(&|encoding, client| encoding.ssrc == ssrc && client.audience.is_some()),
             None => find(&|_, client| listens(client)),
         };
-        find(&|_, client| client.address == from)
+        find(&|_, client| client.is_at(from))
             .or_else(|| find(&|_, client| by_next(client)))
+            .or_else(known)
             .or_else(of_group)
     }
 
@@ -68,7 +75,7 @@ impl Routing {
                 continue;
             }
             let mut clients = self.encodings.iter_mut().flat_map(|encoding| &mut encoding.clients);
-            if let Some(client) = clients.find(|client| client.address == known.address) {
+            if let Some(client) = clients.find(|client| client.is_same(known)) {
                 std::mem::swap(&mut client.acquaintance, &mut known.acquaintance);
             }
         }

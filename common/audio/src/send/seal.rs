@@ -2,6 +2,11 @@
 //!
 //! One key serves all encodings and clients of a sender: an encoding's packets are sealed once for all its clients. Nonces
 //! differ since SSRCs do and since every packet takes the next index of its SSRC here, whatever number it came with.
+//!
+//! Those who listen to a group have the keys that they derive from an id of their own, as any client has, and are known by it. The
+//! group is greeted with every report; who answers that is greeted by unicast.
+
+use std::net::SocketAddr;
 
 use proto::srtp::{Id, MAX_INDEX, Next, STREAMS, Session};
 use proto::units::{Mono, Sequence};
@@ -10,7 +15,7 @@ use proto::{Reject, payload_type, rtcp};
 use super::repair::{parity_ssrc, retransmission_ssrc};
 use super::{Client, Encoding};
 use crate::detect::is_report;
-use crate::secure::{self, Identity, Peer, Secrecy, Standing};
+use crate::secure::{self, Found, Identity, Peer, Secrecy, Standing};
 
 /// The streams of an encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +82,14 @@ impl Acquaintance {
     }
 }
 
-/// Writes the greeting for a client.
-pub(super) fn greet(me: &mut Identity, encoding: &Encoding, client: usize, out: &mut [u8]) -> Option<usize> {
+/// Writes the greeting for a client, or for one who listens to its group and has shown that it has the key.
+pub(super) fn greet(
+    me: &mut Identity,
+    encoding: &Encoding,
+    answered: (Id, u32),
+    out: &mut [u8],
+) -> Option<usize> {
     let streams = encoding.state.numbers.announced(encoding.ssrc, encoding.state.sequence);
-    let peer = encoding.clients[client].acquaintance.peer.as_ref();
-    let answered = peer.map_or((Id::default(), 0), |peer| (peer.id(), peer.heard()));
     me.greet(encoding.ssrc, answered, streams, out)
 }
 
@@ -96,8 +104,56 @@ pub(super) enum Opened {
     Nothing,
 }
 
-/// Opens what a client sent, in place.
-pub(super) fn open(me: Option<&Identity>, client: &mut Client, at: Mono, datagram: &mut [u8]) -> Opened {
+impl Acquaintance {
+    /// Of one who has listened to a group for a moment: what it has heard last is not older than `since`.
+    pub(super) fn since(since: u32) -> Self {
+        Self { since, ..Self::default() }
+    }
+
+    /// Whether it is known by this id.
+    pub(super) fn is(&self, id: Id) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.id() == id)
+    }
+
+    /// Whom to answer, as a greeting has it.
+    pub(super) fn answered(&self) -> (Id, u32) {
+        self.peer.as_ref().map_or_else(Default::default, |peer| (peer.id(), peer.heard()))
+    }
+
+    /// Opens what one end sent, in place.
+    pub(super) fn open(
+        &mut self,
+        me: &Identity,
+        greeting: Option<&Found>,
+        datagram: &mut [u8],
+    ) -> Result<Opened, Reject> {
+        match (greeting, &mut self.peer) {
+            (Some((greeting, name, length)), peer) if peer.as_ref().is_none_or(|p| p.id() != greeting.id) => {
+                let newcomer = me.meet(greeting, &name[..*length], datagram)?;
+                // The first compound has the index 0, which `heard` cannot tell from nothing.
+                let fresh = greeting.peer == me.id() && greeting.heard >= self.since;
+                fresh.then_some(()).ok_or(Reject::Replayed)?;
+                self.peer = Some(newcomer);
+                self.since = me.next();
+                Ok(Opened::Newcomer)
+            }
+            (_, Some(peer)) => peer.open_control(datagram).map(|length| match greeting {
+                Some(_) => Opened::Nothing,
+                None => Opened::Compound(length),
+            }),
+            (_, None) => Err(Reject::Unknown),
+        }
+    }
+}
+
+/// Opens what a client sent, or one who listens to its group, in place.
+pub(super) fn open(
+    me: Option<&Identity>,
+    client: &mut Client,
+    at: Mono,
+    from: SocketAddr,
+    datagram: &mut [u8],
+) -> Opened {
     let (greeting, plain) = (secure::find_greeting(datagram), is_report(datagram));
     let Some(me) = me else {
         if greeting.is_some() {
@@ -106,27 +162,13 @@ pub(super) fn open(me: Option<&Identity>, client: &mut Client, at: Mono, datagra
         }
         return Opened::Compound(datagram.len());
     };
-    let known = &mut client.acquaintance;
-    let opened = match (&greeting, &mut known.peer) {
-        (Some((greeting, name, length)), peer) if peer.as_ref().is_none_or(|p| p.id() != greeting.id) => {
-            me.meet(greeting, &name[..*length], datagram).and_then(|newcomer| {
-                // The first compound has the index 0, which `heard` cannot tell from nothing.
-                let fresh = greeting.peer == me.id() && greeting.heard >= known.since;
-                fresh.then_some(()).ok_or(Reject::Replayed)?;
-                known.peer = Some(newcomer);
-                known.since = me.next();
-                Ok(Opened::Newcomer)
-            })
-        }
-        (_, Some(peer)) => peer.open_control(datagram).map(|length| match greeting {
-            Some(_) => Opened::Nothing,
-            None => Opened::Compound(length),
-        }),
-        (_, None) => Err(Reject::Unknown),
+    let opened = match &mut client.audience {
+        Some(audience) => audience.open(me, at, from, greeting.as_ref(), datagram),
+        None => client.acquaintance.open(me, greeting.as_ref(), datagram),
     };
     match opened {
         Ok(opened) => {
-            if known.standing.authentic(at) {
+            if client.acquaintance.standing.authentic(at) {
                 client.counters.secrecy.set(Secrecy::Encrypted.to_counter());
             }
             opened

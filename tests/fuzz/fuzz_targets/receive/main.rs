@@ -4,7 +4,7 @@
 
 mod script;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use audio::counters::ReceiveCounters;
@@ -78,6 +78,10 @@ struct Bench {
     asked: Vec<i64>,
     octets: Vec<u8>,
     samples: Vec<f32>,
+    /// Of eight datagrams, those that the first path loses, those that a second one brings, and the last of them.
+    lost: u8,
+    copied: u8,
+    brought: u8,
 }
 
 /// The output in force.
@@ -131,6 +135,9 @@ impl Bench {
             asked: Vec::new(),
             octets: PATTERN.to_vec(),
             samples: vec![0.0; MAX_SAMPLES],
+            lost: script.paths.0,
+            copied: script.paths.1,
+            brought: 1,
         };
         bench.replace(script.output);
         bench
@@ -231,12 +238,30 @@ impl Bench {
     }
 
     fn datagram(&mut self, from: Few, octets: &[u8]) {
+        let port = 5000 + from.get() as u16 % 3;
+        self.brought = self.brought.rotate_left(1);
+        for (network, brings) in [(1, !self.lost), (2, self.copied)] {
+            if brings & self.brought > 0 {
+                self.bring(([10, 0, network, 1], port).into(), octets);
+            }
+        }
+    }
+
+    fn bring(&mut self, from: SocketAddr, octets: &[u8]) {
         let before = self.refused();
-        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000 + from.get() as u16 % 3));
         without_heap(|| self.pipeline.handle_datagram(self.now, from, octets));
         let after = self.refused();
         // The packet that a stream begins with is new and in time.
         assert!(before.0 == after.0 || before.1 == after.1, "{before:?} {after:?}");
+        let ReceiveCounters { datagrams, accepted, copies, unproven, conflicts, unwelcome, .. } =
+            &*self.counters;
+        let told = [accepted, copies, unproven, conflicts, unwelcome].map(|counter| counter.get());
+        let rejected: u64 = self.counters.rejects().map(|(_, count)| count).sum();
+        assert_eq!(
+            datagrams.get(),
+            told.iter().sum::<u64>() + rejected,
+            "what became of a datagram is not told"
+        );
     }
 
     /// Streams, and packets that were late or there already.

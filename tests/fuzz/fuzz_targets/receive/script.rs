@@ -15,6 +15,8 @@ pub struct Script<'a> {
     pub output: OutputChoice,
     /// Packets, rows and spread of the parity.
     pub parity: (u8, u8, u8),
+    /// Of eight datagrams, those that the first path loses and those that a second one brings.
+    pub paths: (u8, u8),
     pub steps: Vec<Step<'a>>,
 }
 

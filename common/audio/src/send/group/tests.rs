@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use proto::exchange::Request;
 
 use super::*;
@@ -5,6 +7,8 @@ use super::*;
 const MS: i64 = 1_000_000;
 const RATE: u32 = 44_100;
 const MOST: u32 = 200_000;
+/// Where all of them speak from.
+const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 /// A group whose members ask once in half a second, in virtual time.
 struct Stage {
@@ -29,7 +33,7 @@ impl Stage {
     fn step(&mut self) -> bool {
         for (member, wanted) in self.members.iter_mut().zip(&self.wants) {
             if let Some(wanted_us) = *wanted {
-                member.ask(self.now, &Request { written: Mono(0), wanted_us, media: 0 });
+                member.ask(self.now, AT, &Request { written: Mono(0), wanted_us, media: 0 });
             }
         }
         self.group.decide(self.now, Some(self.here()), RATE, self.members.iter())
@@ -166,7 +170,7 @@ fn a_group_without_capture_decides_and_slews_once_there_is_one() {
     let mut stage = Stage::new(Policy::Auto(MOST), &[Some(30_000)]);
     let decide = |stage: &mut Stage, wanted_us| {
         stage.now = stage.now.plus(50 * MS);
-        stage.members[0].ask(stage.now, &Request { written: Mono(0), wanted_us, media: 0 });
+        stage.members[0].ask(stage.now, AT, &Request { written: Mono(0), wanted_us, media: 0 });
         stage.group.decide(stage.now, None, RATE, stage.members.iter())
     };
     assert!(decide(&mut stage, 30_000));

@@ -70,12 +70,7 @@ fn sent(send: &mut SendPipeline, now: i64) -> BTreeMap<SocketAddr, usize> {
     let mut counts = BTreeMap::new();
     send.handle_timeout(Mono(now));
     while let Some(transmit) = send.poll_transmit() {
-        match transmit.to {
-            Recipients::One(address) => *counts.entry(address).or_default() += 1,
-            Recipients::All(clients) => {
-                clients.iter().for_each(|client| *counts.entry(client.address).or_default() += 1);
-            }
-        }
+        transmit.to.addresses().for_each(|address| *counts.entry(address).or_default() += 1);
     }
     counts
 }
