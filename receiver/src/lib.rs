@@ -23,10 +23,10 @@
 
 pub mod args;
 pub mod listen;
+pub mod mouths;
 pub mod plan;
 pub mod run;
 
-mod mouths;
 mod receive_loop;
 mod sap;
 mod status;

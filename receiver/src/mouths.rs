@@ -8,7 +8,7 @@ use os::udp::Socket;
 
 /// Those that speak, and what they hear.
 #[derive(Debug)]
-pub(crate) struct Mouths {
+pub struct Mouths {
     /// Which of them speak, and whether they have addresses of IPv6.
     speaking: Vec<(usize, bool)>,
     /// The sender's address by each path, and the socket that hears it; and those of one that may become the sender.
@@ -17,7 +17,7 @@ pub(crate) struct Mouths {
 
 impl Mouths {
     /// Of these sockets, of which the first `media` are for media.
-    pub(crate) fn new(sockets: &[Socket], media: usize) -> Self {
+    pub fn new(sockets: &[Socket], media: usize) -> Self {
         let first = if media < sockets.len() { media } else { 0 };
         let v6 = |socket: &Socket| socket.local_addr().is_ok_and(|address| address.is_ipv6());
         let speaking = sockets.iter().enumerate().skip(first).map(|(n, socket)| (n, v6(socket)));
@@ -25,12 +25,12 @@ impl Mouths {
     }
 
     /// A socket has heard something of a path, or of one that may become the sender and has none yet.
-    pub(crate) fn note(&mut self, socket: usize, from: IpAddr, path: Option<usize>) {
+    pub fn note(&mut self, socket: usize, from: IpAddr, path: Option<usize>) {
         self.hearing[path.unwrap_or(PATHS)] = Some((from, socket));
     }
 
     /// Sends by the socket that hears that address; a client is known by where it speaks from.
-    pub(crate) fn send(&self, sockets: &[Socket], transmit: &Transmit<'_>) {
+    pub fn send(&self, sockets: &[Socket], transmit: &Transmit<'_>) {
         for address in transmit.to.addresses() {
             let same = |(_, v6): &&(usize, bool)| *v6 == address.is_ipv6();
             let fitting = || self.speaking.iter().filter(same).map(|(n, _)| *n);

@@ -143,10 +143,10 @@ mod tests {
     #[test]
     fn a_stream_is_written_as_an_address_with_settings() {
         let plain = settings("rtp://239.1.2.3:5004/");
-        assert_eq!(plain.listen.as_deref(), Some("239.1.2.3:5004"));
+        assert_eq!(plain.listen, ["239.1.2.3:5004"]);
         assert_eq!(plain.latency.unwrap().nanos, 100_000_000);
         let full = settings("rtp://:5004?latency=60ms&from=192.0.2.1&from=192.0.2.2&rtpmap=97 opus/48000/2");
-        assert_eq!(full.listen.as_deref(), Some(":5004"));
+        assert_eq!(full.listen, [":5004"]);
         assert_eq!((full.latency.unwrap().nanos, full.from.len()), (60_000_000, 2));
         assert_eq!(full.rtpmap.as_deref(), Some("97 opus/48000/2"));
         assert_eq!(settings("door.SDP").sdp, Some("door.SDP".into()));

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use audio::counters::ReceiveCounters;
 use audio::receive::{CHUNK, Config, Due, End, Event, Incoming, Output, ReceivePipeline, StreamInfo};
-use audio::send::Recipients;
 use os::clock;
 use os::multicast::{Change, Membership};
 use os::udp::{Inbox, Socket};
 use os::wait::{Waker, Wakeup};
 use proto::units::{self, Mono};
+use receiver::mouths::Mouths;
 use receiver::plan::{self, Plan};
 
 use super::Settings;
@@ -107,7 +107,7 @@ impl Player {
                 self.news.push(format!("another sender ({from}) sends to this port and is not played"));
             }
             Event::Secrecy(from, secrecy) => self.news.push(format!("{from}: {}", secrecy.describe())),
-            Event::Latency(_) | Event::Sync(_) => {}
+            Event::Latency(_) | Event::Sync(_) | Event::Path(_) => {}
         }
     }
 
@@ -125,7 +125,9 @@ pub(crate) struct Received {
     description: String,
     sockets: Vec<Socket>,
     inbox: Inbox,
-    membership: Option<Membership>,
+    memberships: Vec<Membership>,
+    media: usize,
+    mouths: Mouths,
     looked: Instant,
     /// What was said last of a group that cannot be joined.
     told: Option<String>,
@@ -150,12 +152,15 @@ impl Received {
         player
             .news
             .extend(plan.ears.sockets.iter().filter_map(Socket::short_buffer).min().map(os::udp::remedy));
+        let addresses: Vec<_> = plan.ears.addresses.iter().map(ToString::to_string).collect();
         Ok(Self {
             player,
-            description: format!("what comes to {}", plan.ears.address),
+            description: format!("what comes to {}", addresses.join(" and ")),
+            mouths: Mouths::new(&plan.ears.sockets, plan.ears.media),
+            media: plan.ears.media,
             sockets: plan.ears.sockets,
             inbox: Inbox::default(),
-            membership: plan.ears.membership,
+            memberships: plan.ears.memberships,
             // Long enough ago.
             looked: Instant::now().checked_sub(LINKS).unwrap_or_else(Instant::now),
             told: None,
@@ -165,23 +170,24 @@ impl Received {
     }
 
     fn look(&mut self) {
-        let Some(membership) = &mut self.membership else { return };
         if self.looked.elapsed() < LINKS {
             return;
         }
         self.looked = Instant::now();
         let news = &mut self.player.news;
-        match membership.refresh() {
-            Ok(changes) => news.extend(changes.into_iter().map(|change| match change {
-                Change::Joined(name) => format!("joined the group of the sound on {name}"),
-                Change::Lost(name) => format!("{name} is gone, and the group of the sound with it"),
-            })),
-            Err(reason) if self.told.as_ref() == Some(&reason) => {}
-            Err(reason) => {
-                news.push(format!(
-                    "the group of the sound is joined nowhere: {reason}; it is tried until it is"
-                ));
-                self.told = Some(reason);
+        for membership in &mut self.memberships {
+            match membership.refresh() {
+                Ok(changes) => news.extend(changes.into_iter().map(|change| match change {
+                    Change::Joined(name) => format!("joined the group of the sound on {name}"),
+                    Change::Lost(name) => format!("{name} is gone, and the group of the sound with it"),
+                })),
+                Err(reason) if self.told.as_ref() == Some(&reason) => {}
+                Err(reason) => {
+                    news.push(format!(
+                        "the group of the sound is joined nowhere: {reason}; it is tried until it is"
+                    ));
+                    self.told = Some(reason);
+                }
             }
         }
     }
@@ -204,20 +210,24 @@ impl Intake for Received {
 
     fn take(&mut self, emit: &mut dyn FnMut(&[f32], Mono)) {
         self.look();
-        let pipeline = &mut self.player.pipeline;
+        let (pipeline, mouths) = (&mut self.player.pipeline, &mut self.mouths);
         for (n, socket) in self.sockets.iter().enumerate() {
-            self.inbox.receive(socket, |at, from, datagram| match n {
-                0 => pipeline.handle_datagram(at, from, datagram),
-                _ => pipeline.handle_report(at, from, datagram),
+            self.inbox.receive(socket, |at, from, datagram| {
+                if n < self.media {
+                    pipeline.handle_datagram(at, from, datagram);
+                    let path = pipeline.path_of(from);
+                    if path.is_some() || pipeline.awaits(from) {
+                        mouths.note(n, from.ip(), path);
+                    }
+                } else {
+                    pipeline.handle_report(at, from, datagram);
+                }
             });
         }
         self.player.advance(clock::now(), emit);
         // Questions about the sender's clock say when they were written: each gets the time anew.
         while let Some(transmit) = self.player.pipeline.poll_transmit(clock::now()) {
-            if let (Recipients::One(address), Some(socket)) = (transmit.to, self.sockets.last()) {
-                // A report that does not go out is made up for by the next.
-                socket.send(transmit.bytes, address);
-            }
+            self.mouths.send(&self.sockets, &transmit);
         }
     }
 
@@ -228,11 +238,8 @@ impl Intake for Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        if let Some(goodbye) = self.player.pipeline.goodbye()
-            && let Recipients::One(address) = goodbye.to
-            && let Some(socket) = self.sockets.last()
-        {
-            socket.send(goodbye.bytes, address);
+        if let Some(goodbye) = self.player.pipeline.goodbye() {
+            self.mouths.send(&self.sockets, &goodbye);
         }
     }
 }
