@@ -32,6 +32,9 @@ const DOUBTFUL: f64 = 20e-6;
 const UNANSWERED: u32 = 32;
 /// Time between two questions at first, in nanoseconds: jitter that one meets is over for the next.
 const QUICK: i64 = 25_000_000;
+/// Then as far apart as this part of the time that they cover: early ones are dense, since few points far apart let jitter
+/// pass for a rate.
+const PART: i64 = 32;
 /// Afterwards, unless the peer has many to answer. Four a second are a hundredth of the stream's packets, and find the least
 /// delay in a few seconds.
 const CALM: i64 = 250_000_000;
@@ -120,7 +123,7 @@ impl PeerClock {
         }
         let pause = match self.contradictions {
             0 if self.unanswered >= UNANSWERED => PATIENT.max(self.calm),
-            0 => (self.covered() / 32).clamp(QUICK, self.calm),
+            0 => (self.covered() / PART).clamp(QUICK, self.calm),
             _ => QUICK,
         };
         self.next_question = now.plus(pause + self.spread(pause / 4));

@@ -161,32 +161,29 @@ impl JitterBuffer {
 
     /// Whether every frame of so many from `cursor` on is there.
     pub(crate) fn covers(&self, cursor: Position, frames: u64) -> bool {
-        let (mut reach, end) = (cursor, cursor.advanced(frames));
-        for slot in (self.head..self.tail).filter_map(|sequence| self.get(sequence)) {
-            if slot.position > reach {
-                return false;
-            }
-            reach = reach.max(slot.end());
-            if reach >= end {
-                return true;
-            }
-        }
-        reach >= end
+        let end = cursor.advanced(frames);
+        self.whole_until(cursor, end).0 >= end
     }
 
     /// Whether something is missing within `frames` from the cursor on that later audio follows.
     pub(crate) fn breaks(&self, cursor: Position, frames: u64) -> bool {
-        let (mut reach, end) = (cursor, cursor.advanced(frames));
+        self.whole_until(cursor, cursor.advanced(frames)).1
+    }
+
+    /// How far nothing is missing from the cursor on, at least to `end` or else as far as it goes, and whether later audio
+    /// follows what is missing there.
+    fn whole_until(&self, cursor: Position, end: Position) -> (Position, bool) {
+        let mut reach = cursor;
         for slot in (self.head..self.tail).filter_map(|sequence| self.get(sequence)) {
             if reach >= end {
-                return false;
+                break;
             }
             if slot.position > reach {
-                return true;
+                return (reach, true);
             }
             reach = reach.max(slot.end());
         }
-        false
+        (reach, false)
     }
 
     /// Packets that were due and not there, since the last call.

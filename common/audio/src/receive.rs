@@ -524,10 +524,12 @@ impl ReceivePipeline {
         self.repair.forget();
         self.conductor.forget();
         self.announced = None;
-        self.info = None;
         self.ending = None;
-        if let Some(stream) = self.stream.as_mut().filter(|stream| !stream.ended) {
+        if let Some(stream) = &mut self.stream {
             stream.ended = true;
+        }
+        // Also where it was announced and nothing of it came.
+        if self.info.take().is_some() {
             self.tell(Event::Ended(why));
         }
     }

@@ -434,11 +434,10 @@ impl Player {
             let room = rest.len() / channels;
             let cursor = self.cursor;
             let holding = concealer.is_some() && self.may_hold(stream);
-            // How far this goes, whether it sounds, and whether a packet brought it.
             // What repair brings back of an outage comes in pieces: too short a one would click on both ends.
-            let whole = units::nanos_to_frames(WHOLE, stream.format.rate);
-            let silent = concealer.as_ref().is_some_and(|concealer| concealer.is_silent());
-            let piece = silent && self.buffer.breaks(cursor, whole as u64);
+            let piece = concealer.as_ref().is_some_and(|concealer| concealer.is_silent())
+                && self.buffer.breaks(cursor, units::nanos_to_frames(WHOLE, stream.format.rate) as u64);
+            // How far this goes, whether it sounds, and whether a packet brought it.
             let (frames, sounds, brought, holding) = match self.buffer.span(cursor) {
                 Span::Audio { slot, skip, .. } if piece => {
                     self.end_hold();

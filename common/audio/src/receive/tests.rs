@@ -7,8 +7,8 @@ use super::*;
 
 const RETRANSMISSION: Companion = Companion { payload_type: payload_type::RETRANSMISSION, ssrc: 8 };
 
-/// A pipeline with a stream of which a packet is missing, whose sender takes requests.
-fn with_a_gap(reports: bool) -> ReceivePipeline {
+/// A pipeline that an announcement has come to, in a sender's report where it takes requests.
+fn announced(reports: bool) -> ReceivePipeline {
     let config = Config { wire: Some(Wire::Rtp), ..Config::new(20_000_000, "test".into(), 1) };
     let mut pipeline = ReceivePipeline::new(config, Arc::default());
     let mut out = [0; 128];
@@ -33,6 +33,12 @@ fn with_a_gap(reports: bool) -> ReceivePipeline {
     builder.application(7, announce::APP_NAME, 0, &body[..length]);
     let length = builder.finish().unwrap();
     take(&mut pipeline, &out[..length]);
+    pipeline
+}
+
+/// A pipeline with a stream of which a packet is missing, whose sender takes requests.
+fn with_a_gap(reports: bool) -> ReceivePipeline {
+    let mut pipeline = announced(reports);
     for number in [0, 2] {
         let header = rtp::Header {
             marker: false,
@@ -61,4 +67,16 @@ fn waits_only_for_what_it_can_ask() {
     let mut cannot_ask = with_a_gap(false);
     assert!(cannot_ask.poll_transmit(Mono(0)).is_none());
     assert_eq!(cannot_ask.poll_timeout(), None);
+}
+
+#[test]
+fn every_stream_that_was_told_of_ends_once() {
+    for mut pipeline in [announced(true), with_a_gap(true)] {
+        assert!(matches!(pipeline.poll_event(), Some(Event::Stream(_))));
+        for seconds in 1..5 {
+            pipeline.handle_timeout(Mono(seconds * 1_000_000_000));
+        }
+        assert_eq!(pipeline.poll_event(), Some(Event::Ended(End::Silent)));
+        assert_eq!(pipeline.poll_event(), None);
+    }
 }
