@@ -14,6 +14,8 @@ const MAX_JUMP: u32 = 2;
 const MAX_DROPOUT: u64 = 3000;
 /// A packet that came by another way may lie this far beyond the newest, in packets.
 const MAX_AHEAD: u64 = 512;
+/// Senders that round times of the clock to frames are off by one in some packets.
+const ROUNDING: u64 = 1;
 /// Packets in a row that come too late before the timeline is placed anew.
 const LATE_RUN: u32 = 8;
 
@@ -114,14 +116,22 @@ impl Stream {
     pub(super) fn note(&mut self, at: Mono, header: &Header, frames: u32) -> (Place, i64) {
         let number = self.sequence.unwrap(header.sequence);
         let position = self.time.unwrap(header.timestamp).0.wrapping_add(self.position_offset);
-        let place =
-            Place { sequence: number.wrapping_add(self.sequence_offset), position: Position(position) };
+        let sequence = number.wrapping_add(self.sequence_offset);
+        let place = Place { sequence, position: self.joined(sequence, Position(position)) };
         self.heard = at;
         self.reception.note_packet(number, header.timestamp, at);
         if self.newest.is_none_or(|(newest, _)| newest.sequence < place.sequence) {
             self.newest = Some((place, frames));
         }
         (place, self.timeline.note(place.position, at))
+    }
+
+    /// The end of the newest packet for the one that follows on it and is off by no more than the sender's rounding: else one
+    /// frame would be cut and another made up.
+    fn joined(&self, sequence: u64, position: Position) -> Position {
+        let end = self.newest.filter(|(newest, _)| newest.sequence + 1 == sequence);
+        let end = end.map(|(newest, frames)| newest.position.advanced(frames.into()));
+        end.filter(|end| position.since(*end).unsigned_abs() <= ROUNDING).unwrap_or(position)
     }
 
     /// Where a packet belongs that came by another way than it was sent first; `None` where number and time contradict each
@@ -193,5 +203,33 @@ impl Stream {
     pub(super) fn begin_timeline(&mut self, at: Mono, position: Position) {
         self.timeline = Timeline::new(self.format.rate, position);
         self.timeline.note(position, at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::payload_type;
+
+    use super::*;
+
+    #[test]
+    fn packets_join_whose_times_were_rounded() {
+        let first = Place { sequence: 10, position: Position(1 << 32) };
+        let format = payload_type::static_format(payload_type::L16_MONO).unwrap();
+        let header = |number, time| Header {
+            marker: false,
+            payload_type: format.payload_type,
+            sequence: Sequence(number),
+            timestamp: RtpTime(time),
+            ssrc: 7,
+        };
+        let mut stream = Stream::new(Mono(0), format, Some(&header(0, 5000)), first);
+        // Stamped a frame too early, then a frame too late; what is further off has a reason.
+        let packets =
+            [(0, 5000, 0), (1, 5230, 231), (2, 5462, 462), (3, 5694, 693), (4, 5926, 926), (6, 6387, 1387)];
+        for (number, time, position) in packets {
+            let (place, _) = stream.note(Mono(0), &header(number, time), 231);
+            assert_eq!(place.position.since(first.position), position, "packet {number}");
+        }
     }
 }
