@@ -49,6 +49,9 @@ fn lost_since(before: &Losses, after: &Losses) -> Losses {
 }
 
 const PULSE_SECONDS: usize = 20;
+/// A wake-up this late is the machine's fault: a null sink that renders late lets its clock slip and says nothing of it, and a
+/// sender whose source loses time makes up for that.
+const PULSE_STALL: Duration = Duration::from_millis(1);
 
 /// Sink `stage` stands for what the sender captures, sink `hall` for the receiver's sound card. Each sample of the ramp
 /// is its own number, and the samples before and after it are zeros.
@@ -61,16 +64,18 @@ fn pulse_carries_every_sample() {
             Ok(server) => server,
             Err(reason) => return skip(&reason),
         };
+        let canaries = Canaries::start(PULSE_STALL);
         let carried = carry(&server);
         if carried.xruns.is_empty() && carried.server_xruns == 0 {
             carried.assert_exact();
             println!("PulseAudio: {PULSE_SECONDS} s of two channels, all equal, no xrun (attempt {attempt})");
             return;
         }
-        println!("INCONCLUSIVE: attempt {attempt}: {}", carried.tell());
-        ours_alone += usize::from(carried.server_xruns == 0);
+        let stalls = canaries.stalls();
+        println!("INCONCLUSIVE: attempt {attempt}: {}; the machine stalled {stalls} times", carried.tell());
+        ours_alone += usize::from(carried.server_xruns == 0 && stalls == 0);
     }
-    assert!(ours_alone < 3, "three times sound was lost of which the server knows nothing");
+    assert!(ours_alone < 3, "three times sound was lost of which neither the server nor the machine know");
 }
 
 /// What became of the ramp.
