@@ -58,11 +58,14 @@ impl Sample {
     }
 }
 
-/// Nearest 16-bit value of a sample, saturated at the ends of the range. Not-a-number becomes 0.
+/// Nearest 16-bit value of a sample (of two as near, the even one), saturated at the ends of the range. Not-a-number becomes 0.
+#[inline]
 pub fn quantise(sample: f32) -> i16 {
-    // `as` saturates. Adding a half away from zero before truncation rounds to nearest; whole values stay.
-    let scaled = sample * 32_768.0;
-    (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i16
+    /// 1.5 · 2²³: a sum with it has no bits below one, and a small whole number's bits at its end.
+    const WHOLE: f32 = 12_582_912.0;
+    // Half the instructions of a conversion, and clients by the hundred have each of their samples go through it.
+    let scaled = if sample.is_nan() { 0.0 } else { sample * 32_768.0 };
+    (scaled.clamp(-32_768.0, 32_767.0) + WHOLE).to_bits() as i16
 }
 
 /// The sample of a 16-bit value: value / 2^15.
@@ -71,6 +74,7 @@ pub fn sample(value: i16) -> f32 {
 }
 
 /// Writes one sample as two octets.
+#[inline]
 pub fn write_sample(value: f32, order: ByteOrder, out: &mut [u8; 2]) {
     let value = quantise(value);
     *out = match order {
@@ -80,6 +84,7 @@ pub fn write_sample(value: f32, order: ByteOrder, out: &mut [u8; 2]) {
 }
 
 /// Nearest 24-bit value of a sample, saturated at the ends of the range. Not-a-number becomes 0.
+#[inline]
 pub fn quantise_24(sample: f32) -> i32 {
     // Below 2^23, where the range ends, `f32` has room for the half.
     let scaled = sample * 8_388_608.0;
@@ -87,6 +92,7 @@ pub fn quantise_24(sample: f32) -> i32 {
 }
 
 /// Writes one sample as three octets.
+#[inline]
 pub fn write_sample_24(value: f32, order: ByteOrder, out: &mut [u8; 3]) {
     let [_, high, middle, low] = quantise_24(value).to_be_bytes();
     *out = match order {

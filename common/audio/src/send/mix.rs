@@ -90,7 +90,9 @@ impl Mix {
         for (output, sources) in outputs.iter().enumerate() {
             let slots = slots.iter_mut().skip(output).step_by(outputs.len());
             let mut put = |slot, sample: f32| {
-                peak = peak.max(sample.abs());
+                // One instruction, where `max` takes care of what is not a number in four.
+                let magnitude = sample.abs();
+                peak = if magnitude > peak { magnitude } else { peak };
                 write(sample, slot);
             };
             if let Some(signal) = &self.signal {
