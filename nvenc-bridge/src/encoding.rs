@@ -32,10 +32,15 @@ pub enum News {
         /// What it does otherwise.
         warnings: Vec<Warning>,
     },
-    /// Other settings hold.
+    /// These settings hold from now on.
     Changed(Settings),
     /// A change of settings was not possible; the stream goes on as before.
-    Refused(String),
+    Refused {
+        /// Those that were asked for.
+        asked: Settings,
+        /// One line.
+        reason: String,
+    },
 }
 
 /// Why there are no more pictures.
@@ -71,9 +76,9 @@ impl Control {
         self.key.store(true, Ordering::Release);
     }
 
-    /// Other settings hold from the next picture on.
-    pub fn change(&self, settings: Settings) {
-        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
+    /// Other settings hold from the next picture on. Whether they stand in for earlier ones that nothing has become of yet.
+    pub fn change(&self, settings: Settings) -> bool {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner).replace(settings).is_some()
     }
 
     /// All ends after the picture at hand.
@@ -106,7 +111,8 @@ impl Control {
         self.stop.clone()
     }
 
-    fn take_change(&self) -> Option<Settings> {
+    /// The settings that were asked for and that nothing has become of yet.
+    pub(crate) fn take_change(&self) -> Option<Settings> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -164,7 +170,7 @@ impl Encoding<'_> {
             // The pictures are what they are.
             Err(error) if resized => Err(error.to_string()),
             Err(error) => {
-                (self.tell)(News::Refused(error.to_string()));
+                (self.tell)(News::Refused { asked: settings, reason: error.to_string() });
                 Ok(())
             }
         }
@@ -261,14 +267,16 @@ mod tests {
     #[test]
     fn an_encoder_that_fails_ends_the_stream_with_its_reason_and_a_change_that_fails_does_not() {
         let control = Control::default();
-        control.change(Settings { average_bitrate: 1, ..settings() });
+        let asked = Settings { average_bitrate: 1, ..settings() };
+        control.change(asked.clone());
         let (_, taken, heard, ended) = begin(Box::new(Frail(openh264(), Vec::new())), control);
         assert_eq!(taken.iter().count(), 2);
         let warned = |count| {
             let warning = |n: usize| Warning { parameter: "quality", message: n.to_string() };
             News::Warned { encoder: "frail".into(), warnings: (0..count).map(warning).collect() }
         };
-        let expected = [warned(0), News::Refused("it is as it is".into()), warned(1), warned(2)];
+        let refused = News::Refused { asked, reason: "it is as it is".into() };
+        let expected = [warned(0), refused, warned(1), warned(2)];
         assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
         assert_eq!(ended.join().unwrap(), Err("the device is lost".into()));
     }

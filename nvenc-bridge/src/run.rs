@@ -171,7 +171,9 @@ fn tell(name: &str, news: News, display: &mut Display) {
             display.event(&format!("{name}: not active"), "inactive", json!({ "stream": name }));
         }
         News::Warned(message) => warn(name, &message, display),
-        News::Refused(reason) => {
+        // Who asked sees it, and so does who sends pictures of another size.
+        News::Changed(_) => {}
+        News::Refused { reason, .. } => {
             let details = json!({ "stream": name, "reason": reason });
             display.event(&format!("{name}: it stays as it was: {reason}"), "refused", details);
         }
