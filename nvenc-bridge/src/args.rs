@@ -52,7 +52,7 @@ pub struct Settings {
     /// Who may watch: a file with one line, NAME:PASSWORD (digest authentication) [default: everybody]
     #[arg(long, value_name = "FILE")]
     pub login: Option<PathBuf>,
-    /// Connections of players at a time [default: 1000]
+    /// Connections of players at a time; one address has a quarter of them at most [default: 1000]
     #[arg(long, value_name = "N")]
     #[serde(rename = "max-connections")]
     pub max_connections: Option<usize>,

@@ -40,7 +40,7 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Who may watch; everybody where there are none.
     pub credentials: Option<Credentials>,
-    /// Clients at a time.
+    /// Connections at a time; one address has a quarter of them at most, or 8 where that is more.
     pub max_connections: usize,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mio::net::{TcpListener, TcpStream};
@@ -26,6 +26,9 @@ const KERNEL_ROOM: usize = 256 << 10;
 const QUEUE_ROOM: usize = 1 << 20;
 /// Octets of answers that wait, from which on nothing more is read: who does not fetch them asks for no more.
 const ANSWERS: usize = 32 << 10;
+/// Of all connections, one address may have one in so many, and in any case a few: 250 of 1000 are an audience behind one router.
+const SHARE: usize = 4;
+const FEW: usize = 8;
 /// Octets read at a time, and times in a row, before others have their turn.
 const CHUNK: usize = 4096;
 const TURNS: usize = 4;
@@ -40,6 +43,8 @@ pub(super) struct Connection {
     /// When it was opened, and then when the last request came.
     spoke: Mono,
     /// Whether a request has come.
+    asked: bool,
+    /// Whether it was let in, so that it need not make way for others.
     proven: bool,
     /// Since when a request has begun that is not whole.
     begun: Option<Mono>,
@@ -49,6 +54,13 @@ pub(super) struct Connection {
     closing: bool,
     /// It stands among the unread.
     noted: bool,
+}
+
+/// What is said to what came in.
+pub(super) struct Answer {
+    pub octets: Vec<u8>,
+    /// Whether the client is let in by it.
+    pub proves: bool,
 }
 
 /// Room on a connection for an access unit.
@@ -103,8 +115,8 @@ impl Connections {
         self.all.get(&number)?.stream.peer_addr().ok()
     }
 
-    /// Accepts who waits, at most some at a time. Whether all were accepted. `limit` is how many there may be; beyond it, who came
-    /// first and has not asked for anything has to go, and stands in `gone`.
+    /// Accepts who waits, at most some at a time. Whether all were accepted. `limit` is how many there may be, and a quarter of it
+    /// how many of one address; beyond that, who came first and was not let in has to go, and stands in `gone`.
     pub(super) fn accept(
         &mut self,
         listener: &TcpListener,
@@ -116,7 +128,7 @@ impl Connections {
         for _ in 0..64 {
             match listener.accept() {
                 Ok((stream, remote)) => {
-                    if self.all.len() >= limit && !self.evict(gone) {
+                    if !self.make_room(remote.ip().to_canonical(), limit, gone) {
                         continue;
                     }
                     // One that is refused here is closed by going out of scope.
@@ -127,7 +139,7 @@ impl Connections {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // No descriptors are left, most likely.
                 Err(_) => {
-                    self.evict(gone);
+                    self.evict(None, gone);
                     return false;
                 }
             }
@@ -166,6 +178,7 @@ impl Connections {
             queue: Queue::default(),
             peer,
             spoke: now,
+            asked: false,
             proven: false,
             begun: None,
             took: now,
@@ -176,9 +189,19 @@ impl Connections {
         Ok(())
     }
 
-    /// Closes the oldest connection on which nothing was asked. Whether there was one.
-    fn evict(&mut self, gone: &mut Vec<u64>) -> bool {
-        let oldest = self.all.iter().find(|(_, connection)| !connection.proven).map(|(number, _)| *number);
+    /// Whether there is room for one more from an address, perhaps after another has made way.
+    fn make_room(&mut self, from: IpAddr, limit: usize, gone: &mut Vec<u64>) -> bool {
+        let its = self.all.values().filter(|connection| connection.peer.remote == from).count();
+        if its >= (limit / SHARE).max(FEW) {
+            return self.evict(Some(from), gone);
+        }
+        self.all.len() < limit || self.evict(None, gone)
+    }
+
+    /// Closes the oldest connection, of this address where one is named, that was not let in. Whether there was one.
+    fn evict(&mut self, of: Option<IpAddr>, gone: &mut Vec<u64>) -> bool {
+        let goes = |it: &Connection| !it.proven && of.is_none_or(|of| it.peer.remote == of);
+        let oldest = self.all.iter().find(|(_, connection)| goes(connection)).map(|(number, _)| *number);
         let found = oldest.is_some_and(|number| self.all.remove(&number).is_some());
         gone.extend(oldest);
         found
@@ -190,7 +213,7 @@ impl Connections {
         &mut self,
         number: u64,
         now: Mono,
-        mut handle: impl FnMut(&Peer, Incoming) -> Option<Vec<u8>>,
+        mut handle: impl FnMut(&Peer, Incoming) -> Option<Answer>,
     ) -> bool {
         let Some(connection) = self.all.get_mut(&number) else { return true };
         if !connection.write(now) {
@@ -280,7 +303,7 @@ impl Connections {
     pub(super) fn overdue(&self, now: Mono) -> Vec<u64> {
         let over = |connection: &Connection| {
             let since = |then: Mono| now.since(then);
-            let patient = if connection.proven { IDLE } else { PATIENCE };
+            let patient = if connection.asked { IDLE } else { PATIENCE };
             connection.begun.is_some_and(|begun| since(begun) > PATIENCE)
                 || (connection.queue.is_empty() && since(connection.spoke.max(connection.took)) > patient)
                 || (!connection.queue.is_empty() && since(connection.took) > PATIENCE)
@@ -297,15 +320,16 @@ impl Connection {
         self.queue.push(octets, media);
     }
 
-    fn take_apart(&mut self, now: Mono, handle: &mut impl FnMut(&Peer, Incoming) -> Option<Vec<u8>>) {
+    fn take_apart(&mut self, now: Mono, handle: &mut impl FnMut(&Peer, Incoming) -> Option<Answer>) {
         while !self.closing && !self.is_full() {
             match self.reader.fetch() {
                 Ok(Some(incoming)) => {
                     self.spoke = now;
-                    self.proven = true;
                     self.begun = None;
                     if let Some(answer) = handle(&self.peer, incoming) {
-                        self.push(answer.into(), false, now);
+                        self.asked = true;
+                        self.proven |= answer.proves;
+                        self.push(answer.octets.into(), false, now);
                     }
                 }
                 Ok(None) => {
@@ -374,7 +398,7 @@ mod tests {
             while let Some(number) = connections.next_unread() {
                 assert!(connections.read(number, Mono(0), |_, _| {
                     asked += 1;
-                    Some(vec![7; ANSWER])
+                    Some(Answer { octets: vec![7; ANSWER], proves: false })
                 }));
             }
             asked

@@ -12,13 +12,13 @@ use mio::{Events, Interest, Poll, Token};
 use os::clock;
 use proto::units::Mono;
 
-use super::connections::FIRST_TOKEN as FIRST_CONNECTION;
+use super::connections::{Answer, FIRST_TOKEN as FIRST_CONNECTION};
 use super::info::Figures;
 use super::ports::{FIRST_TOKEN as FIRST_SOCKET, Opening, Place};
 use super::stage::{Net, Stage};
 use super::{Error, Settings};
 use crate::rtp::Unit;
-use crate::rtsp::{Event, Incoming, Mount, Server};
+use crate::rtsp::{Event, Incoming, Mount, Server, lets_in};
 
 pub(super) const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
@@ -238,7 +238,7 @@ impl Engine {
                 let mut octets = Vec::new();
                 // A vector takes everything.
                 let _ = response.write(&mut octets);
-                Some(octets)
+                Some(Answer { octets, proves: lets_in(&request, &response) })
             }
             Incoming::Data { channel, packet } => {
                 let connection = peer.connection;
