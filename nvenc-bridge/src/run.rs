@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 use control::cli::Outcome;
 use control::config::Span;
 use control::display::Display;
-use control::http;
 use control::signals::Signals;
+use control::{http, key};
 use serde_json::json;
 
 use crate::args::Settings;
 use crate::plan::Plan;
 use crate::rtsp::Credentials;
 use crate::serve::{self, Server};
+use crate::tls;
 use life::News;
 use live::{Live, State};
 
@@ -85,6 +86,13 @@ fn servers(
     display: &mut Display,
 ) -> Result<BTreeMap<u16, Arc<Server>>, String> {
     let credentials = settings.login.as_deref().map(login).transpose()?;
+    let tls = tls::of(settings)?;
+    if let Some(path) = settings.tls_key.as_deref().filter(|path| key::is_open(path)) {
+        let path = path.display();
+        display.warn(&format!(
+            "--tls-key {path}: other users of this computer can read it; `chmod 600 {path}` keeps it private"
+        ));
+    }
     if settings.bind.len() > serve::MAX_LISTENERS {
         return Err(format!(
             "--bind: {} addresses at most; without it, all are served",
@@ -106,6 +114,7 @@ fn servers(
         let asked = serve::Settings {
             listen: hosts.iter().map(|host| SocketAddr::new(*host, port)).collect(),
             credentials: credentials.clone(),
+            tls: tls.clone(),
             max_connections,
         };
         servers.insert(port, Arc::new(Server::new(asked).map_err(|error| error.to_string())?));

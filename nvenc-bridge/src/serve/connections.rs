@@ -1,15 +1,17 @@
 //! The connections of clients: accepted, read, written to, and closed when they waste what others need.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use proto::units::Mono;
+use rustls::ServerConfig;
 
 use super::queue::Queue;
+use super::wire::Wire;
 use crate::rtsp::{Incoming, Malformed, Peer, Reader};
 
 /// Below it, tokens are of other sockets.
@@ -34,9 +36,11 @@ const CHUNK: usize = 4096;
 const TURNS: usize = 4;
 /// Octets read of all connections before access units have their turn: some hundred requests, a few milliseconds.
 const TURN: usize = 32 << 10;
+/// A step of a TLS handshake stands for so many of these: it may take as long, most of a millisecond.
+const HANDSHAKE: usize = 4 << 10;
 
 pub(super) struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     reader: Reader,
     queue: Queue,
     pub peer: Peer,
@@ -74,6 +78,8 @@ pub(super) enum Room {
 
 #[derive(Default)]
 pub(super) struct Connections {
+    /// Where there is a certificate, they speak TLS.
+    tls: Option<Arc<ServerConfig>>,
     all: BTreeMap<u64, Connection>,
     next: u64,
     /// Those that may have something to read, or room for what waits, longest first.
@@ -83,6 +89,15 @@ pub(super) struct Connections {
 }
 
 impl Connections {
+    pub(super) fn new(tls: Option<Arc<ServerConfig>>) -> Self {
+        Self { tls, ..Self::default() }
+    }
+
+    /// Whether tracks go over them alone.
+    pub(super) fn are_secret(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether a read is owed.
     pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
@@ -112,7 +127,7 @@ impl Connections {
 
     /// The other end of a connection.
     pub(super) fn remote(&self, number: u64) -> Option<SocketAddr> {
-        self.all.get(&number)?.stream.peer_addr().ok()
+        self.all.get(&number)?.wire.remote()
     }
 
     /// Accepts who waits, at most some at a time. Whether all were accepted. `limit` is how many there may be, and a quarter of it
@@ -149,7 +164,7 @@ impl Connections {
 
     fn add(
         &mut self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         remote: SocketAddr,
         registry: &Registry,
         now: Mono,
@@ -160,8 +175,9 @@ impl Connections {
         let mut secret = [0; 16];
         os::random::secret(&mut secret)?;
         let number = self.next;
+        let mut wire = Wire::new(stream, self.tls.as_ref())?;
         registry.register(
-            &mut stream,
+            &mut wire,
             Token(FIRST_TOKEN + number as usize),
             Interest::READABLE | Interest::WRITABLE,
         )?;
@@ -173,7 +189,7 @@ impl Connections {
             nonce: format!("{:032x}", u128::from_be_bytes(secret)),
         };
         let new = Connection {
-            stream,
+            wire,
             reader: Reader::default(),
             queue: Queue::default(),
             peer,
@@ -226,7 +242,10 @@ impl Connections {
             if connection.is_full() {
                 break;
             }
-            let count = match connection.stream.read(&mut chunk) {
+            if connection.wire.is_beginning() {
+                self.left = self.left.saturating_sub(HANDSHAKE);
+            }
+            let count = match connection.wire.read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return connection.write(now),
@@ -274,7 +293,7 @@ impl Connections {
 
     /// Whether nothing waits.
     pub(super) fn is_idle(&self, number: u64) -> bool {
-        self.all.get(&number).is_some_and(|connection| connection.queue.is_empty())
+        self.all.get(&number).is_some_and(Connection::is_idle)
     }
 
     /// When a connection last took something, or had nothing to take.
@@ -305,16 +324,21 @@ impl Connections {
             let since = |then: Mono| now.since(then);
             let patient = if connection.asked { IDLE } else { PATIENCE };
             connection.begun.is_some_and(|begun| since(begun) > PATIENCE)
-                || (connection.queue.is_empty() && since(connection.spoke.max(connection.took)) > patient)
-                || (!connection.queue.is_empty() && since(connection.took) > PATIENCE)
+                || (connection.is_idle() && since(connection.spoke.max(connection.took)) > patient)
+                || (!connection.is_idle() && since(connection.took) > PATIENCE)
         };
         self.all.iter().filter(|(_, connection)| over(connection)).map(|(number, _)| *number).collect()
     }
 }
 
 impl Connection {
+    /// Whether nothing waits.
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && !self.wire.owes()
+    }
+
     fn push(&mut self, octets: Arc<[u8]>, media: bool, now: Mono) {
-        if self.queue.is_empty() {
+        if self.is_idle() {
             self.took = now;
         }
         self.queue.push(octets, media);
@@ -355,25 +379,27 @@ impl Connection {
     }
 
     fn write(&mut self, now: Mono) -> bool {
-        if self.queue.is_empty() {
+        if self.is_idle() {
             return !self.closing;
         }
-        match self.queue.write(&mut self.stream) {
-            Ok(octets) => {
-                if octets > 0 {
-                    self.took = now;
-                }
-                !(self.closing && self.queue.is_empty())
-            }
-            Err(_) => false,
+        let written = self.queue.write(&mut self.wire).and_then(|octets| match self.wire.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(octets),
+        });
+        let Ok(octets) = written else { return false };
+        if octets > 0 || self.is_idle() {
+            self.took = now;
         }
+        let ends = self.closing && self.is_idle();
+        if ends {
+            self.wire.end();
+        }
+        !ends
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) fn picture(key: bool, octets: usize) -> Vec<u8> {
     data
 }
 
-fn send(feed: &mut Feed, key: bool, octets: usize) {
+pub(crate) fn send(feed: &mut Feed, key: bool, octets: usize) {
     feed.send(&Access { data: &picture(key, octets), key, at: now(), frames: 0 });
 }
 
@@ -43,7 +43,7 @@ fn feed_until(stream: &Stream, feed: &mut Feed, octets: usize, mut is: impl FnMu
     });
 }
 
-fn kind(packet: &[u8]) -> u8 {
+pub(crate) fn kind(packet: &[u8]) -> u8 {
     packet[12] & 0x1f
 }
 

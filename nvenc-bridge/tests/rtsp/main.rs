@@ -5,6 +5,7 @@ mod canned;
 mod client;
 mod measures;
 mod players;
+mod tls;
 
 use std::net::SocketAddr;
 
@@ -17,7 +18,7 @@ fn settings() -> Settings {
     // Both ends of each connection are in this process.
     os::descriptors::allow(4096);
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    Settings { listen, credentials: None, max_connections: 512 }
+    Settings { listen, credentials: None, tls: None, max_connections: 512 }
 }
 
 fn server(credentials: Option<Credentials>) -> Server {
