@@ -31,11 +31,13 @@ pub(crate) fn follows(seen: &[String], group: &[String]) {
     }
 }
 
-pub(crate) fn shown_by_ffmpeg(program: &str, url: &str, transport: &str) -> Vec<String> {
+pub(crate) fn shown_by_ffmpeg(program: &str, url: &str, transport: &str, options: &[&str]) -> Vec<String> {
     let pictures = PICTURES.to_string();
     let output = Command::new(program)
-        .args(["-hide_banner", "-nostdin", "-v", "error", "-rtsp_transport", transport, "-i", url])
-        .args(["-map", "0:v", "-frames:v", &pictures, "-fps_mode", "passthrough", "-f", "framemd5", "-"])
+        .args(["-hide_banner", "-nostdin", "-v", "error", "-rtsp_transport", transport])
+        .args(options)
+        .args(["-i", url, "-map", "0:v", "-frames:v", &pictures])
+        .args(["-fps_mode", "passthrough", "-f", "framemd5", "-"])
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -51,12 +53,12 @@ fn played_by_ffmpeg(program: &str, canned: &Canned, transports: &[&str]) {
         let server = server(None);
         let group = (*transport == "udp_multicast").then(group);
         let (_player, address) = play(&server, "hall", vec![canned.clone()], group);
-        follows(&shown_by_ffmpeg(program, &format!("rtsp://{address}/hall"), transport), &sums);
+        follows(&shown_by_ffmpeg(program, &format!("rtsp://{address}/hall"), transport, &[]), &sums);
     }
 }
 
 /// A newer ffmpeg, where one is named.
-fn newer() -> Option<String> {
+pub(crate) fn newer() -> Option<String> {
     let named = std::env::var("NEWER_FFMPEG").ok().filter(|program| has(program, "-version"));
     if named.is_none() {
         eprintln!("skipped: NEWER_FFMPEG names no program");
@@ -129,7 +131,10 @@ fn ffmpeg_plays_who_knows_the_password() {
     let canned = canned::pictures(Codec::H264, 500);
     let server = server(Some(Credentials { user: "ann".into(), password: "s3cret".into() }));
     let (_player, address) = play(&server, "hall", vec![canned.clone()], None);
-    follows(&shown_by_ffmpeg("ffmpeg", &format!("rtsp://ann:s3cret@{address}/hall"), "tcp"), &canned.sums());
+    follows(
+        &shown_by_ffmpeg("ffmpeg", &format!("rtsp://ann:s3cret@{address}/hall"), "tcp", &[]),
+        &canned.sums(),
+    );
     let url = format!("rtsp://ann:wrong@{address}/hall");
     let refused = Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-i", &url]).output().unwrap();
     let errors = String::from_utf8_lossy(&refused.stderr);
