@@ -62,7 +62,11 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     }
     if outcome.is_ok() {
         let text = status::summary(&streams);
-        display.event(&text, "summary", status::value("summary", &streams));
+        display.event(
+            &text,
+            "summary",
+            serde_json::to_value(status::event("summary", &streams)).unwrap_or_default(),
+        );
     }
     outcome
 }
@@ -183,7 +187,7 @@ fn attend(
         }
         if display.due() {
             let lines = status::lines(streams);
-            display.state(&lines, || status::value("status", streams));
+            display.state(&lines, || status::event("status", streams));
         }
         std::thread::sleep(TICK);
     }
