@@ -52,7 +52,15 @@ pub struct Settings {
     /// Who may watch: a file with one line, NAME:PASSWORD (digest authentication) [default: everybody]
     #[arg(long, value_name = "FILE")]
     pub login: Option<PathBuf>,
-    /// Connections of players at a time [default: 1000]
+    /// Serve by TLS alone, at rtsps://: file with the certificate, and those that vouch for it, in PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(rename = "tls-certificate")]
+    pub tls_certificate: Option<PathBuf>,
+    /// File with the certificate's private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(rename = "tls-key")]
+    pub tls_key: Option<PathBuf>,
+    /// Connections of players at a time; one address has a quarter of them at most [default: 1000]
     #[arg(long, value_name = "N")]
     #[serde(rename = "max-connections")]
     pub max_connections: Option<usize>,

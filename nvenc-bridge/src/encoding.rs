@@ -32,10 +32,15 @@ pub enum News {
         /// What it does otherwise.
         warnings: Vec<Warning>,
     },
-    /// Other settings hold.
+    /// These settings hold from now on.
     Changed(Settings),
     /// A change of settings was not possible; the stream goes on as before.
-    Refused(String),
+    Refused {
+        /// Those that were asked for.
+        asked: Settings,
+        /// One line.
+        reason: String,
+    },
 }
 
 /// Why there are no more pictures.
@@ -71,9 +76,9 @@ impl Control {
         self.key.store(true, Ordering::Release);
     }
 
-    /// Other settings hold from the next picture on.
-    pub fn change(&self, settings: Settings) {
-        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
+    /// Other settings hold from the next picture on. Whether they stand in for earlier ones that nothing has become of yet.
+    pub fn change(&self, settings: Settings) -> bool {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner).replace(settings).is_some()
     }
 
     /// All ends after the picture at hand.
@@ -106,7 +111,8 @@ impl Control {
         self.stop.clone()
     }
 
-    fn take_change(&self) -> Option<Settings> {
+    /// The settings that were asked for and that nothing has become of yet.
+    pub(crate) fn take_change(&self) -> Option<Settings> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -164,7 +170,7 @@ impl Encoding<'_> {
             // The pictures are what they are.
             Err(error) if resized => Err(error.to_string()),
             Err(error) => {
-                (self.tell)(News::Refused(error.to_string()));
+                (self.tell)(News::Refused { asked: settings, reason: error.to_string() });
                 Ok(())
             }
         }
@@ -229,8 +235,12 @@ mod tests {
     type Ended = JoinHandle<Result<Over, String>>;
     type Running = (Arc<Control>, mpsc::Receiver<EncodedPicture>, mpsc::Receiver<News>, Ended);
 
-    /// A stream of the pattern, with what it gives and says.
-    fn begin(mut encoder: Box<dyn Encoder>, control: Control) -> Running {
+    /// A stream of the pattern, with what it gives and says. `look` is called before each picture is encoded.
+    fn begin(
+        mut encoder: Box<dyn Encoder>,
+        control: Control,
+        mut look: impl FnMut(&Control) -> bool + Send + 'static,
+    ) -> Running {
         let mut params = Params::default();
         for (name, value) in [("resolutionw", 320), ("resolutionh", 240)] {
             params.set(name, &value.into()).unwrap();
@@ -248,7 +258,7 @@ mod tests {
                 feed: &feed,
                 settings: &mut settings,
                 control: &its,
-                look: &mut || false,
+                look: &mut || look(&its),
                 // Whoever listens may have gone.
                 out: &mut |picture| drop(bits.send(picture)),
                 tell: &mut |said| drop(news.send(said)),
@@ -261,40 +271,48 @@ mod tests {
     #[test]
     fn an_encoder_that_fails_ends_the_stream_with_its_reason_and_a_change_that_fails_does_not() {
         let control = Control::default();
-        control.change(Settings { average_bitrate: 1, ..settings() });
-        let (_, taken, heard, ended) = begin(Box::new(Frail(openh264(), Vec::new())), control);
+        let asked = Settings { average_bitrate: 1, ..settings() };
+        control.change(asked.clone());
+        let (_, taken, heard, ended) = begin(Box::new(Frail(openh264(), Vec::new())), control, |_| false);
         assert_eq!(taken.iter().count(), 2);
         let warned = |count| {
             let warning = |n: usize| Warning { parameter: "quality", message: n.to_string() };
             News::Warned { encoder: "frail".into(), warnings: (0..count).map(warning).collect() }
         };
-        let expected = [warned(0), News::Refused("it is as it is".into()), warned(1), warned(2)];
+        let refused = News::Refused { asked, reason: "it is as it is".into() };
+        let expected = [warned(0), refused, warned(1), warned(2)];
         assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
         assert_eq!(ended.join().unwrap(), Err("the device is lost".into()));
     }
 
     #[test]
     fn a_key_picture_that_is_asked_for_twice_comes_once() {
-        let (control, taken, _heard, ended) = begin(openh264(), Control::default());
-        let first = taken.recv().unwrap();
-        control.force_key();
-        control.force_key();
-        // At most one picture was under way when it was asked for; the regular ones are ten apart.
-        let keys: Vec<_> = taken.iter().take(5).filter(|picture| picture.key).collect();
+        let mut number = 0;
+        let (control, taken, _heard, ended) = begin(openh264(), Control::default(), move |control| {
+            number += 1;
+            if number == 4 {
+                control.force_key();
+                control.force_key();
+            }
+            false
+        });
+        // The regular ones are ten apart.
+        let keys: Vec<_> = taken.iter().take(9).map(|picture| picture.key).collect();
         control.stop();
-        assert!(first.key);
-        assert_eq!(keys.len(), 1);
+        assert_eq!(keys, [1, 0, 0, 1, 0, 0, 0, 0, 0].map(|key| key == 1));
         assert_eq!(ended.join().unwrap(), Ok(Over::Asked));
     }
 
     #[test]
     fn a_rate_that_is_asked_for_holds_for_source_and_encoder() {
-        let (control, taken, _heard, _) = begin(openh264(), Control::default());
+        let (control, taken, heard, _) = begin(openh264(), Control::default(), |_| false);
         taken.recv().unwrap();
         control.change(Settings { rate: crate::picture::Rate { pictures: 100, seconds: 1 }, ..settings() });
+        assert!(heard.iter().any(|said| matches!(said, News::Changed(_))));
+        // Of those that come from now on, the first few may have been due before; by number, whatever is dropped on the way.
+        taken.try_iter().for_each(drop);
         let at: Vec<_> = taken.iter().take(12).map(|picture| (picture.number, picture.at)).collect();
         control.stop();
-        // By number, whatever was dropped on the way.
         let (from, to) = (at[9], at[11]);
         assert_eq!(to.1 - from.1, Duration::from_millis(10 * (to.0 - from.0)));
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use audio::counters::Counter;
 use control::metrics::{Kind, Metrics};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::encode::{EncodedPicture, Settings, Warning};
@@ -65,6 +66,14 @@ impl Encoding {
         self.octets.add(picture.data.len() as u64);
         self.last_ns.set(picture.took.as_nanos() as u64);
     }
+}
+
+/// How a stream is, as an object. Its clients are kept as they are until they are written, since they may be many.
+#[derive(Debug, Serialize)]
+pub struct State {
+    #[serde(flatten)]
+    figures: Value,
+    clients: Vec<serve::Client>,
 }
 
 /// What a stream tells of itself.
@@ -183,14 +192,14 @@ impl Info {
         self.taking.dropped.load(Ordering::Relaxed) + self.taking.missed.load(Ordering::Relaxed)
     }
 
-    /// Everything, as an object.
-    pub fn value(&self) -> Value {
+    /// Everything.
+    pub fn state(&self) -> State {
         let sent = self.sent();
         let info: Map<String, Value> =
             self.channels().into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let rate = self.encoding.rate.get();
         let words = lock(&self.words);
-        json!({
+        let figures = json!({
             "active": self.active.load(Ordering::Acquire),
             "encoder": words.encoder,
             "urls": words.urls,
@@ -209,12 +218,18 @@ impl Info {
                 "withheld": withheld(&sent),
                 "overrun": sent.overrun,
             },
-            "clients": sent.clients,
             "sound": words.sound.as_ref().map(|(track, source, counters)| sound_value(track, source, counters)),
             "info": info,
             "warnings": words.warnings,
             "last_errors": words.last_errors,
-        })
+        });
+        State { figures, clients: sent.clients }
+    }
+
+    /// Everything, as an object.
+    pub fn value(&self) -> Value {
+        // Names and figures are always to be had as JSON.
+        serde_json::to_value(self.state()).unwrap_or_default()
     }
 }
 

@@ -33,4 +33,5 @@ pub mod selftest;
 pub mod serve;
 pub mod sound;
 pub mod source;
+pub mod tls;
 pub mod tools;

@@ -96,6 +96,18 @@ impl Params {
         self.0.remove(name);
     }
 
+    /// Has of these what `other` says, also where that is nothing.
+    pub fn adopt(&mut self, other: &Self, names: &[&str]) {
+        self.0.retain(|name, _| !names.contains(name));
+        self.0.extend(
+            other
+                .0
+                .iter()
+                .filter(|(name, _)| names.contains(name))
+                .map(|(name, value)| (*name, value.clone())),
+        );
+    }
+
     /// What was said, else the default.
     pub fn value(&self, name: &str) -> Option<Value> {
         self.0.get(name).cloned().or_else(|| table::find(name)?.default())

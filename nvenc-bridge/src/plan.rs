@@ -30,6 +30,8 @@ pub struct Stream {
     pub port: u16,
     /// Whether it is served at all.
     pub active: bool,
+    /// Whether it is served by TLS.
+    pub secure: bool,
     /// Where it goes where a player does not ask otherwise; `None` for each player's own address.
     pub group: Option<Group>,
     /// How it leaves.
@@ -80,7 +82,13 @@ impl Plan {
                 1 => String::new(),
                 _ => format!("stream `{}`: ", params.text("streamname")),
             };
-            let stream = Stream::new(params).map_err(|reason| format!("{place}{reason}"))?;
+            let mut stream = Stream::new(params).map_err(|reason| format!("{place}{reason}"))?;
+            stream.secure = settings.tls_certificate.is_some();
+            if stream.secure && stream.group.is_some() {
+                return Err(format!(
+                    "{place}multicast: everybody can read what goes to a group, and TLS does not protect it: leave out one of both"
+                ));
+            }
             if streams.iter().any(|other| other.key() == stream.key()) {
                 return Err(format!("streamname: `{}` stands twice: give each stream its own", stream.name));
             }
@@ -126,6 +134,7 @@ impl Stream {
             name,
             port: params.count("port") as u16,
             active: params.is_on("active"),
+            secure: false,
             group,
             protocol,
             pictures,
@@ -155,7 +164,8 @@ impl Stream {
         for address in addresses {
             let hosts = if address.ip().is_unspecified() { own(address.ip()) } else { vec![address.ip()] };
             for host in hosts {
-                let url = format!("rtsp://{}/{}", SocketAddr::new(host, address.port()), self.name);
+                let scheme = if self.secure { "rtsps" } else { "rtsp" };
+                let url = format!("{scheme}://{}/{}", SocketAddr::new(host, address.port()), self.name);
                 if !urls.contains(&url) {
                     urls.push(url);
                 }
@@ -391,6 +401,14 @@ mod tests {
         assert_eq!(urls("192.0.2.7:8554"), ["rtsp://192.0.2.7:8554/stream"]);
         assert!(urls("[::]:8554").iter().all(|url| !url.contains("[::]")));
         assert!(!urls("0.0.0.0:8554").is_empty());
+        let settings =
+            |params: Params| Settings { params, tls_certificate: Some("a".into()), ..Settings::default() };
+        let secure = Plan::new(&settings(Params::default())).unwrap();
+        let url = secure.streams[0].urls(&["192.0.2.7:8554".parse().unwrap()]);
+        assert_eq!(url, ["rtsps://192.0.2.7:8554/stream"]);
+        let mut group = Params::default();
+        group.set("multicast", &true.into()).unwrap();
+        assert!(Plan::new(&settings(group)).unwrap_err().starts_with("multicast: "));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod transport;
 mod tests;
 
 pub use digest::Credentials;
+pub use methods::lets_in;
 pub use reader::{Incoming, Malformed, Reader};
 pub use server::{Event, Group, Mount, MountedTrack, Peer, Ports, Server};
 pub use session::{Route, SESSION_TIMEOUT};

@@ -7,7 +7,7 @@ mod life;
 mod live;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 use control::cli::Outcome;
 use control::config::Span;
 use control::display::Display;
-use control::http;
 use control::signals::Signals;
+use control::{http, key};
 use serde_json::json;
 
 use crate::args::Settings;
 use crate::plan::Plan;
 use crate::rtsp::Credentials;
 use crate::serve::{self, Server};
+use crate::tls;
 use life::News;
 use live::{Live, State};
 
@@ -33,6 +34,9 @@ const TICK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Connections at a time where nothing else is said.
 const CONNECTIONS: usize = 1000;
+/// Descriptors besides those of players' connections: sources, encoders and their libraries, sockets for datagrams, requests over
+/// HTTP.
+const DESCRIPTORS: u64 = 256;
 
 /// Streams until the sources end or a signal stops it.
 ///
@@ -43,7 +47,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let mut display = Display::new(settings.json, false, settings.status_interval.map(Span::duration));
     let api = api(settings, &mut display)?;
-    let servers = servers(settings, &plan)?;
+    let servers = servers(settings, &plan, &mut display)?;
     let mut streams = Vec::new();
     for stream in plan.streams {
         let server = servers.get(&stream.port).ok_or("a stream has no server")?;
@@ -58,7 +62,11 @@ pub fn run(settings: &Settings) -> Result<Outcome, String> {
     }
     if outcome.is_ok() {
         let text = status::summary(&streams);
-        display.event(&text, "summary", status::value("summary", &streams));
+        display.event(
+            &text,
+            "summary",
+            serde_json::to_value(status::event("summary", &streams)).unwrap_or_default(),
+        );
     }
     outcome
 }
@@ -76,8 +84,19 @@ fn api(settings: &Settings, display: &mut Display) -> Result<Option<http::Server
 }
 
 /// A server for each port. It listens while it has a stream.
-fn servers(settings: &Settings, plan: &Plan) -> Result<BTreeMap<u16, Arc<Server>>, String> {
+fn servers(
+    settings: &Settings,
+    plan: &Plan,
+    display: &mut Display,
+) -> Result<BTreeMap<u16, Arc<Server>>, String> {
     let credentials = settings.login.as_deref().map(login).transpose()?;
+    let tls = tls::of(settings)?;
+    if let Some(path) = settings.tls_key.as_deref().filter(|path| key::is_open(path)) {
+        let path = path.display();
+        display.warn(&format!(
+            "--tls-key {path}: other users of this computer can read it; `chmod 600 {path}` keeps it private"
+        ));
+    }
     if settings.bind.len() > serve::MAX_LISTENERS {
         return Err(format!(
             "--bind: {} addresses at most; without it, all are served",
@@ -85,19 +104,33 @@ fn servers(settings: &Settings, plan: &Plan) -> Result<BTreeMap<u16, Arc<Server>
         ));
     }
     let hosts = if settings.bind.is_empty() { vec![everywhere()] } else { settings.bind.clone() };
+    let ports: BTreeSet<_> = plan.streams.iter().map(|stream| stream.port).collect();
+    let asked = settings.max_connections.unwrap_or(CONNECTIONS);
+    let wanted = DESCRIPTORS + (asked * ports.len()) as u64;
+    let max_connections = connections(asked, ports.len(), os::descriptors::allow(wanted));
+    if max_connections < asked {
+        display.warn(&format!(
+            "--max-connections: the system allows for {max_connections} of {asked}; `ulimit -n {wanted}` before, or LimitNOFILE={wanted} in a systemd service, allows for all"
+        ));
+    }
     let mut servers = BTreeMap::new();
-    for port in plan.streams.iter().map(|stream| stream.port) {
-        if servers.contains_key(&port) {
-            continue;
-        }
+    for port in ports {
         let asked = serve::Settings {
             listen: hosts.iter().map(|host| SocketAddr::new(*host, port)).collect(),
             credentials: credentials.clone(),
-            max_connections: settings.max_connections.unwrap_or(CONNECTIONS),
+            tls: tls.clone(),
+            max_connections,
         };
         servers.insert(port, Arc::new(Server::new(asked).map_err(|error| error.to_string())?));
     }
     Ok(servers)
+}
+
+/// How many of the connections asked for each server may have where so many descriptors are allowed.
+fn connections(asked: usize, servers: usize, allowed: u64) -> usize {
+    let room = allowed.saturating_sub(DESCRIPTORS) / servers.max(1) as u64;
+    // With fewer than one, nobody could ever be served.
+    asked.min(usize::try_from(room).unwrap_or(usize::MAX)).max(1)
 }
 
 /// Every address of this machine, of both versions of IP where it has both.
@@ -154,7 +187,7 @@ fn attend(
         }
         if display.due() {
             let lines = status::lines(streams);
-            display.state(&lines, || status::value("status", streams));
+            display.state(&lines, || status::event("status", streams));
         }
         std::thread::sleep(TICK);
     }
@@ -171,7 +204,9 @@ fn tell(name: &str, news: News, display: &mut Display) {
             display.event(&format!("{name}: not active"), "inactive", json!({ "stream": name }));
         }
         News::Warned(message) => warn(name, &message, display),
-        News::Refused(reason) => {
+        // Who asked sees it, and so does who sends pictures of another size.
+        News::Changed(_) => {}
+        News::Refused { reason, .. } => {
             let details = json!({ "stream": name, "reason": reason });
             display.event(&format!("{name}: it stays as it was: {reason}"), "refused", details);
         }
@@ -196,6 +231,20 @@ fn warn(name: &str, message: &str, display: &mut Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_are_shared_by_the_descriptors_there_are() {
+        for (asked, servers, allowed, expected) in [
+            (1000, 1, 1256, 1000),
+            (1000, 1, 1024, 768),
+            (1000, 2, 1256, 500),
+            (1000, 1, 64, 1),
+            (10, 3, u64::MAX, 10),
+            (0, 0, 0, 1),
+        ] {
+            assert_eq!(connections(asked, servers, allowed), expected, "{asked} {servers} {allowed}");
+        }
+    }
 
     #[test]
     fn who_may_watch_is_one_line_of_a_file() {

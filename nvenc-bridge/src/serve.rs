@@ -10,6 +10,7 @@ mod key;
 mod ports;
 mod queue;
 mod stage;
+mod wire;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -40,7 +41,9 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Who may watch; everybody where there are none.
     pub credentials: Option<Credentials>,
-    /// Clients at a time.
+    /// Where there is a certificate, connections speak TLS and nothing else, and tracks go over them alone.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Connections at a time; one address has a quarter of them at most, or 8 where that is more.
     pub max_connections: usize,
 }
 

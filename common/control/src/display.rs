@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// How the state is shown.
@@ -71,7 +72,7 @@ impl Display {
     }
 
     /// Shows the state.
-    pub fn state(&mut self, lines: &[String], value: impl FnOnce() -> Value) {
+    pub fn state<V: Serialize>(&mut self, lines: &[String], value: impl FnOnce() -> V) {
         match self.mode {
             Mode::Terminal => {
                 self.erase();
@@ -83,7 +84,8 @@ impl Display {
                 self.lines = lines.len();
             }
             Mode::Lines => lines.iter().for_each(|line| self.print(line)),
-            Mode::Json => self.print(&value().to_string()),
+            // What has names that are no texts is no JSON, and nothing of the kind is shown.
+            Mode::Json => self.print(&serde_json::to_string(&value()).unwrap_or_default()),
         }
         let _ = self.out.flush();
     }

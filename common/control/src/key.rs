@@ -143,13 +143,14 @@ fn unbase64(text: &str) -> Option<Vec<u8>> {
 
 /// Whether other users may read a file.
 #[cfg(unix)]
-pub(crate) fn is_open(path: &Path) -> bool {
+pub fn is_open(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
+/// Whether other users may read a file: not known here.
 #[cfg(not(unix))]
-pub(crate) fn is_open(_path: &Path) -> bool {
+pub fn is_open(_path: &Path) -> bool {
     false
 }
 

@@ -4,6 +4,7 @@
 //! anywhere, so that it never rots.
 
 pub mod clock;
+pub mod descriptors;
 pub mod fan;
 pub mod interface;
 pub mod multicast;

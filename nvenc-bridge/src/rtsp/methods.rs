@@ -10,12 +10,14 @@ use rtsp_types::{HeaderName, Method, Request, Response, StatusCode, Url, Version
 use super::digest;
 use super::sdp::{self, TRACK};
 use super::server::{Event, Mount, Peer, Ports, Server};
-use super::session::{Route, SESSION_TIMEOUT};
+use super::session::{Route, SESSION_TIMEOUT, Session};
 use super::transport::{Agreed, Offer, offers};
 use crate::rtp;
 
-/// Sessions that a connection may have, and that there may be: those of connections that are gone last for a while.
+/// Sessions that a connection may have, that an address may have, and that there may be: those of connections that are gone last
+/// for a while.
 const MAX_SESSIONS: usize = 8;
+const MAX_HOST_SESSIONS: usize = 512;
 const MAX_ALL_SESSIONS: usize = 4096;
 const METHODS: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
 
@@ -34,6 +36,12 @@ impl Answer {
 }
 
 type Outcome = Result<Answer, StatusCode>;
+
+/// Whether a client was let in by an answer: it was told what there is, or has a session.
+pub fn lets_in(request: &Request<Vec<u8>>, answer: &Response<Vec<u8>>) -> bool {
+    let has_session = || answer.header(&SESSION).is_some();
+    answer.status() == StatusCode::Ok && (*request.method() == Method::Describe || has_session())
+}
 
 /// What a request's URL names.
 struct Place<'a> {
@@ -205,7 +213,7 @@ impl Server {
                 return Err(StatusCode::MethodNotValidInThisState);
             }
             session.routes[track] = None;
-        } else if self.is_full(peer.connection) {
+        } else if self.is_full(peer) {
             return Err(StatusCode::NotEnoughBandwidth);
         }
         let server = ports.ports(peer.local);
@@ -228,9 +236,11 @@ impl Server {
         Ok(self.named(Some(number)).with(TRANSPORT, transport))
     }
 
-    fn is_full(&self, connection: u64) -> bool {
-        let its = self.sessions.values().filter(|session| session.connection == connection).count();
-        its >= MAX_SESSIONS || self.sessions.len() >= MAX_ALL_SESSIONS
+    fn is_full(&self, peer: &Peer) -> bool {
+        let has = |fits: &dyn Fn(&Session) -> bool| self.sessions.values().filter(|it| fits(it)).count();
+        has(&|session| session.connection == peer.connection) >= MAX_SESSIONS
+            || has(&|session| session.remote == peer.remote) >= MAX_HOST_SESSIONS
+            || self.sessions.len() >= MAX_ALL_SESSIONS
     }
 
     /// The route that an offer leads to, if it is one for this mount.

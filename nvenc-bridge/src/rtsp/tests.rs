@@ -224,6 +224,41 @@ fn channels_that_are_in_use_are_not_given_again() {
 }
 
 #[test]
+fn an_address_has_only_so_many_sessions_on_all_its_connections() {
+    let mut hall = hall(None, None);
+    for (host, first) in [(9, 0), (10, 1000)] {
+        hall.peer.remote = [192, 0, 2, host].into();
+        let mut set_up = |attempt: u64| {
+            hall.peer.connection = first + attempt / 8;
+            hall.session.clear();
+            hall.set_up("/trackID=0", "RTP/AVP;unicast;client_port=5000-5001").status()
+        };
+        let refused: Vec<_> = (0..520).filter(|attempt| set_up(*attempt) != StatusCode::Ok).collect();
+        assert_eq!(refused, (512..520).collect::<Vec<_>>(), "192.0.2.{host}");
+    }
+}
+
+#[test]
+fn who_is_not_admitted_is_not_let_in() {
+    let owner = Credentials { user: "ann".into(), password: "s3cret".into() };
+    let transport = "Transport: RTP/AVP;unicast;client_port=5000-5001\r\n";
+    for (credentials, expected) in [(Some(owner), [false; 4]), (None, [false, true, true, false])] {
+        let mut hall = hall(None, credentials);
+        let requests = [
+            ("OPTIONS *".to_owned(), ""),
+            (format!("DESCRIBE {URL}"), ""),
+            (format!("SETUP {URL}/trackID=0"), transport),
+            (format!("DESCRIBE {URL}/vault"), ""),
+        ];
+        let answers = requests.map(|(line, lines)| {
+            let answer = hall.ask(&line, lines);
+            lets_in(&parsed(&format!("{line} RTSP/1.0\r\nCSeq: 1\r\n{lines}\r\n")), &answer)
+        });
+        assert_eq!(answers, expected);
+    }
+}
+
+#[test]
 fn a_connection_has_only_so_many_sessions() {
     let mut hall = hall(None, None);
     let mut refused = 0;

@@ -19,12 +19,15 @@ pub(super) struct Clients {
     next: Option<Instant>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Known {
     /// For people.
     name: String,
     left_out: u64,
+    /// The same at the look before.
+    before: u64,
     told: Option<Instant>,
+    there: bool,
 }
 
 impl Clients {
@@ -35,23 +38,22 @@ impl Clients {
             return;
         }
         self.next = Some(now + LOOK);
-        let mut there: BTreeMap<u64, Known> = BTreeMap::new();
+        for known in self.known.values_mut() {
+            known.before = std::mem::take(&mut known.left_out);
+            known.there = false;
+        }
         for client in info.sent().clients {
-            let known = there.entry(client.session).or_insert_with(|| Known {
-                name: client.name(),
-                left_out: 0,
-                told: self.known.get(&client.session).and_then(|known| known.told),
+            let known = self.known.entry(client.session).or_insert_with(|| {
+                let name = client.name();
+                let details = json!({ "stream": stream, "client": name });
+                display.event(&format!("{stream}: {name} is there"), "client", details);
+                Known { name, left_out: 0, before: 0, told: None, there: true }
             });
+            known.there = true;
             known.left_out += client.left_out + client.unsent;
         }
-        for (session, known) in &mut there {
-            let before = self.known.get(session);
-            if before.is_none() {
-                let details = json!({ "stream": stream, "client": known.name });
-                display.event(&format!("{stream}: {} is there", known.name), "client", details);
-            }
-            let lost = known.left_out - before.map_or(0, |before| before.left_out.min(known.left_out));
-            if lost > 0 && known.told.is_none_or(|told| now - told > APART) {
+        for known in self.known.values_mut().filter(|known| known.there && known.left_out > known.before) {
+            if known.told.is_none_or(|told| now - told > APART) {
                 known.told = Some(now);
                 let text = format!(
                     "{stream}: {} is too slow: {} pictures or packets were left out",
@@ -61,10 +63,9 @@ impl Clients {
                 display.event(&text, "slow", details);
             }
         }
-        for known in self.known.iter().filter(|(session, _)| !there.contains_key(session)).map(|(_, it)| it) {
-            let details = json!({ "stream": stream, "client": known.name, "left_out": known.left_out });
-            display.event(&format!("{stream}: {} has gone", known.name), "client_gone", details);
+        for (_, gone) in self.known.extract_if(.., |_, known| !known.there) {
+            let details = json!({ "stream": stream, "client": gone.name, "left_out": gone.before });
+            display.event(&format!("{stream}: {} has gone", gone.name), "client_gone", details);
         }
-        self.known = there;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use control::http::{Change, Refusal, Request};
 use serde_json::{Map, Value, json};
 
-use super::live::{Live, State};
+use super::live::{ENCODED, Live, State};
 use crate::info;
 use crate::params::Params;
 use crate::params::table;
@@ -49,7 +49,7 @@ fn heed(change: &Change, streams: &mut [Live]) -> Result<(), Refusal> {
         take(&mut params, name, value).map_err(Refusal::Invalid)?;
     }
     let named = |names: &[&str]| change.values.keys().any(|name| names.contains(&name.as_str()));
-    if named(&["fps", "avgbitrate", "maxbitrate"]) {
+    if named(&ENCODED) {
         let origin = live.orders.origin();
         let origin = origin.ok_or_else(|| Refusal::Invalid("its pictures have not come yet".into()))?;
         let mut plan = live.plan.clone();
@@ -58,7 +58,7 @@ fn heed(change: &Change, streams: &mut [Live]) -> Result<(), Refusal> {
         for warning in warnings.iter().filter(|warning| named(&[warning.parameter])) {
             live.info.warn(&warning.to_string());
         }
-        live.orders.control.change(settings);
+        live.ask(settings);
     }
     if named(&["forceidr"]) && params.is_on("forceidr") {
         live.orders.control.force_key();

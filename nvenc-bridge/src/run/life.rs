@@ -22,7 +22,7 @@ use crate::source::slot::Found;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What a stream has to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum News {
     /// It is served from now on: where, and what it is.
     Serving { urls: Vec<String>, what: String },
@@ -30,8 +30,10 @@ pub(super) enum News {
     Rests,
     /// Something is done otherwise than asked.
     Warned(String),
-    /// What was asked for is not to be had; all stays as it was.
-    Refused(String),
+    /// Its pictures are encoded so from now on.
+    Changed(Settings),
+    /// What was asked for is not to be had; all stays as it was. Without settings, it stays at rest.
+    Refused { asked: Option<Settings>, reason: String },
     /// Of its sound.
     Sound(String),
     /// It is over.
@@ -126,7 +128,7 @@ impl Life {
                     self.orders.control.pause(true);
                     self.info.active.store(false, Ordering::Release);
                     self.info.note_error(&reason);
-                    self.say(News::Refused(reason));
+                    self.say(News::Refused { asked: None, reason });
                     continue;
                 }
                 Err(reason) => return Err(reason),
@@ -249,10 +251,13 @@ impl Life {
                     info.set_encoder(&encoder, &[&warnings[..], &its].concat());
                     life.warn(&its);
                 }
-                encoding::News::Changed(settings) => info.encoding.begin(&settings),
-                encoding::News::Refused(reason) => {
+                encoding::News::Changed(settings) => {
+                    info.encoding.begin(&settings);
+                    life.say(News::Changed(settings));
+                }
+                encoding::News::Refused { asked, reason } => {
                     info.note_error(&reason);
-                    life.say(News::Refused(reason));
+                    life.say(News::Refused { asked: Some(asked), reason });
                 }
             },
         }

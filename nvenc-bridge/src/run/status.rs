@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
 
 use super::live::Live;
 
@@ -52,8 +52,19 @@ pub(super) fn summary(streams: &[Live]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// Every stream by its name, as an event of this kind.
-pub(super) fn value(kind: &str, streams: &[Live]) -> Value {
-    let each = streams.iter().map(|live| (live.plan.name.clone(), live.info.value()));
-    json!({ "type": kind, "streams": each.collect::<Map<_, _>>() })
+/// Every stream by its name, as an event.
+#[derive(Serialize)]
+pub(super) struct Event<'a> {
+    r#type: &'static str,
+    #[serde(serialize_with = "by_name")]
+    streams: &'a [Live],
+}
+
+/// An event of this kind.
+pub(super) fn event<'a>(kind: &'static str, streams: &'a [Live]) -> Event<'a> {
+    Event { r#type: kind, streams }
+}
+
+fn by_name<S: Serializer>(streams: &[Live], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(streams.iter().map(|live| (&live.plan.name, live.info.state())))
 }

@@ -1,15 +1,17 @@
 //! The connections of clients: accepted, read, written to, and closed when they waste what others need.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use proto::units::Mono;
+use rustls::ServerConfig;
 
 use super::queue::Queue;
+use super::wire::Wire;
 use crate::rtsp::{Incoming, Malformed, Peer, Reader};
 
 /// Below it, tokens are of other sockets.
@@ -26,20 +28,27 @@ const KERNEL_ROOM: usize = 256 << 10;
 const QUEUE_ROOM: usize = 1 << 20;
 /// Octets of answers that wait, from which on nothing more is read: who does not fetch them asks for no more.
 const ANSWERS: usize = 32 << 10;
+/// Of all connections, one address may have one in so many, and in any case a few: 250 of 1000 are an audience behind one router.
+const SHARE: usize = 4;
+const FEW: usize = 8;
 /// Octets read at a time, and times in a row, before others have their turn.
 const CHUNK: usize = 4096;
 const TURNS: usize = 4;
 /// Octets read of all connections before access units have their turn: some hundred requests, a few milliseconds.
 const TURN: usize = 32 << 10;
+/// A step of a TLS handshake stands for so many of these: it may take as long, most of a millisecond.
+const HANDSHAKE: usize = 4 << 10;
 
 pub(super) struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     reader: Reader,
     queue: Queue,
     pub peer: Peer,
     /// When it was opened, and then when the last request came.
     spoke: Mono,
     /// Whether a request has come.
+    asked: bool,
+    /// Whether it was let in, so that it need not make way for others.
     proven: bool,
     /// Since when a request has begun that is not whole.
     begun: Option<Mono>,
@@ -49,6 +58,13 @@ pub(super) struct Connection {
     closing: bool,
     /// It stands among the unread.
     noted: bool,
+}
+
+/// What is said to what came in.
+pub(super) struct Answer {
+    pub octets: Vec<u8>,
+    /// Whether the client is let in by it.
+    pub proves: bool,
 }
 
 /// Room on a connection for an access unit.
@@ -62,6 +78,8 @@ pub(super) enum Room {
 
 #[derive(Default)]
 pub(super) struct Connections {
+    /// Where there is a certificate, they speak TLS.
+    tls: Option<Arc<ServerConfig>>,
     all: BTreeMap<u64, Connection>,
     next: u64,
     /// Those that may have something to read, or room for what waits, longest first.
@@ -71,6 +89,15 @@ pub(super) struct Connections {
 }
 
 impl Connections {
+    pub(super) fn new(tls: Option<Arc<ServerConfig>>) -> Self {
+        Self { tls, ..Self::default() }
+    }
+
+    /// Whether tracks go over them alone.
+    pub(super) fn are_secret(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether a read is owed.
     pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
@@ -100,11 +127,11 @@ impl Connections {
 
     /// The other end of a connection.
     pub(super) fn remote(&self, number: u64) -> Option<SocketAddr> {
-        self.all.get(&number)?.stream.peer_addr().ok()
+        self.all.get(&number)?.wire.remote()
     }
 
-    /// Accepts who waits, at most some at a time. Whether all were accepted. `limit` is how many there may be; beyond it, who came
-    /// first and has not asked for anything has to go, and stands in `gone`.
+    /// Accepts who waits, at most some at a time. Whether all were accepted. `limit` is how many there may be, and a quarter of it
+    /// how many of one address; beyond that, who came first and was not let in has to go, and stands in `gone`.
     pub(super) fn accept(
         &mut self,
         listener: &TcpListener,
@@ -116,7 +143,7 @@ impl Connections {
         for _ in 0..64 {
             match listener.accept() {
                 Ok((stream, remote)) => {
-                    if self.all.len() >= limit && !self.evict(gone) {
+                    if !self.make_room(remote.ip().to_canonical(), limit, gone) {
                         continue;
                     }
                     // One that is refused here is closed by going out of scope.
@@ -127,7 +154,7 @@ impl Connections {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // No descriptors are left, most likely.
                 Err(_) => {
-                    self.evict(gone);
+                    self.evict(None, gone);
                     return false;
                 }
             }
@@ -137,7 +164,7 @@ impl Connections {
 
     fn add(
         &mut self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         remote: SocketAddr,
         registry: &Registry,
         now: Mono,
@@ -148,8 +175,9 @@ impl Connections {
         let mut secret = [0; 16];
         os::random::secret(&mut secret)?;
         let number = self.next;
+        let mut wire = Wire::new(stream, self.tls.as_ref())?;
         registry.register(
-            &mut stream,
+            &mut wire,
             Token(FIRST_TOKEN + number as usize),
             Interest::READABLE | Interest::WRITABLE,
         )?;
@@ -161,11 +189,12 @@ impl Connections {
             nonce: format!("{:032x}", u128::from_be_bytes(secret)),
         };
         let new = Connection {
-            stream,
+            wire,
             reader: Reader::default(),
             queue: Queue::default(),
             peer,
             spoke: now,
+            asked: false,
             proven: false,
             begun: None,
             took: now,
@@ -176,9 +205,19 @@ impl Connections {
         Ok(())
     }
 
-    /// Closes the oldest connection on which nothing was asked. Whether there was one.
-    fn evict(&mut self, gone: &mut Vec<u64>) -> bool {
-        let oldest = self.all.iter().find(|(_, connection)| !connection.proven).map(|(number, _)| *number);
+    /// Whether there is room for one more from an address, perhaps after another has made way.
+    fn make_room(&mut self, from: IpAddr, limit: usize, gone: &mut Vec<u64>) -> bool {
+        let its = self.all.values().filter(|connection| connection.peer.remote == from).count();
+        if its >= (limit / SHARE).max(FEW) {
+            return self.evict(Some(from), gone);
+        }
+        self.all.len() < limit || self.evict(None, gone)
+    }
+
+    /// Closes the oldest connection, of this address where one is named, that was not let in. Whether there was one.
+    fn evict(&mut self, of: Option<IpAddr>, gone: &mut Vec<u64>) -> bool {
+        let goes = |it: &Connection| !it.proven && of.is_none_or(|of| it.peer.remote == of);
+        let oldest = self.all.iter().find(|(_, connection)| goes(connection)).map(|(number, _)| *number);
         let found = oldest.is_some_and(|number| self.all.remove(&number).is_some());
         gone.extend(oldest);
         found
@@ -190,7 +229,7 @@ impl Connections {
         &mut self,
         number: u64,
         now: Mono,
-        mut handle: impl FnMut(&Peer, Incoming) -> Option<Vec<u8>>,
+        mut handle: impl FnMut(&Peer, Incoming) -> Option<Answer>,
     ) -> bool {
         let Some(connection) = self.all.get_mut(&number) else { return true };
         if !connection.write(now) {
@@ -203,7 +242,10 @@ impl Connections {
             if connection.is_full() {
                 break;
             }
-            let count = match connection.stream.read(&mut chunk) {
+            if connection.wire.is_beginning() {
+                self.left = self.left.saturating_sub(HANDSHAKE);
+            }
+            let count = match connection.wire.read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return connection.write(now),
@@ -251,7 +293,7 @@ impl Connections {
 
     /// Whether nothing waits.
     pub(super) fn is_idle(&self, number: u64) -> bool {
-        self.all.get(&number).is_some_and(|connection| connection.queue.is_empty())
+        self.all.get(&number).is_some_and(Connection::is_idle)
     }
 
     /// When a connection last took something, or had nothing to take.
@@ -280,32 +322,38 @@ impl Connections {
     pub(super) fn overdue(&self, now: Mono) -> Vec<u64> {
         let over = |connection: &Connection| {
             let since = |then: Mono| now.since(then);
-            let patient = if connection.proven { IDLE } else { PATIENCE };
+            let patient = if connection.asked { IDLE } else { PATIENCE };
             connection.begun.is_some_and(|begun| since(begun) > PATIENCE)
-                || (connection.queue.is_empty() && since(connection.spoke.max(connection.took)) > patient)
-                || (!connection.queue.is_empty() && since(connection.took) > PATIENCE)
+                || (connection.is_idle() && since(connection.spoke.max(connection.took)) > patient)
+                || (!connection.is_idle() && since(connection.took) > PATIENCE)
         };
         self.all.iter().filter(|(_, connection)| over(connection)).map(|(number, _)| *number).collect()
     }
 }
 
 impl Connection {
+    /// Whether nothing waits.
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && !self.wire.owes()
+    }
+
     fn push(&mut self, octets: Arc<[u8]>, media: bool, now: Mono) {
-        if self.queue.is_empty() {
+        if self.is_idle() {
             self.took = now;
         }
         self.queue.push(octets, media);
     }
 
-    fn take_apart(&mut self, now: Mono, handle: &mut impl FnMut(&Peer, Incoming) -> Option<Vec<u8>>) {
+    fn take_apart(&mut self, now: Mono, handle: &mut impl FnMut(&Peer, Incoming) -> Option<Answer>) {
         while !self.closing && !self.is_full() {
             match self.reader.fetch() {
                 Ok(Some(incoming)) => {
                     self.spoke = now;
-                    self.proven = true;
                     self.begun = None;
                     if let Some(answer) = handle(&self.peer, incoming) {
-                        self.push(answer.into(), false, now);
+                        self.asked = true;
+                        self.proven |= answer.proves;
+                        self.push(answer.octets.into(), false, now);
                     }
                 }
                 Ok(None) => {
@@ -331,25 +379,27 @@ impl Connection {
     }
 
     fn write(&mut self, now: Mono) -> bool {
-        if self.queue.is_empty() {
+        if self.is_idle() {
             return !self.closing;
         }
-        match self.queue.write(&mut self.stream) {
-            Ok(octets) => {
-                if octets > 0 {
-                    self.took = now;
-                }
-                !(self.closing && self.queue.is_empty())
-            }
-            Err(_) => false,
+        let written = self.queue.write(&mut self.wire).and_then(|octets| match self.wire.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(octets),
+        });
+        let Ok(octets) = written else { return false };
+        if octets > 0 || self.is_idle() {
+            self.took = now;
         }
+        let ends = self.closing && self.is_idle();
+        if ends {
+            self.wire.end();
+        }
+        !ends
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -374,7 +424,7 @@ mod tests {
             while let Some(number) = connections.next_unread() {
                 assert!(connections.read(number, Mono(0), |_, _| {
                     asked += 1;
-                    Some(vec![7; ANSWER])
+                    Some(Answer { octets: vec![7; ANSWER], proves: false })
                 }));
             }
             asked

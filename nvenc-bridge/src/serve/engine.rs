@@ -12,13 +12,13 @@ use mio::{Events, Interest, Poll, Token};
 use os::clock;
 use proto::units::Mono;
 
-use super::connections::FIRST_TOKEN as FIRST_CONNECTION;
+use super::connections::{Answer, Connections, FIRST_TOKEN as FIRST_CONNECTION};
 use super::info::Figures;
 use super::ports::{FIRST_TOKEN as FIRST_SOCKET, Opening, Place};
 use super::stage::{Net, Stage};
 use super::{Error, Settings};
 use crate::rtp::Unit;
-use crate::rtsp::{Event, Incoming, Mount, Server};
+use crate::rtsp::{Event, Incoming, Mount, Server, lets_in};
 
 pub(super) const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
@@ -70,6 +70,7 @@ impl Engine {
             }
         };
         let rtsp = Server::new(settings.credentials.clone(), os::random::bits() as u32, secret);
+        let connections = Connections::new(settings.tls.clone());
         Self {
             settings,
             poll,
@@ -79,7 +80,7 @@ impl Engine {
             pause: None,
             stages: BTreeMap::new(),
             unread: BTreeSet::new(),
-            net: Net::default(),
+            net: Net { connections, ..Net::default() },
             sweep: Mono(0),
         }
     }
@@ -231,14 +232,15 @@ impl Engine {
     fn served(&mut self, number: u64) {
         let now = clock::now();
         let Self { net, rtsp, poll, stages, .. } = self;
-        let mut opening = Opening { sockets: &mut net.sockets, registry: poll.registry() };
+        let secret = net.connections.are_secret();
+        let mut opening = Opening { sockets: &mut net.sockets, registry: poll.registry(), secret };
         let lives = net.connections.read(number, now, |peer, incoming| match incoming {
             Incoming::Request(request) => {
                 let response = rtsp.answer(peer, &request, &mut opening, now);
                 let mut octets = Vec::new();
                 // A vector takes everything.
                 let _ = response.write(&mut octets);
-                Some(octets)
+                Some(Answer { octets, proves: lets_in(&request, &response) })
             }
             Incoming::Data { channel, packet } => {
                 let connection = peer.connection;

@@ -141,10 +141,15 @@ fn outgoing(group: IpAddr, ttl: u8) -> io::Result<(Socket, UdpSocket)> {
 pub(super) struct Opening<'a> {
     pub sockets: &'a mut Sockets,
     pub registry: &'a Registry,
+    /// What goes over connections is not for datagrams, which anybody can read.
+    pub secret: bool,
 }
 
 impl rtsp::Ports for Opening<'_> {
     fn ports(&mut self, local: IpAddr) -> Option<(SocketAddr, u16)> {
+        if self.secret {
+            return None;
+        }
         let place = Place::Local(local);
         self.sockets.open(place, None, self.registry).ok()?;
         let pair = self.sockets.pairs.get(&place)?;

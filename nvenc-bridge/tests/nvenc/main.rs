@@ -3,6 +3,7 @@
 mod desk;
 mod faults;
 mod golden;
+mod refused;
 mod report;
 mod standby;
 mod stream;

@@ -101,7 +101,8 @@ impl Client {
     }
 }
 
-fn whole(octets: &[u8]) -> Option<(Came, usize)> {
+/// What came first of these octets, if it is whole, and how many of them it is.
+pub(crate) fn whole(octets: &[u8]) -> Option<(Came, usize)> {
     if let [b'$', channel, high, low, rest @ ..] = octets {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let packet = rest.get(..length)?.to_vec();

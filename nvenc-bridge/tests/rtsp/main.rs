@@ -5,6 +5,7 @@ mod canned;
 mod client;
 mod measures;
 mod players;
+mod tls;
 
 use std::net::SocketAddr;
 
@@ -12,9 +13,16 @@ use canned::{Canned, Player};
 use nvenc_bridge::rtsp::{Credentials, Group};
 use nvenc_bridge::serve::{Server, Settings, Stream};
 
-fn server(credentials: Option<Credentials>) -> Server {
+/// A server of this machine alone.
+fn settings() -> Settings {
+    // Both ends of each connection are in this process.
+    os::descriptors::allow(4096);
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    Server::new(Settings { listen, credentials, max_connections: 512 }).unwrap()
+    Settings { listen, credentials: None, tls: None, max_connections: 512 }
+}
+
+fn server(credentials: Option<Credentials>) -> Server {
+    Server::new(Settings { credentials, ..settings() }).unwrap()
 }
 
 /// Serves canned streams as one, in real time.

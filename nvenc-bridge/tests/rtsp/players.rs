@@ -10,7 +10,7 @@ use super::canned::{self, Canned, has, sums_in};
 use super::{play, server};
 
 /// Pictures that a player is to show.
-const PICTURES: usize = 75;
+pub(crate) const PICTURES: usize = 75;
 
 /// A group that no other test uses.
 fn group() -> Group {
@@ -20,7 +20,7 @@ fn group() -> Group {
 }
 
 /// That the pictures are those of the group, beginning with the first, however often it was begun anew.
-fn follows(seen: &[String], group: &[String]) {
+pub(crate) fn follows(seen: &[String], group: &[String]) {
     assert!(seen.len() >= PICTURES, "{} pictures", seen.len());
     assert_eq!(seen[0], group[0], "the first picture is no key picture");
     for (place, pair) in seen.windows(2).enumerate() {
@@ -31,11 +31,13 @@ fn follows(seen: &[String], group: &[String]) {
     }
 }
 
-fn shown_by_ffmpeg(program: &str, url: &str, transport: &str) -> Vec<String> {
+pub(crate) fn shown_by_ffmpeg(program: &str, url: &str, transport: &str, options: &[&str]) -> Vec<String> {
     let pictures = PICTURES.to_string();
     let output = Command::new(program)
-        .args(["-hide_banner", "-nostdin", "-v", "error", "-rtsp_transport", transport, "-i", url])
-        .args(["-map", "0:v", "-frames:v", &pictures, "-fps_mode", "passthrough", "-f", "framemd5", "-"])
+        .args(["-hide_banner", "-nostdin", "-v", "error", "-rtsp_transport", transport])
+        .args(options)
+        .args(["-i", url, "-map", "0:v", "-frames:v", &pictures])
+        .args(["-fps_mode", "passthrough", "-f", "framemd5", "-"])
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -51,12 +53,12 @@ fn played_by_ffmpeg(program: &str, canned: &Canned, transports: &[&str]) {
         let server = server(None);
         let group = (*transport == "udp_multicast").then(group);
         let (_player, address) = play(&server, "hall", vec![canned.clone()], group);
-        follows(&shown_by_ffmpeg(program, &format!("rtsp://{address}/hall"), transport), &sums);
+        follows(&shown_by_ffmpeg(program, &format!("rtsp://{address}/hall"), transport, &[]), &sums);
     }
 }
 
 /// A newer ffmpeg, where one is named.
-fn newer() -> Option<String> {
+pub(crate) fn newer() -> Option<String> {
     let named = std::env::var("NEWER_FFMPEG").ok().filter(|program| has(program, "-version"));
     if named.is_none() {
         eprintln!("skipped: NEWER_FFMPEG names no program");
@@ -129,7 +131,10 @@ fn ffmpeg_plays_who_knows_the_password() {
     let canned = canned::pictures(Codec::H264, 500);
     let server = server(Some(Credentials { user: "ann".into(), password: "s3cret".into() }));
     let (_player, address) = play(&server, "hall", vec![canned.clone()], None);
-    follows(&shown_by_ffmpeg("ffmpeg", &format!("rtsp://ann:s3cret@{address}/hall"), "tcp"), &canned.sums());
+    follows(
+        &shown_by_ffmpeg("ffmpeg", &format!("rtsp://ann:s3cret@{address}/hall"), "tcp", &[]),
+        &canned.sums(),
+    );
     let url = format!("rtsp://ann:wrong@{address}/hall");
     let refused = Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-i", &url]).output().unwrap();
     let errors = String::from_utf8_lossy(&refused.stderr);
@@ -188,6 +193,23 @@ fn retina_finds_nothing_wrong_and_no_picture_missing() {
     }
 }
 
+/// What GStreamer takes from a server, as its parser gives it; a little more than the pictures that are to be shown.
+pub(crate) fn taken_by_gstreamer(source: &[&str], depay: &str, parse: &str) -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let status = Command::new("gst-launch-1.0")
+        .args(["-q", "rtspsrc", "latency=300"])
+        .args(source)
+        .args(["!", depay, "!", parse, "!"])
+        .arg(format!("video/x-{},stream-format=byte-stream,alignment=au", parse.replace("parse", "")))
+        .args(["!", "identity", &format!("eos-after={}", PICTURES + 2), "!", "filesink"])
+        .arg(format!("location={}", file.path().display()))
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{source:?}");
+    std::fs::read(file.path()).unwrap()
+}
+
 #[test]
 fn gstreamer_plays_h264_and_h265_over_each_transport() {
     if !has("gst-launch-1.0", "--version") || !has("ffmpeg", "-version") {
@@ -203,21 +225,9 @@ fn gstreamer_plays_h264_and_h265_over_each_transport() {
             let server = server(None);
             let group = (transport == "udp-mcast").then(group);
             let (_player, address) = play(&server, "hall", vec![canned.clone()], group);
-            let file = tempfile::NamedTempFile::new().unwrap();
-            let status = Command::new("gst-launch-1.0")
-                .args(["-q", "rtspsrc", &format!("location=rtsp://{address}/hall")])
-                .args([&format!("protocols={transport}"), "latency=300", "!", depay, "!", parse, "!"])
-                .arg(format!(
-                    "video/x-{},stream-format=byte-stream,alignment=au",
-                    raw.replace("hevc", "h265")
-                ))
-                .args(["!", "identity", &format!("eos-after={}", PICTURES + 2), "!", "filesink"])
-                .arg(format!("location={}", file.path().display()))
-                .stdout(Stdio::null())
-                .status()
-                .unwrap();
-            assert!(status.success(), "{transport}");
-            follows(&canned::sums(raw, &std::fs::read(file.path()).unwrap()), &canned.sums());
+            let source = [&*format!("location=rtsp://{address}/hall"), &format!("protocols={transport}")];
+            let bits = taken_by_gstreamer(&source, depay, parse);
+            follows(&canned::sums(raw, &bits), &canned.sums());
         }
     }
 }

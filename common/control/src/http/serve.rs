@@ -1,6 +1,7 @@
 //! The server's thread: connections, routes, and what becomes of a request on its way to the control thread and back.
 
 use std::net;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Request as HttpRequest, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONNECTION as CONNECTION_HEADER, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +18,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Map, Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
@@ -30,8 +32,10 @@ use crate::metrics;
 const CONNECTIONS: usize = 64;
 /// How long a request's headers may take, and a connection may stay without one.
 const HEADERS: Duration = Duration::from_secs(10);
-/// How long a connection may stay at all, so that nobody holds one with a body that never ends.
+/// How long a connection may stay at all, so that nobody holds one for good.
 const CONNECTION: Duration = Duration::from_secs(120);
+/// How long the request that is under way then may still take, lest its body never ends.
+const LAST: Duration = Duration::from_secs(10);
 /// How long the control thread may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Octets of the longest body.
@@ -80,12 +84,16 @@ async fn accept(listener: TcpListener, router: Router) {
     }
 }
 
-async fn converse(stream: TcpStream, router: Router) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADERS);
     let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    // However it ends, it has ended.
-    let _ = timeout(CONNECTION, connection).await;
+    let mut connection = pin!(connection);
+    if timeout(CONNECTION, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        // However it ends, it has ended.
+        let _ = timeout(LAST, connection).await;
+    }
 }
 
 fn router(desk: Desk) -> Router {
@@ -103,8 +111,8 @@ fn router(desk: Desk) -> Router {
 }
 
 async fn enter(State(desk): State<Desk>, request: HttpRequest<Body>, next: Next) -> Response {
-    match gate::admit(desk.token.as_deref(), request.headers()) {
-        Ok(()) => next.run(request).await,
+    let refusal = match gate::admit(desk.token.as_deref(), request.headers()) {
+        Ok(()) => return next.run(request).await,
         Err(Refused::Token) => {
             let refusal = error(StatusCode::UNAUTHORIZED, "bring the token: Authorization: Bearer TOKEN");
             ([("www-authenticate", "Bearer")], refusal).into_response()
@@ -113,7 +121,9 @@ async fn enter(State(desk): State<Desk>, request: HttpRequest<Body>, next: Next)
             StatusCode::FORBIDDEN,
             "without a token, only programs of this computer are answered, by its name localhost",
         ),
-    }
+    };
+    // A stranger has no place to keep.
+    ([(CONNECTION_HEADER, "close")], refusal).into_response()
 }
 
 async fn figures(State(desk): State<Desk>) -> Response {
@@ -204,4 +214,49 @@ async fn ask<T>(desk: &Desk, request: impl FnOnce(Reply<T>) -> Request) -> Resul
 
 fn error(status: StatusCode, reason: &str) -> Response {
     (status, axum::Json(json!({ "error": reason }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    #[test]
+    fn who_is_answered_when_the_time_of_a_connection_is_over_gets_the_whole_answer() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let (ours, theirs) = tokio::io::duplex(4096);
+            // Seven seconds for each answer, one after another: the last is under way from 119 to 126 s.
+            let slow = get(|| async {
+                sleep(Duration::from_secs(7)).await;
+                "done"
+            });
+            let served = tokio::spawn(converse(theirs, Router::new().route("/", slow)));
+            let (mut reads, mut writes) = tokio::io::split(ours);
+            for _ in 0..40 {
+                writes.write_all(REQUEST).await.unwrap();
+            }
+            let mut answers = String::new();
+            reads.read_to_string(&mut answers).await.unwrap();
+            assert_eq!(answers.matches("done").count(), 18);
+            assert!(answers.ends_with("done"));
+            served.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_body_that_never_ends_holds_no_connection() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let (mut ours, theirs) = tokio::io::duplex(4096);
+            let served = tokio::spawn(converse(theirs, Router::new().route("/", post(|_: Bytes| async {}))));
+            ours.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n").await.unwrap();
+            let begun = tokio::time::Instant::now();
+            served.await.unwrap();
+            assert_eq!(begun.elapsed().as_secs(), (CONNECTION + LAST).as_secs());
+        });
+    }
 }

@@ -143,6 +143,11 @@ fn strangers_are_sent_away() {
     assert_eq!(open.ask("GET /api HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").0, 403);
     let kept = Program::start(Some("0123456789abcdef"));
     assert_eq!(kept.get("/metrics").0, 401);
+    // They are not asked again, on a connection that they would keep.
+    for (program, status) in [(&open, 403), (&kept, 401)] {
+        let (answered, rest) = program.ask(&"GET /api HTTP/1.1\r\nHost: evil.example\r\n\r\n".repeat(2));
+        assert_eq!((answered, rest.matches("HTTP/1.1").count()), (status, 0));
+    }
     let with =
         "GET /api HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer 0123456789abcdef\r\n\r\n";
     assert_eq!(kept.ask(with).0, 200);
