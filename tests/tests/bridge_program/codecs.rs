@@ -112,7 +112,7 @@ fn each_player_plays_each_codec_that_it_knows_over_each_transport() {
     let _microphone = Microphone::start(port);
     let sound = format!("rtp://127.0.0.1:{port}");
     let mut failed = Vec::new();
-    for (place, codecs) in PAIRS.into_iter().enumerate() {
+    for codecs in PAIRS {
         let program = match codecs.0 {
             "h264" => program::path("nvenc-bridge"),
             _ => match complete() {
