@@ -83,13 +83,13 @@ pub(crate) fn nearby(samples: &[f32], at: f64) -> (f64, f64) {
     lag(samples, at, AROUND)
 }
 
-/// The number that a picture of I420 shows, and its likeness to that of the pattern in decibels (PSNR of luma).
-pub(crate) fn judge(picture: &[u8]) -> (u32, f64) {
-    let number = pattern::read_counter(SIZE, picture).expect("a picture without its number");
+/// The number that a picture of I420 shows, if it does, and its likeness to that of the pattern in decibels (PSNR of luma).
+pub(crate) fn judge(picture: &[u8]) -> Option<(u32, f64)> {
+    let number = pattern::read_counter(SIZE, picture)?;
     let mut expected = Vec::new();
     pattern::draw(SIZE, number.into(), &mut expected);
     let luma = (SIZE.width * SIZE.height) as usize;
     let squares = picture[..luma].iter().zip(&expected).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2));
     let mean = squares.sum::<f64>() / luma as f64;
-    (number, 10.0 * (255.0 * 255.0 / mean.max(1e-9)).log10())
+    Some((number, 10.0 * (255.0 * 255.0 / mean.max(1e-9)).log10()))
 }
