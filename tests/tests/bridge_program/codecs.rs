@@ -153,7 +153,11 @@ fn each_player_plays_each_codec_that_it_knows_over_each_transport() {
                 for (player, (watched, seen)) in players.iter().zip(seen) {
                     let what = format!("{} and {} over {transport} in {}", codecs.0, codecs.1, player.name());
                     let judged = seen.and_then(|seen| judge(&camera, watched, &seen, lead, dropped));
-                    println!("{what}: {}", judged.as_ref().unwrap_or_else(|reason| reason));
+                    let lacks = [codecs.0, codecs.1, transport].map(|what| (what, player.lacks(what)));
+                    let lacks =
+                        lacks.iter().filter_map(|(what, why)| Some(format!("; no {what}: {}", (*why)?)));
+                    let judged_so = judged.as_ref().unwrap_or_else(|reason| reason);
+                    println!("{what}: {judged_so}{}", lacks.collect::<String>());
                     failed.extend(judged.err().map(|reason| format!("{what}: {reason}")));
                 }
             }
@@ -244,7 +248,7 @@ fn judge(
             return Err(words.join(", "));
         }
     }
-    Ok(if words.is_empty() { "knows none of it".into() } else { words.join(", ") })
+    Ok(if words.is_empty() { "nothing".into() } else { words.join(", ") })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

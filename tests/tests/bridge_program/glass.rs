@@ -67,7 +67,9 @@ fn a_picture_takes_so_long_from_the_camera_to_the_player_here_and_with_gst_rtsp_
                 );
             };
             if ours {
-                let arguments = ["--pictures", &camera.path, "--avg-bitrate", MEGABITS];
+                // Of any other profile, its decoder keeps a picture back.
+                let arguments =
+                    ["--pictures", &camera.path, "--avg-bitrate", MEGABITS, "--profile", "baseline"];
                 show("nvenc-bridge", &Bridge::start(&arguments).url("stream"));
             } else {
                 let port = free_port().to_string();

@@ -31,7 +31,7 @@ pub(crate) fn watch(url: &str, transport: &str, codecs: (&str, &str), watched: W
     let path = folder.path().join("seen.mkv");
     // By the stream's own times: how a busy machine delays packets moves nothing.
     let mut line =
-        format!("-q rtspsrc name=from location={url} protocols={transport} latency=200 buffer-mode=none ");
+        format!("-q rtspsrc name=from location={url} protocols={transport} latency=200 buffer-mode=synced ");
     if watched.pictures > 0 {
         line += &format!(
             "from. ! application/x-rtp,media=video ! {} ! videoconvert ! video/x-raw,format=I420 ! queue ! into. ",
