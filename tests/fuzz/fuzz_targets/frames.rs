@@ -6,6 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use nvenc_bridge::picture::{Format, Size};
 use nvenc_bridge::source::frames::{Frames, Framing};
@@ -14,8 +15,16 @@ use nvenc_bridge::source::{Pacing, Reader, Shape};
 
 const FORMATS: [Format; 5] = [Format::I420, Format::Nv12, Format::P010, Format::Rgba, Format::Bgra];
 
-fuzz_target!(|input: (Option<(u8, u8, u8)>, bool, u8, &[u8])| {
-    let (raw, repeat, skip, octets) = input;
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    raw: Option<(u8, u8, u8)>,
+    repeat: bool,
+    skip: u8,
+    octets: &'a [u8],
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let Input { raw, repeat, skip, octets } = input;
     let framing = raw.map_or(Framing::Y4m, |(format, width, height)| {
         let size = Size { width: u32::from(width).max(1), height: u32::from(height).max(1) };
         let format = FORMATS[usize::from(format) % FORMATS.len()];
