@@ -24,8 +24,8 @@ const WATCHED: Watched = Watched { pictures: 70, sound: 2.5 };
 /// Pictures a second.
 const HERTZ: u32 = 25;
 /// Pictures that come to a group after a player has joined it and before the key picture that is made for it: some players show
-/// what they make of them. Key pictures are half a second apart at least.
-const BEFORE_KEY: usize = 15;
+/// what they make of them. Key pictures are half a second apart at least; the other half is a busy machine's.
+const BEFORE_KEY: usize = 25;
 /// Most that sound may be from pictures, in seconds.
 const APART: f64 = 0.020;
 
