@@ -17,23 +17,27 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The path of `sender`, `receiver` or `nvenc-bridge`, built as the tests are built.
 pub fn path(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(build).join(name)
+    FOLDER.get_or_init(|| build(&[]).expect("the programs build")).join(name)
 }
 
-/// Builds the programs and returns the folder that they are in. All of the workspace, so that it is what tests/check has built.
-fn build() -> PathBuf {
+/// Builds the programs, with more arguments for cargo, and returns the folder that they are in; `None` where they do not build.
+/// All of the workspace, so that it is what tests/check has built.
+pub fn build(arguments: &[&str]) -> Option<PathBuf> {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--profile", profile, "--workspace", "--bins"])
+        .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo runs");
-    assert!(status.success(), "the programs do not build");
+    if !status.success() {
+        return None;
+    }
     // A test is in target/PROFILE/deps, the programs and other binaries are in target/PROFILE.
     let this = std::env::current_exe().expect("a program has a path");
     let folder = this.parent().expect("a program is in a folder");
     let above = folder.parent().filter(|_| folder.ends_with("deps"));
-    above.unwrap_or(folder).to_path_buf()
+    Some(above.unwrap_or(folder).to_path_buf())
 }
 
 /// A program that runs. Dropping it kills it.

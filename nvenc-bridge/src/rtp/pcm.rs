@@ -3,12 +3,12 @@
 use super::MAX_PAYLOAD;
 use super::unit::Unit;
 
-/// Adds the packets of a block of whole frames.
+/// Adds the packets of a block of whole frames; none where one of them is longer than a packet.
 pub(super) fn pack(samples: &[u8], channels: u16, out: &mut Unit) {
     let frame = 2 * usize::from(channels.max(1));
-    let most = (MAX_PAYLOAD / frame).max(1);
+    let most = MAX_PAYLOAD / frame;
     let frames = samples.len() / frame;
-    if frames == 0 {
+    if frames == 0 || most == 0 {
         return;
     }
     let each = frames.div_ceil(frames.div_ceil(most));

@@ -97,20 +97,23 @@ impl Clock {
     }
 }
 
+/// What a program that was held up may make up for at once. Were it held back then, all that follows would come late.
+const CATCH_UP: Duration = Duration::from_millis(500);
+
 /// The pace of a source that sets its own: at most so many pictures over time, with one ahead of it.
 #[derive(Clone, Debug, Default)]
 pub struct Arrival {
-    /// When the next is due, were they even.
-    due: Duration,
+    /// When the next is due, were they even; nothing before the first.
+    due: Option<Duration>,
 }
 
 impl Arrival {
     /// How long the picture that came now is held back, for so many a second at most.
     pub fn wait(&mut self, rate: Rate, now: Duration) -> Duration {
         let interval = span(rate, 1);
-        let wait = self.due.saturating_sub(now + interval);
-        self.due = self.due.max(now) + interval;
-        wait
+        let due = self.due.map_or(now, |due| due.max(now.saturating_sub(CATCH_UP)));
+        self.due = Some(due + interval);
+        due.saturating_sub(now + interval)
     }
 }
 
@@ -172,6 +175,19 @@ mod tests {
         assert_eq!(
             turns.map(|turn| (turn.number, turn.since, turn.missed)),
             [(2, 0, 0), (3, 1, 0), (4, 2, 0)]
+        );
+    }
+
+    #[test]
+    fn a_program_that_was_held_up_makes_up_for_half_a_second_at_most() {
+        let waits = |times: &[u64]| {
+            let mut arrival = Arrival::default();
+            times.iter().map(|at| arrival.wait(TEN, millis(*at)).as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(&[1_000, 1_100, 1_450, 1_450, 1_450, 1_500, 1_600, 1_700]), [0; 8]);
+        assert_eq!(
+            waits(&[1_000, 9_000, 9_000, 9_000, 9_000, 9_000, 9_000, 9_000, 9_000]),
+            [0, 0, 0, 0, 0, 0, 0, 0, 100]
         );
     }
 

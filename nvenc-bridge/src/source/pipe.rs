@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Between two looks whether anything has come, where the system does not wake us: well below a picture's time.
-const LOOK: Duration = Duration::from_millis(1);
-/// Between two looks whether anybody is there.
+/// Between two looks whether anybody is there, or all shall stop.
 const CALL: Duration = Duration::from_millis(20);
 
 /// Where octets come from.
@@ -109,8 +107,7 @@ impl Pipe {
             match current.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(octets) => filled += octets,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK),
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut) => {}
+                Err(error) if is_nothing_yet(&error) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
                 Err(error) => return Err(format!("{}: {error}", self.place)),
             }
@@ -160,6 +157,11 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// Whether a wait has ended without anything.
+fn is_nothing_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
 fn open(path: &Path) -> Result<std::fs::File, String> {
     std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))
 }
@@ -196,19 +198,38 @@ fn writer(
     let mut options = std::fs::OpenOptions::new();
     options.read(true).custom_flags(libc::O_NONBLOCK);
     let opened = fifo.take().map_or_else(|| options.open(path), Ok).map_err(refuse)?;
-    let mut file = opened.try_clone().map_err(refuse)?;
+    let mut file = Patient(opened.try_clone().map_err(refuse)?);
     *fifo = Some(opened);
     let mut first = [0];
     while !stop.load(Ordering::Relaxed) {
         match file.read(&mut first) {
             Ok(0) => std::thread::sleep(CALL),
             Ok(_) => return Ok(Some(Box::new(io::Cursor::new(first).chain(file)))),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_nothing_yet(&error) => {}
             Err(error) => return Err(refuse(error)),
         }
     }
     Ok(None)
+}
+
+/// A FIFO that is waited for, no longer than [`CALL`] at a time. It is open without waiting, and to sleep instead would cost a
+/// large picture that time again and again, since a FIFO holds but a part of it.
+#[cfg(unix)]
+struct Patient(std::fs::File);
+
+#[cfg(unix)]
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        match self.0.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let patience = Timespec::try_from(CALL).unwrap_or_default();
+                poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&patience))?;
+                self.0.read(buffer)
+            }
+            read => read,
+        }
+    }
 }
 
 /// A socket that we listen on, whose file goes with it.

@@ -28,6 +28,7 @@ fuzz_target!(|text: &str| {
         assert_eq!(map.to_string().parse(), Ok(map));
     }
     let _ = text.parse::<Source>();
+    let _ = text.parse::<nvenc_bridge::sound::Source>();
     let _ = text.parse::<Sink>();
 });
 

@@ -16,6 +16,7 @@ use proto::units::{Mono, RtpTime};
 #[derive(Arbitrary, Debug)]
 enum Act<'a> {
     Says { connection: bool, octets: &'a [u8] },
+    Asks { connection: bool, method: u8, place: u8, header: u8, value: &'a str },
     Closes { connection: bool },
     Waits { seconds: u8 },
     Heard { session: u64 },
@@ -30,12 +31,53 @@ struct Input<'a> {
     acts: Vec<Act<'a>>,
 }
 
+const METHODS: [&str; 8] =
+    ["OPTIONS", "DESCRIBE", "SETUP", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER", "SET_PARAMETER"];
+const PLACES: [&str; 4] = ["a", "a/trackID=0", "a/trackID=1", "b"];
+const HEADERS: [&str; 6] = ["Transport", "Authorization", "Require", "Range", "Accept", "Session"];
+
+/// A request with one header that is anything, in the session that was given last.
+fn request(method: u8, place: u8, header: u8, value: &str, session: &str) -> String {
+    let of = |words: &[&'static str], number: u8| words[usize::from(number) % words.len()];
+    let (method, place) = (of(&METHODS, method), of(&PLACES, place));
+    let value = value.replace(['\r', '\n'], " ");
+    let header = of(&HEADERS, header);
+    format!("{method} rtsp://192.0.2.2/{place} RTSP/1.0\r\nCSeq: 1\r\n{session}{header}: {value}\r\n\r\n")
+}
+
 struct Sockets(bool);
 
 impl Ports for Sockets {
     fn ports(&mut self, local: IpAddr) -> Option<(SocketAddr, u16)> {
         self.0.then(|| ((local, 6000).into(), 6001))
     }
+}
+
+/// Gives octets to the server, and what it answers to all that is whole.
+fn answer(
+    server: &mut Server,
+    reader: &mut Reader,
+    connection: bool,
+    octets: &[u8],
+    sockets: &mut Sockets,
+    now: Mono,
+) -> String {
+    let peer = Peer {
+        connection: u64::from(connection),
+        remote: [192, 0, 2, 1].into(),
+        local: [192, 0, 2, 2].into(),
+        nonce: "n".into(),
+    };
+    let mut all = Vec::new();
+    reader.push(octets);
+    while let Ok(Some(incoming)) = reader.fetch() {
+        let Incoming::Request(request) = incoming else { continue };
+        let mut out = Vec::new();
+        server.answer(&peer, &request, sockets, now).write(&mut out).unwrap();
+        assert!(out.starts_with(b"RTSP/1.0 ") && out.len() < 20_000);
+        all.extend(out);
+    }
+    String::from_utf8_lossy(&all).into_owned()
 }
 
 fuzz_target!(|input: Input<'_>| {
@@ -48,28 +90,21 @@ fuzz_target!(|input: Input<'_>| {
     let group = Group { address: [239, 1, 1, 1].into(), port: 5004, ttl: 1 };
     server.mount(Mount { name: "a".into(), tracks, group: input.multicast.then_some(group), version: 1 });
     let mut readers = [Reader::default(), Reader::default()];
+    let (mut sockets, mut session) = (Sockets(input.datagrams), String::new());
     let mut now = Mono(0);
     let mut playing = std::collections::BTreeSet::new();
     for act in input.acts {
         match act {
             Act::Says { connection, octets } => {
-                let place = usize::from(connection);
-                let peer = Peer {
-                    connection: place as u64,
-                    remote: [192, 0, 2, 1].into(),
-                    local: [192, 0, 2, 2].into(),
-                    nonce: "n".into(),
-                };
-                readers[place].push(octets);
-                while let Ok(Some(incoming)) = readers[place].fetch() {
-                    let Incoming::Request(request) = incoming else { continue };
-                    let mut out = Vec::new();
-                    server
-                        .answer(&peer, &request, &mut Sockets(input.datagrams), now)
-                        .write(&mut out)
-                        .unwrap();
-                    assert!(out.starts_with(b"RTSP/1.0 ") && out.len() < 20_000);
-                }
+                let reader = &mut readers[usize::from(connection)];
+                answer(&mut server, reader, connection, octets, &mut sockets, now);
+            }
+            Act::Asks { connection, method, place, header, value } => {
+                let reader = &mut readers[usize::from(connection)];
+                let text = request(method, place, header, value, &session);
+                let out = answer(&mut server, reader, connection, text.as_bytes(), &mut sockets, now);
+                let given = out.split_once("Session: ").and_then(|(_, rest)| rest.split([';', '\r']).next());
+                session = given.map_or(session, |given| format!("Session: {given}\r\n"));
             }
             Act::Closes { connection } => {
                 readers[usize::from(connection)] = Reader::default();

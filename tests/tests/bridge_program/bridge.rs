@@ -35,10 +35,21 @@ impl Bridge {
         bridge
     }
 
+    /// The same of a bridge that was built otherwise.
+    pub(crate) fn start_program(program: &Path, arguments: &[&str]) -> Self {
+        let mut bridge = Self::spawn_program(program, None, arguments);
+        bridge.program.wait_for("serving");
+        bridge
+    }
+
     /// Starts it.
     pub(crate) fn spawn(driver: Option<&Path>, arguments: &[&str]) -> Self {
+        Self::spawn_program(&program::path("nvenc-bridge"), driver, arguments)
+    }
+
+    fn spawn_program(program: &Path, driver: Option<&Path>, arguments: &[&str]) -> Self {
         let (port, http) = (free_port(), free_port());
-        let mut command = Command::new(program::path("nvenc-bridge"));
+        let mut command = Command::new(program);
         command.args(["--json", "--bind", "127.0.0.1", "--status-interval", "200ms"]);
         command.args(["--port", &port.to_string(), "--http", &http.to_string()]).args(arguments);
         if let Some(folder) = driver {

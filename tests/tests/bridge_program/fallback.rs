@@ -33,7 +33,7 @@ fn a_card_that_is_lost_in_mid_stream_is_followed_by_software_within_a_second() {
         println!("{told}");
         assert_eq!(bridge.state("stream")["encoder"], "openh264");
         // What software makes of the pattern is the pattern, to the last picture.
-        let (number, likeness) = reference::judge(&seen.pictures[199 * OCTETS..]);
+        let (number, likeness) = reference::judge(&seen.pictures[199 * OCTETS..]).expect("a number");
         assert!(number >= 199 && likeness > 32.0, "{number}: {likeness} dB");
         assert!(bridge.program.interrupt().status.success());
         assert_eq!(double.violations(), Vec::<String>::new());

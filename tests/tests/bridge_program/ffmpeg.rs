@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use super::reference::RATE;
 
 /// What came out of a player.
+#[derive(Default)]
 pub(crate) struct Seen {
     /// Pictures of I420, one after another.
     pub(crate) pictures: Vec<u8>,
@@ -17,7 +18,7 @@ pub(crate) struct Seen {
     pub(crate) heard: Vec<(f64, usize)>,
 }
 
-/// What is asked of ffmpeg.
+/// What is asked of a player.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watched {
     /// Pictures to wait for; none where there are none.
@@ -28,12 +29,16 @@ pub(crate) struct Watched {
 
 /// Plays a stream.
 pub(crate) fn watch(ffmpeg: &Path, url: &str, transport: &str, watched: Watched) -> Seen {
+    play(ffmpeg, &["-rtsp_transport", transport, "-i", url], watched)
+}
+
+/// Plays what these arguments name.
+pub(crate) fn play(ffmpeg: &Path, input: &[&str], watched: Watched) -> Seen {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (pictures, sound) = (path("pictures"), path("sound"));
     let mut command = Command::new("timeout");
-    command.arg("60").arg(ffmpeg);
-    command.args(["-hide_banner", "-nostdin", "-nostats", "-rtsp_transport", transport, "-i", url]);
+    command.arg("60").arg(ffmpeg).args(["-hide_banner", "-nostdin", "-nostats"]).args(input);
     if watched.pictures > 0 {
         command.args(["-map", "0:v", "-fps_mode", "passthrough", "-vf", "showinfo=checksum=0"]);
         command.args(["-frames:v", &watched.pictures.to_string(), "-pix_fmt", "yuv420p"]);

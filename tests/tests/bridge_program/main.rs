@@ -3,12 +3,17 @@
 //! fit together.
 
 mod bridge;
+mod codecs;
 mod control;
 mod crowd;
+mod devices;
 mod fallback;
 mod fan;
 mod ffmpeg;
-mod players;
+mod glass;
+mod gstreamer;
+mod join;
 mod reference;
-mod together;
+mod retina;
+mod sender;
 mod watcher;
