@@ -106,7 +106,7 @@ fn servers(
     let hosts = if settings.bind.is_empty() { vec![everywhere()] } else { settings.bind.clone() };
     let ports: BTreeSet<_> = plan.streams.iter().map(|stream| stream.port).collect();
     let asked = settings.max_connections.unwrap_or(CONNECTIONS);
-    let wanted = DESCRIPTORS + (asked * ports.len()) as u64;
+    let wanted = DESCRIPTORS.saturating_add(asked.saturating_mul(ports.len()) as u64);
     let max_connections = connections(asked, ports.len(), os::descriptors::allow(wanted));
     if max_connections < asked {
         display.warn(&format!(

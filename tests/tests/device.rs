@@ -71,6 +71,8 @@ fn pulse_carries_every_sample() {
             println!("PulseAudio: {PULSE_SECONDS} s of two channels, all equal, no xrun (attempt {attempt})");
             return;
         }
+        let whole = carried.whole();
+        assert!(whole > 0.9, "{whole} of the frames follow on the one before as they should");
         let stalls = canaries.stalls();
         println!("INCONCLUSIVE: attempt {attempt}: {}; the machine stalled {stalls} times", carried.tell());
         ours_alone += usize::from(carried.server_xruns == 0 && stalls == 0);
@@ -94,6 +96,16 @@ impl Carried {
         let (content, after) = from.split_at(self.sent.samples.len().min(from.len()));
         assert_same(content, &self.sent.samples, "what the sink played");
         assert!(before.iter().chain(after).all(|sample| *sample == 0), "there was sound beside the ramp");
+    }
+
+    /// The share of frames that follow on the one before as those of the ramp do: where the server's clock slips, all but a few.
+    fn whole(&self) -> f64 {
+        let content = &self.heard[first_sound(&self.heard).expect("something was heard")..];
+        let content = &content[..self.sent.samples.len().min(content.len())];
+        let follows = |two: &&[i16]| two[2].wrapping_sub(two[0]) == 1 && two[3].wrapping_sub(two[1]) == 1;
+        let frames = content.windows(4).step_by(2);
+        let count = frames.len() as f64;
+        frames.filter(follows).count() as f64 / count
     }
 
     fn tell(&self) -> String {

@@ -16,10 +16,15 @@ pub fn allow(wanted: u64) -> u64 {
     if asked <= allowed {
         return allowed;
     }
-    limit.rlim_cur = asked as libc::rlim_t;
-    // SAFETY: the pointer is to a value that lives longer than the call, which only reads it.
-    let granted = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } == 0;
-    if granted { asked } else { allowed }
+    // Some systems have a limit of their own beside the one that they name, macOS this one.
+    for asked in [asked, asked.min(10_240).max(allowed)] {
+        limit.rlim_cur = asked as libc::rlim_t;
+        // SAFETY: the pointer is to a value that lives longer than the call, which only reads it.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } == 0 {
+            return asked;
+        }
+    }
+    allowed
 }
 
 /// Asks the system to allow so many at a time: here, it has no such limit.

@@ -31,6 +31,8 @@ const ANSWERS: usize = 32 << 10;
 /// Of all connections, one address may have one in so many, and in any case a few: 250 of 1000 are an audience behind one router.
 const SHARE: usize = 4;
 const FEW: usize = 8;
+/// How long nobody is accepted where no descriptors are left, in nanoseconds.
+const PAUSE: i64 = 100_000_000;
 /// Octets read at a time, and times in a row, before others have their turn.
 const CHUNK: usize = 4096;
 const TURNS: usize = 4;
@@ -130,8 +132,9 @@ impl Connections {
         self.all.get(&number)?.wire.remote()
     }
 
-    /// Accepts who waits, at most some at a time. Whether all were accepted. `limit` is how many there may be, and a quarter of it
-    /// how many of one address; beyond that, who came first and was not let in has to go, and stands in `gone`.
+    /// Accepts who waits, at most some at a time. `limit` is how many there may be, and a quarter of it how many of one address;
+    /// beyond that, who came first and was not let in has to go, and stands in `gone`. In how many nanoseconds to accept more, where
+    /// not all were.
     pub(super) fn accept(
         &mut self,
         listener: &TcpListener,
@@ -139,7 +142,7 @@ impl Connections {
         limit: usize,
         now: Mono,
         gone: &mut Vec<u64>,
-    ) -> bool {
+    ) -> Option<i64> {
         for _ in 0..64 {
             match listener.accept() {
                 Ok((stream, remote)) => {
@@ -149,17 +152,14 @@ impl Connections {
                     // One that is refused here is closed by going out of scope.
                     let _ = self.add(stream, remote, registry, now);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // No descriptors are left, most likely.
-                Err(_) => {
-                    self.evict(None, gone);
-                    return false;
-                }
+                Err(_) => return Some(if self.evict(None, gone) { 0 } else { PAUSE }),
             }
         }
-        false
+        Some(0)
     }
 
     fn add(
@@ -249,10 +249,14 @@ impl Connections {
                 Ok(0) => return false,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return connection.write(now),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.left = self.left.saturating_sub(CHUNK);
+                    continue;
+                }
                 Err(_) => return false,
             };
-            self.left = self.left.saturating_sub(count);
+            // What came as records of TLS may have been many times what is left of it.
+            self.left = self.left.saturating_sub(if connection.wire.is_secret() { CHUNK } else { count });
             if connection.closing {
                 continue;
             }
@@ -379,8 +383,8 @@ impl Connection {
     }
 
     fn write(&mut self, now: Mono) -> bool {
-        if self.is_idle() {
-            return !self.closing;
+        if self.is_idle() && !self.closing {
+            return true;
         }
         let written = self.queue.write(&mut self.wire).and_then(|octets| match self.wire.flush() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),

@@ -26,8 +26,6 @@ const FIRST_LISTENER: usize = 1;
 pub(super) const MAX_LISTENERS: usize = FIRST_SOCKET - FIRST_LISTENER;
 /// Between looks at what is overdue.
 const SWEEP: i64 = 250_000_000;
-/// How long nobody is accepted where no descriptors are left.
-const PAUSE: i64 = 100_000_000;
 /// Events taken at a time: access units wait for them.
 const EVENTS: usize = 256;
 /// Reports taken from a socket at a time: access units wait for them, whoever sends them.
@@ -206,10 +204,8 @@ impl Engine {
         let now = clock::now();
         let mut gone = Vec::new();
         let (registry, limit) = (self.poll.registry(), self.settings.max_connections);
-        let all = self.net.connections.accept(listener, registry, limit, now, &mut gone);
-        if !all {
-            self.pause = Some(now.plus(if gone.is_empty() { PAUSE } else { 0 }));
-        }
+        let again = self.net.connections.accept(listener, registry, limit, now, &mut gone);
+        self.pause = again.map(|wait| now.plus(wait)).or(self.pause);
         gone.into_iter().for_each(|connection| self.rtsp.closed(connection, now));
         self.settle(now);
     }

@@ -33,6 +33,11 @@ impl Wire {
         self.stream.peer_addr().ok()
     }
 
+    /// Whether it is encrypted.
+    pub(super) fn is_secret(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether keys are still to be agreed on, which takes far longer than octets do.
     pub(super) fn is_beginning(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())

@@ -107,6 +107,10 @@ impl Pipe {
             match current.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(octets) => filled += octets,
+                // Only who has started this program decides whether its standard input waits.
+                Err(error) if is_nothing_yet(&error) && matches!(self.place, Place::Stdin) => {
+                    std::thread::sleep(CALL);
+                }
                 Err(error) if is_nothing_yet(&error) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
                 Err(error) => return Err(format!("{}: {error}", self.place)),
