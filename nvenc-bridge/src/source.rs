@@ -3,6 +3,7 @@
 //! A [`Reader`] gives one picture after another. A thread reads it, [`pace`] says when each is due, and a [`slot`] holds the
 //! newest alone: whoever is late finds pictures gone, which are counted, and never a queue.
 
+pub mod capture;
 pub mod feed;
 pub mod frames;
 pub mod pace;
@@ -49,4 +50,6 @@ pub enum Pacing {
     Clock,
     /// The other program does: a picture is of the time at which it comes. One that hurries is held back.
     Arrival,
+    /// A device does: as with a program, but one that hurries cannot be held back, since what waits in it grows old.
+    Live,
 }

@@ -45,7 +45,13 @@ fn values(parameter: &Parameter) -> Vec<String> {
             [least, least + 1, (least + most) / 2, most].map(|n| n.to_string()).into()
         }
         (Kind::Float(least, most), _) => [least, (least * most).sqrt(), most].map(|n| n.to_string()).into(),
-        (Kind::Text, "pictures") => vec!["-".into(), "unix:/nonexistent".into(), "none.mp4".into()],
+        (Kind::Text, "pictures") => vec![
+            "-".into(),
+            "unix:/nonexistent".into(),
+            "none.mp4".into(),
+            "camera".into(),
+            "screen::1".into(),
+        ],
         (Kind::Text, "group") => vec!["239.1.2.3".into(), "239.1.2.3:5004".into(), "10.0.0.1".into()],
         (Kind::Text, "audiochop") => {
             vec!["silence".into(), "rtp://:5004".into(), "rtp://:5004?colour=1".into()]

@@ -63,7 +63,7 @@ pub static TABLE: &[Parameter] = &[
         ("pictures", "pictures", "Pictures"),
         Text,
         "test",
-        "Where pictures come from: test, FILE.y4m, a video file (by an installed ffmpeg), `-` for standard input, a FIFO, unix:PATH",
+        "Where pictures come from: test, FILE.y4m, `-` for standard input, a FIFO, unix:PATH; by an installed ffmpeg a video file, camera[:DEVICE], screen[:DISPLAY]",
     ),
     row(
         Own,
@@ -343,7 +343,7 @@ pub static TABLE: &[Parameter] = &[
         ("resolutionw", "width", "Resolution W"),
         Int(16, 16_384),
         "1280",
-        "Width of the test pattern and of pictures without a header, in pixels",
+        "Width of the test pattern, of pictures without a header, and for cameras and screens to be brought to, in pixels",
     ),
     row(Video, ("resolutionh", "height", "Resolution H"), Int(16, 16_384), "720", "Height of the same"),
     elsewhere(Video, "resmenu", "Resolution Menu"),

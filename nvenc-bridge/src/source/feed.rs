@@ -60,7 +60,7 @@ impl Opened {
         let work = move || {
             let ended = match reader.pace() {
                 Pacing::Clock => clocked(&mut *reader, &wanted, &giver, &stopped),
-                Pacing::Arrival => arriving(&mut *reader, &wanted, &giver, &stopped),
+                Pacing::Arrival | Pacing::Live => arriving(&mut *reader, &wanted, &giver, &stopped),
             };
             giver.end(ended);
         };
@@ -119,7 +119,7 @@ fn clocked(reader: &mut dyn Reader, wanted: &Wanted, giver: &Giver, stop: &Atomi
     Ok(())
 }
 
-/// Gives each as it comes.
+/// Gives each as it comes; those of a device that come too early are left out.
 fn arriving(
     reader: &mut dyn Reader,
     wanted: &Wanted,
@@ -130,7 +130,11 @@ fn arriving(
     let mut data = Vec::new();
     let mut number = 0;
     while reader.read(&mut data, 0)? && !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(pace.wait(wanted.get(), now()));
+        let (rate, came) = (wanted.get(), now());
+        if reader.pace() == Pacing::Live && pace.is_early(rate, came) {
+            continue;
+        }
+        std::thread::sleep(pace.wait(rate, came));
         let Shape { format, size, .. } = reader.shape();
         data = giver.give(Picture { format, size, data, at: now(), number });
         number += 1;

@@ -115,6 +115,11 @@ impl Arrival {
         self.due = Some(due + interval);
         due.saturating_sub(now + interval)
     }
+
+    /// Whether the picture that came now would be held back. It may be left out instead, and counts for nothing then.
+    pub fn is_early(&self, rate: Rate, now: Duration) -> bool {
+        !self.clone().wait(rate, now).is_zero()
+    }
 }
 
 #[cfg(test)]
@@ -189,6 +194,25 @@ mod tests {
             waits(&[1_000, 9_000, 9_000, 9_000, 9_000, 9_000, 9_000, 9_000, 9_000]),
             [0, 0, 0, 0, 0, 0, 0, 0, 100]
         );
+    }
+
+    #[test]
+    fn a_device_that_hurries_is_thinned_evenly_and_one_that_keeps_time_is_not() {
+        let kept = |times: &mut dyn Iterator<Item = u64>| {
+            let mut arrival = Arrival::default();
+            let mut keep = |at: &u64| {
+                let early = arrival.is_early(TEN, millis(*at));
+                if !early {
+                    arrival.wait(TEN, millis(*at));
+                }
+                !early
+            };
+            times.filter(|at| keep(at)).collect::<Vec<_>>()
+        };
+        // One is ahead, as with programs.
+        assert_eq!(kept(&mut (0..=500).step_by(25)), [0, 25, 100, 200, 300, 400, 500]);
+        let even = [0, 130, 180, 300, 440, 490];
+        assert_eq!(kept(&mut even.into_iter()), even);
     }
 
     #[test]

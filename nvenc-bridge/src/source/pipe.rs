@@ -1,5 +1,7 @@
 //! Octets of one program after another: a file, standard input, a FIFO, a local socket, the output of an ffmpeg of our own.
 
+use std::env::consts::OS;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,6 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use super::capture::Capture;
+use crate::picture::Size;
 
 /// Between two looks whether anybody is there, or all shall stop.
 const CALL: Duration = Duration::from_millis(20);
@@ -24,6 +29,8 @@ pub enum Place {
     Socket(PathBuf),
     /// A video file by an installed ffmpeg, again and again where so asked.
     Video(PathBuf, bool),
+    /// A camera or a screen by an installed ffmpeg.
+    Capture(Capture),
 }
 
 /// Reads from a place.
@@ -68,15 +75,20 @@ impl Pipe {
             Place::File(path, repeat) if first || *repeat => Some(Box::new(open(path)?)),
             Place::Stdin if first => Some(Box::new(io::stdin())),
             Place::Video(path, repeat) if first => {
-                let mut child = video(path, *repeat)?;
-                let (output, errors) = (child.stdout.take(), child.stderr.take());
-                // All that it says is read, or it would wait for that one day; the last of it is kept.
-                let said = std::thread::spawn(move || {
-                    let lines = errors.map(|errors| BufReader::new(errors).lines().map_while(Result::ok));
-                    lines.and_then(Iterator::last).unwrap_or_else(|| "ffmpeg has failed".into())
-                });
-                self.child = Some((child, said));
-                output.map(|output| Box::new(output) as Box<dyn Read + Send>)
+                let child = ffmpeg(&video(path, *repeat), None).map_err(|error| {
+                    format!(
+                        "{}: video files need an installed ffmpeg, and it cannot be started: {error}; FILE.y4m needs none",
+                        path.display()
+                    )
+                })?;
+                output(self.child.insert(child))
+            }
+            Place::Capture(capture) if first => {
+                let input = capture.input(OS, std::env::var("DISPLAY").ok().as_deref())?;
+                let child = ffmpeg(&input, capture.size).map_err(|error| {
+                    format!("{capture}: cameras and screens need an installed ffmpeg, and it cannot be started: {error}")
+                })?;
+                output(self.child.insert(child))
             }
             #[cfg(unix)]
             Place::Fifo(path) => writer(path, &mut self.fifo, &self.stop)?,
@@ -90,6 +102,9 @@ impl Pipe {
             #[cfg(not(unix))]
             Place::Fifo(path) | Place::Socket(path) => {
                 return Err(format!("{}: this system has no such thing; use standard input", path.display()));
+            }
+            Place::Capture(capture) => {
+                return Err(format!("{capture}: it gives no more pictures; {}", capture.advice(OS)));
             }
             Place::File(..) | Place::Stdin | Place::Video(..) => None,
         };
@@ -137,7 +152,13 @@ impl Pipe {
         let Some((mut child, said)) = self.child.take() else { return Ok(()) };
         match child.wait() {
             Ok(status) if status.success() => Ok(()),
-            _ => Err(format!("{}: {}", self.place, said.join().unwrap_or_default())),
+            _ => {
+                let said = said.join().unwrap_or_default();
+                Err(match &self.place {
+                    Place::Capture(capture) => format!("{capture}: {said}; {}", capture.advice(OS)),
+                    place => format!("{place}: {said}"),
+                })
+            }
         }
     }
 }
@@ -156,6 +177,7 @@ impl std::fmt::Display for Place {
         match self {
             Self::Stdin => f.write_str("standard input"),
             Self::File(path, _) | Self::Fifo(path) | Self::Video(path, _) => path.display().fmt(f),
+            Self::Capture(capture) => capture.fmt(f),
             Self::Socket(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -170,23 +192,38 @@ fn open(path: &Path) -> Result<std::fs::File, String> {
     std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// An ffmpeg that writes the file's pictures as YUV4MPEG2, in the colours that we send.
-fn video(path: &Path, repeat: bool) -> Result<Child, String> {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-nostdin"]);
-    if repeat {
-        command.args(["-stream_loop", "-1"]);
-    }
+/// The input's arguments of an ffmpeg that reads a video file.
+fn video(path: &Path, repeat: bool) -> Vec<OsString> {
     // `file:` keeps a name with a colon from being taken for a protocol.
-    let mut input = std::ffi::OsString::from("file:");
+    let mut input = OsString::from("file:");
     input.push(path);
-    command.arg("-i").arg(input).args(["-map", "0:v:0", "-vf", "scale=out_color_matrix=bt709:out_range=tv"]);
+    let again: &[&str] = if repeat { &["-stream_loop", "-1"] } else { &[] };
+    again.iter().map(OsString::from).chain(["-i".into(), input]).collect()
+}
+
+/// An ffmpeg that writes pictures as YUV4MPEG2, in the colours that we send and perhaps another size; with the last that it says.
+fn ffmpeg(input: &[impl AsRef<OsStr>], size: Option<Size>) -> io::Result<(Child, JoinHandle<String>)> {
+    let size = size.map_or(String::new(), |Size { width, height }| format!("{width}:{height}:"));
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-nostdin"]).args(input);
+    command.args(["-map", "0:v:0", "-vf", &format!("scale={size}out_color_matrix=bt709:out_range=tv")]);
     command.args(["-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "-"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().map_err(|error| {
-        let what = path.display();
-        format!("{what}: video files need an installed ffmpeg, and it cannot be started: {error}; FILE.y4m needs none")
-    })
+    // An interrupt from the terminal is for us alone: were ffmpeg to end first, it would look as if it had failed.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn()?;
+    let errors = child.stderr.take();
+    // All that it says is read, or it would wait for that one day.
+    let said = std::thread::spawn(move || {
+        let lines = errors.map(|errors| BufReader::new(errors).lines().map_while(Result::ok));
+        lines.and_then(Iterator::last).unwrap_or_else(|| "ffmpeg has failed".into())
+    });
+    Ok((child, said))
+}
+
+fn output((child, _): &mut (Child, JoinHandle<String>)) -> Option<Box<dyn Read + Send>> {
+    child.stdout.take().map(|output| Box::new(output) as Box<dyn Read + Send>)
 }
 
 /// Waits for a program that writes.

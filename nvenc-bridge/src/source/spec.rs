@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::capture::{Capture, Kind};
 use super::frames::{self, Frames, Framing};
 use super::pattern::Pattern;
 use super::pipe::{Pipe, Place};
@@ -32,20 +33,32 @@ impl Spec {
         let rate = params.number("fps").map(rules::rate);
         let raw = frames::format(&params.text("rawformat"));
         let repeat = params.is_on("repeat");
+        let sized: Vec<_> =
+            ["resolutionw", "resolutionh"].into_iter().filter(|name| params.is_given(name)).collect();
         let spec = if name == "test" {
             Self::Pattern(size)
+        } else if let Some((kind, device)) = Kind::named(&name) {
+            if let [alone] = sized[..] {
+                return Err(format!("{alone}: `{name}` takes both a width and a height, or neither"));
+            }
+            let size = (!sized.is_empty()).then_some(size);
+            Self::Octets(Place::Capture(Capture { kind, device, size, rate }), Framing::Y4m)
         } else {
             let framing =
                 raw.map_or(Framing::Y4m, |format| Framing::Raw(Shape { format, size, rate, aspect: None }));
             Self::Octets(place(&name, raw.is_some(), repeat)?, framing)
         };
-        let describes_itself = matches!(&spec, Self::Octets(_, Framing::Y4m));
-        let sized = ["resolutionw", "resolutionh"].into_iter().find(|name| params.is_given(name));
-        match (&spec, sized) {
+        let describes_itself = match &spec {
+            Self::Octets(Place::Capture(_), _) | Self::Pattern(_) => false,
+            Self::Octets(_, framing) => *framing == Framing::Y4m,
+        };
+        match (&spec, sized.first()) {
             (_, Some(sized)) if describes_itself => Err(format!(
-                "{sized}: the pictures of `{name}` have their own size; it is for the test pattern and --raw-format"
+                "{sized}: the pictures of `{name}` have their own size; it is for the test pattern, cameras, screens and --raw-format"
             )),
-            (Self::Pattern(..) | Self::Octets(Place::Video(..), _), _) if raw.is_some() => {
+            (Self::Pattern(..) | Self::Octets(Place::Video(..) | Place::Capture(_), _), _)
+                if raw.is_some() =>
+            {
                 Err(format!("rawformat: `{name}` says by itself how its pixels lie"))
             }
             (Self::Octets(Place::File(..) | Place::Video(..), _), _) => Ok(spec),
@@ -65,6 +78,7 @@ impl Spec {
                 let pacing = match place {
                     Place::File(..) | Place::Video(..) => Pacing::Clock,
                     Place::Stdin | Place::Fifo(_) | Place::Socket(_) => Pacing::Arrival,
+                    Place::Capture(_) => Pacing::Live,
                 };
                 let frames = Frames::open(Pipe::new(place.clone(), stop), *framing, pacing);
                 Ok(Box::new(frames.map_err(|reason| match reason.strip_prefix(&place.to_string()) {

@@ -15,5 +15,6 @@ mod gstreamer;
 mod join;
 mod reference;
 mod retina;
+mod screen;
 mod sender;
 mod watcher;

@@ -3,7 +3,11 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::params::Params;
+use crate::picture::Size;
+use crate::source::capture::{Capture, Kind};
+use crate::source::frames::Framing;
 use crate::source::pattern;
+use crate::source::pipe::Place;
 use crate::source::slot::Found;
 
 const SIZE: &str = "YUV4MPEG2 W64 H64 F25:1 Ip A1:1 C420jpeg\n";
@@ -100,6 +104,9 @@ fn what_is_asked_of_a_source_that_has_no_such_thing_is_refused() {
         (&[("pictures", "test"), ("rawformat", "rgba")], "rawformat: "),
         (&[("pictures", "test"), ("repeat", "on")], "repeat: "),
         (&[("pictures", "-"), ("repeat", "on")], "repeat: "),
+        (&[("pictures", "screen"), ("repeat", "on")], "repeat: `screen` is no file"),
+        (&[("pictures", "camera:1"), ("rawformat", "rgba")], "rawformat: `camera:1`"),
+        (&[("pictures", "camera"), ("resolutionh", "64")], "resolutionh: `camera` takes both"),
         (&[("pictures", "none.y4m")], "pictures: none.y4m"),
         (&[("pictures", folder.path().to_str().unwrap())], "is a folder"),
     ] {
@@ -214,4 +221,33 @@ fn a_video_file_comes_by_ffmpeg_and_what_it_cannot_read_is_said() {
     let text = file(folder.path(), "text.mp4", b"no video");
     let error = open(text.to_str().unwrap(), &[]).err().unwrap();
     assert!(error.contains("text.mp4: ") && error.contains("Invalid data"), "{error}");
+}
+
+#[test]
+fn a_camera_and_a_screen_are_asked_for_what_the_parameters_say() {
+    let of = |entries: &[(&str, &str)]| match spec(entries).unwrap() {
+        Spec::Octets(Place::Capture(capture), Framing::Y4m) => capture,
+        other => panic!("{other:?}"),
+    };
+    let plain = of(&[("pictures", "screen")]);
+    assert_eq!(plain, Capture { kind: Kind::Screen, device: None, size: None, rate: None });
+    let more = [("pictures", "camera:1"), ("resolutionw", "640"), ("resolutionh", "480"), ("fps", "29.97")];
+    let size = Some(Size { width: 640, height: 480 });
+    let rate = Some(Rate { pictures: 30_000, seconds: 1001 });
+    assert_eq!(of(&more), Capture { kind: Kind::Camera, device: Some("1".into()), size, rate });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_camera_or_screen_that_is_not_there_says_which_to_name() {
+    let installed = std::process::Command::new("ffmpeg").arg("-version").output().is_ok();
+    for (name, advice) in [
+        ("camera:/nonexistent", "name a camera that is there"),
+        ("screen::987", "name an X11 display that lets us in"),
+    ] {
+        let error = open(name, &[]).err().unwrap();
+        let words = if installed { advice } else { "need an installed ffmpeg" };
+        assert!(error.starts_with(&format!("{name}: ")) && error.contains(words), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
 }
