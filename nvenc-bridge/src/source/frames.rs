@@ -55,6 +55,11 @@ impl Frames {
     fn one(&mut self, data: &mut Vec<u8>) -> Result<Read, String> {
         if self.framing == Framing::Y4m {
             line(&mut self.pipe, &mut self.line)?;
+            // The next program, where it has opened the FIFO before the end of the last one was seen; or files back to back.
+            while self.line.starts_with(y4m::MAGIC) {
+                self.shape = y4m::header(&self.line)?;
+                line(&mut self.pipe, &mut self.line)?;
+            }
             if self.line.is_empty() {
                 return Ok(Read::End);
             }

@@ -174,6 +174,14 @@ fn programs_come_and_go_at_a_fifo() {
 }
 
 #[test]
+fn programs_whose_pictures_come_without_an_end_between_them_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = file(folder.path(), "both.y4m", &[y4m(&[1, 2]), y4m(&[3])].concat());
+    let mut reader = open(both.to_str().unwrap(), &[]).unwrap();
+    assert_eq!(counters(&mut *reader, 3), [1, 2, 3]);
+}
+
+#[test]
 fn a_wait_for_a_program_ends_when_all_shall_stop() {
     let folder = tempfile::tempdir().unwrap();
     let name = format!("unix:{}", folder.path().join("pictures").display());
