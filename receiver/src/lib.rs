@@ -114,7 +114,6 @@ impl Receiver {
             pipeline: ReceivePipeline::new(config, counters.clone()),
             mouths: Mouths::new(&sockets, media),
             sockets,
-            media,
             inbox: Inbox::default(),
             crowd: Crowd::new(),
             wakeup,

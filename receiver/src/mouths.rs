@@ -1,14 +1,17 @@
-//! By which of its sockets a receiver speaks.
+//! What a receiver hears by its sockets, and by which of them it speaks.
 
 use std::net::IpAddr;
 
 use audio::counters::PATHS;
+use audio::receive::ReceivePipeline;
 use audio::send::Transmit;
-use os::udp::Socket;
+use os::udp::{Inbox, Socket};
 
 /// Those that speak, and what they hear.
 #[derive(Debug)]
 pub struct Mouths {
+    /// The first so many are for media, others for reports.
+    media: usize,
     /// Which of them speak, and whether they have addresses of IPv6.
     speaking: Vec<(usize, bool)>,
     /// The sender's address by each path, and the socket that hears it; and those of one that may become the sender.
@@ -21,11 +24,31 @@ impl Mouths {
         let first = if media < sockets.len() { media } else { 0 };
         let v6 = |socket: &Socket| socket.local_addr().is_ok_and(|address| address.is_ipv6());
         let speaking = sockets.iter().enumerate().skip(first).map(|(n, socket)| (n, v6(socket)));
-        Self { speaking: speaking.collect(), hearing: [None; PATHS + 1] }
+        Self { media, speaking: speaking.collect(), hearing: [None; PATHS + 1] }
+    }
+
+    /// Hands all that has come to the pipeline. How many datagrams that were.
+    pub fn hear(&mut self, sockets: &[Socket], inbox: &mut Inbox, pipeline: &mut ReceivePipeline) -> u32 {
+        let mut count = 0;
+        for (n, socket) in sockets.iter().enumerate() {
+            inbox.receive(socket, |at, from, datagram| {
+                count += 1;
+                if n < self.media {
+                    pipeline.handle_datagram(at, from, datagram);
+                    let path = pipeline.path_of(from);
+                    if path.is_some() || pipeline.awaits(from) {
+                        self.note(n, from.ip(), path);
+                    }
+                } else {
+                    pipeline.handle_report(at, from, datagram);
+                }
+            });
+        }
+        count
     }
 
     /// A socket has heard something of a path, or of one that may become the sender and has none yet.
-    pub fn note(&mut self, socket: usize, from: IpAddr, path: Option<usize>) {
+    fn note(&mut self, socket: usize, from: IpAddr, path: Option<usize>) {
         self.hearing[path.unwrap_or(PATHS)] = Some((from, socket));
     }
 
@@ -47,7 +70,6 @@ impl Mouths {
 #[cfg(test)]
 mod tests {
     use audio::send::Recipients;
-    use os::udp::Inbox;
 
     use super::*;
 

@@ -83,8 +83,6 @@ pub(crate) struct ReceiveLoop {
     pub(crate) latency: i64,
     /// For media, and for reports where those have one of their own.
     pub(crate) sockets: Vec<Socket>,
-    /// How many of them are for media.
-    pub(crate) media: usize,
     pub(crate) mouths: Mouths,
     pub(crate) inbox: Inbox,
     pub(crate) crowd: Crowd,
@@ -139,21 +137,9 @@ impl ReceiveLoop {
     /// `readable` where a socket may have a datagram: to ask one that has none is a system call for each callback.
     fn step(&mut self, readable: bool) {
         self.take_feed();
-        let (pipeline, mouths) = (&mut self.pipeline, &mut self.mouths);
         let mut count = 0;
-        for (n, socket) in self.sockets.iter().enumerate().filter(|_| readable) {
-            self.inbox.receive(socket, |at, from, datagram| {
-                count += 1;
-                if n < self.media {
-                    pipeline.handle_datagram(at, from, datagram);
-                    let path = pipeline.path_of(from);
-                    if path.is_some() || pipeline.awaits(from) {
-                        mouths.note(n, from.ip(), path);
-                    }
-                } else {
-                    pipeline.handle_report(at, from, datagram);
-                }
-            });
+        if readable {
+            count = self.mouths.hear(&self.sockets, &mut self.inbox, &mut self.pipeline);
         }
         let now = clock::now();
         self.crowd.note(now, count);

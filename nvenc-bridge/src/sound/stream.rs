@@ -126,7 +126,6 @@ pub(crate) struct Received {
     sockets: Vec<Socket>,
     inbox: Inbox,
     memberships: Vec<Membership>,
-    media: usize,
     mouths: Mouths,
     looked: Instant,
     /// What was said last of a group that cannot be joined.
@@ -157,7 +156,6 @@ impl Received {
             player,
             description: format!("what comes to {}", addresses.join(" and ")),
             mouths: Mouths::new(&plan.ears.sockets, plan.ears.media),
-            media: plan.ears.media,
             sockets: plan.ears.sockets,
             inbox: Inbox::default(),
             memberships: plan.ears.memberships,
@@ -210,20 +208,7 @@ impl Intake for Received {
 
     fn take(&mut self, emit: &mut dyn FnMut(&[f32], Mono)) {
         self.look();
-        let (pipeline, mouths) = (&mut self.player.pipeline, &mut self.mouths);
-        for (n, socket) in self.sockets.iter().enumerate() {
-            self.inbox.receive(socket, |at, from, datagram| {
-                if n < self.media {
-                    pipeline.handle_datagram(at, from, datagram);
-                    let path = pipeline.path_of(from);
-                    if path.is_some() || pipeline.awaits(from) {
-                        mouths.note(n, from.ip(), path);
-                    }
-                } else {
-                    pipeline.handle_report(at, from, datagram);
-                }
-            });
-        }
+        self.mouths.hear(&self.sockets, &mut self.inbox, &mut self.player.pipeline);
         self.player.advance(clock::now(), emit);
         // Questions about the sender's clock say when they were written: each gets the time anew.
         while let Some(transmit) = self.player.pipeline.poll_transmit(clock::now()) {
