@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use audio::counters::ReceiveCounters;
 use audio::map::ChannelMap;
-use audio::receive::{CHUNK, Config, Event, Incoming, Output, Pace, ReceivePipeline};
+use audio::receive::{Config, Event, Incoming, Output, Pace, ReceivePipeline};
 use device::keeper::{Keeper, News, Open, Presence, Started};
 use device::playback::{self, Drain, PlaybackCounters};
 use os::udp::{Inbox, Socket};
@@ -53,7 +53,7 @@ use receive_loop::{Crowd, Feed, ReceiveLoop};
 
 /// Frames between receive and playback: a device takes a few periods, a file may stall for two seconds.
 fn sample_ring(has_clock: bool, rate: u32, period: u32) -> usize {
-    if has_clock { (period as usize * 4).max(CHUNK * 8) } else { rate as usize * 2 }
+    if has_clock { (period as usize * 4).max(rate as usize / 20) } else { rate as usize * 2 }
 }
 /// Stamps of callbacks that the receive thread has not seen.
 const STAMP_RING: usize = 256;

@@ -215,7 +215,7 @@ fn feed_device(
     while feed.samples.vacant_len() >= chunk.len() {
         let level = feed.samples.occupied_len() / feed.channels;
         let Some(due) = feed.pace.next_chunk(level, pipeline.latency()) else { return };
-        let needed = due.at.since(now) + units::frames_to_nanos(CHUNK as i64, feed.rate);
+        let needed = due.at.since(due.latest(now)) + units::frames_to_nanos(CHUNK as i64, feed.rate);
         if needed > pipeline.latency() && !pipeline.adapts() {
             pipeline.set_latency(needed + SPARE);
             counters.raised_to_us.set(((needed + SPARE) / 1000) as u64);

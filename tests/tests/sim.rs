@@ -149,6 +149,7 @@ fn rows() -> Vec<Row> {
         ..near.clone()
     };
     let burst = Loss::Gilbert { share: 0.1, burst: 4.0 };
+    let deep = |receiver: Receiver| Receiver { ear: Ear::DeepCard(card(20.0), 128), ..receiver };
     vec![
         Row {
             name: "wired, 64 frames, 50 ppm",
@@ -278,24 +279,15 @@ fn rows() -> Vec<Row> {
             name: "adaptive, one stall of 60 ms",
             target: "back within 1 ms in 30 s",
             seconds: (120.0, 120.0),
-            scenario: base.heard_by(adaptive(Preset::Normal, {
-                let stalled = LinkSpec {
-                    stalls: Some(Stalls { every: 1, shortest: 60 * MS, longest: 60 * MS }),
-                    ..wired()
-                };
-                vec![(0.0, wired()), (60.0, stalled), (60.01, wired())]
-            })),
-            judge: |_, outcome| {
-                let latency = |range: std::ops::Range<f64>| {
-                    let within = outcome.heard.iter().filter(|heard| range.contains(&heard.at));
-                    quantile(&sorted(within.map(|heard| heard.latency / 1e6)), 0.5)
-                };
-                let (before, after) = (latency(50.0..59.0), latency(90.0..92.0));
-                complain(&[(
-                    (after - before).abs() > 1.0 || after.is_nan(),
-                    format!("{before:.1} ms before, {after:.1} after"),
-                )])
-            },
+            scenario: base.heard_by(adaptive(Preset::Normal, stalled_once())),
+            judge: |_, outcome| returned(outcome),
+        },
+        Row {
+            name: "the same, a deep card",
+            target: "back within 1 ms in 30 s",
+            seconds: (120.0, 120.0),
+            scenario: base.heard_by(deep(adaptive(Preset::Normal, stalled_once()))),
+            judge: |_, outcome| returned(outcome),
         },
         Row {
             name: "adaptive, Wi-Fi stalls",
@@ -309,12 +301,54 @@ fn rows() -> Vec<Row> {
                     ..adaptive(Preset::Normal, vec![(0.0, wifi())])
                 })
             },
-            judge: |_, outcome| {
-                let bad = 60e3 * outcome.wrong as f64 / outcome.judged as f64;
-                complain(&[(bad > 100.0, format!("{bad:.0} bad ms a minute"))])
+            judge: |_, outcome| mostly_right(outcome),
+        },
+        Row {
+            name: "the same, a deep card",
+            target: "< 100 bad ms a minute once adapted",
+            seconds: (300.0, 90.0),
+            scenario: Scenario {
+                settle: 30.0,
+                ..base.heard_by(Receiver {
+                    back: wifi(),
+                    ..deep(adaptive(Preset::Normal, vec![(0.0, wifi())]))
+                })
             },
+            judge: |_, outcome| mostly_right(outcome),
+        },
+        Row {
+            name: "5 % loss, 30 ms, a deep card",
+            target: "residual <= 1e-5, steady within 0.1 ms",
+            seconds: (600.0, 60.0),
+            scenario: Scenario {
+                settle: 20.0,
+                ..base.heard_by(Receiver { latency: 30 * MS, ..deep(near.over(path(Loss::Random(0.05)))) })
+            },
+            judge: |_, outcome| residual_within(1e-5, 0.6, outcome) + &steady(50.0, outcome),
         },
     ]
+}
+
+/// Everything stands still for 60 ms after a minute.
+fn stalled_once() -> Vec<(f64, LinkSpec)> {
+    let stalls = Some(Stalls { every: 1, shortest: 60 * MS, longest: 60 * MS });
+    vec![(0.0, wired()), (60.0, LinkSpec { stalls, ..wired() }), (60.01, wired())]
+}
+
+/// Whether the latency is half a minute later what it was before.
+fn returned(outcome: &Outcome) -> String {
+    let latency = |range: std::ops::Range<f64>| {
+        let within = outcome.heard.iter().filter(|heard| range.contains(&heard.at));
+        quantile(&sorted(within.map(|heard| heard.latency / 1e6)), 0.5)
+    };
+    let (before, after) = (latency(50.0..59.0), latency(90.0..92.0));
+    let off = (after - before).abs();
+    complain(&[(off > 1.0 || off.is_nan(), format!("{before:.1} ms before, {after:.1} after"))])
+}
+
+fn mostly_right(outcome: &Outcome) -> String {
+    let bad = 60e3 * outcome.wrong as f64 / outcome.judged as f64;
+    complain(&[(bad > 100.0, format!("{bad:.0} bad ms a minute"))])
 }
 
 /// The results of one row over all seeds.

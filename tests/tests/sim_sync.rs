@@ -123,7 +123,9 @@ fn receivers(ppm: &[f64], path: LinkSpec, latency: i64) -> Vec<Receiver> {
             wander: 0.05,
             steps: vec![(0, (number + 1) * 1_000_000 * MS)],
         };
-        let ear = Ear::Card(blurred(ppm, index as u64), 128);
+        // Cards of either kind play together.
+        let ear = if index % 2 == 0 { Ear::DeepCard } else { Ear::Card };
+        let ear = ear(blurred(ppm, index as u64), 128);
         Receiver { ear, clock, latency, trim: Some(0), ..Receiver::default().over(path) }
     };
     ppm.iter().enumerate().map(receiver).collect()
@@ -339,8 +341,10 @@ fn run_row(row: &Row, seconds: f64, seed: u64) -> Result {
     let times = (1..).map(|n| f64::from(n) * EVERY).take_while(|at| at + EVERY <= seconds);
     let times: Vec<f64> = if matches!(row.event, Event::None) { Vec::new() } else { times.collect() };
     let events: Vec<f64> = times.iter().map(|at| row.event.befall(*at, &mut scenario)).collect();
-    if let (Event::Xrun, Ear::Card(card, _)) = (row.event, &mut scenario.receivers[0].ear) {
-        card.xrun_every = (EVERY * 1e9) as i64;
+    for receiver in scenario.receivers.iter_mut().take(if matches!(row.event, Event::Xrun) { 2 } else { 0 }) {
+        if let Ear::Card(card, _) | Ear::DeepCard(card, _) = &mut receiver.ear {
+            card.xrun_every = (EVERY * 1e9) as i64;
+        }
     }
     let outcomes = run_all(&scenario, seed);
     let apart = sync::apart(&outcomes[..row.together], settle, seconds - 0.1);

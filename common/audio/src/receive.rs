@@ -39,7 +39,7 @@ use crate::send::{Transmit, Wire};
 
 pub use event::{End, Event, Latency, StreamInfo, Sync, Text};
 pub use output::{Incoming, Output};
-pub use pace::{Due, Pace, PlaybackStamp};
+pub use pace::{Ahead, Due, Pace, PlaybackStamp};
 pub use paths::Path;
 pub use player::Adapt;
 
@@ -355,9 +355,10 @@ impl ReceivePipeline {
     /// this machine's clock. `false` where a packet has not come, and there is time: to be asked again after the next
     /// datagram, or when [`poll_timeout`](Self::poll_timeout) says.
     pub fn pull_device(&mut self, now: Mono, due: Due, out: &mut [f32]) -> bool {
+        let is_early = due.soon.is_some_and(|soon| now < soon);
         let lacks = self.stream.as_ref().is_some_and(|stream| now < due.by && self.player.lacks(stream));
-        self.waits = lacks.then_some(due.by);
-        if lacks {
+        self.waits = (lacks && !is_early).then_some(due.by);
+        if lacks || (is_early && !self.player.has_chunk()) {
             return false;
         }
         out.fill(0.0);

@@ -70,6 +70,11 @@ impl Tracker {
         None
     }
 
+    /// The device has lost time: its next callback's time counts, with the rate that was found.
+    pub fn restart(&mut self) {
+        (self.at, self.callbacks, self.off) = (None, 0.0, (0, 0));
+    }
+
     /// When a frame passes the converter that comes so many frames after the last callback's first.
     pub fn time_of(&self, frames: i64) -> Option<Mono> {
         Some(self.at?.plus((frames as f64 * self.frame) as i64))

@@ -1,9 +1,18 @@
 //! Samples of sound cards to and from `f32`, scaled so that 16- and 24-bit values survive unchanged.
 
-pub(crate) trait CardSample: cpal::SizedSample + Send + 'static {
+pub(crate) trait CardSample: AlsaSample + cpal::SizedSample + Send + 'static {
     fn from_f32(sample: f32) -> Self;
     fn to_f32(self) -> f32;
 }
+
+#[cfg(target_os = "linux")]
+pub(crate) use alsa::pcm::IoFormat as AlsaSample;
+
+/// Nothing is asked for elsewhere.
+#[cfg(not(target_os = "linux"))]
+pub(crate) trait AlsaSample {}
+#[cfg(not(target_os = "linux"))]
+impl<T> AlsaSample for T {}
 
 impl CardSample for f32 {
     fn from_f32(sample: f32) -> Self {

@@ -12,6 +12,8 @@ pub mod keeper;
 pub mod playback;
 pub mod system;
 
+#[cfg(target_os = "linux")]
+mod alsa_card;
 mod convert;
 mod reader;
 mod virtual_card;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use audio::counters::Counter;
-use audio::receive::PlaybackStamp;
+use audio::receive::{Ahead, PlaybackStamp};
 use os::wait::Waker;
 use proto::units::Mono;
 use ringbuf::traits::{Consumer, Producer};
@@ -81,6 +81,18 @@ pub struct PlaybackCounters {
     pub failed: AtomicBool,
 }
 
+/// What a device holds that takes sound ahead of its time, in frames.
+pub(crate) struct Queue {
+    pub(crate) queued: u32,
+    /// To the DAC.
+    pub(crate) delay: u32,
+    /// What it needs to go on until it asks again.
+    pub(crate) least: u32,
+    pub(crate) most: u32,
+    /// It has lost time since it asked last.
+    pub(crate) restarted: bool,
+}
+
 /// Reads blocks out of the ring. Runs on audio callbacks: nothing in it allocates, locks or waits.
 pub struct Drain {
     samples: HeapCons<f32>,
@@ -105,21 +117,54 @@ impl Drain {
 
     /// Fills one block whose first frame leaves the DAC at `at`; with silence where the ring is empty.
     pub(crate) fn fill<T: Copy>(&mut self, block: &mut [T], at: Mono, from_f32: impl Fn(f32) -> T) {
+        let asked = (block.len() / self.channels) as u32;
+        self.pour(block, asked, at, from_f32, |_| None);
+    }
+
+    /// Fills the beginning of a block that is as long as the device has room for, with all that is there, and with silence only as
+    /// far as the device needs some. Returns how many frames that are.
+    pub(crate) fn fill_ahead<T: Copy>(
+        &mut self,
+        block: &mut [T],
+        queue: Queue,
+        at: Mono,
+        from_f32: impl Fn(f32) -> T,
+    ) -> u32 {
+        let Queue { queued, delay, least, most, restarted } = queue;
+        let needed = least.saturating_sub(queued).min((block.len() / self.channels) as u32);
+        let ahead = |given| {
+            let room = most.saturating_sub(queued + given);
+            Some(Ahead { held: delay, room, least, delay: delay.saturating_sub(queued), restarted })
+        };
+        self.pour(block, needed, at, from_f32, ahead)
+    }
+
+    fn pour<T: Copy>(
+        &mut self,
+        block: &mut [T],
+        needed: u32,
+        at: Mono,
+        from_f32: impl Fn(f32) -> T,
+        ahead: impl Fn(u32) -> Option<Ahead>,
+    ) -> u32 {
         let _section = os::realtime::section();
         let taken = self.taken;
-        let mut ready = self.samples.pop_iter();
-        let mut count = 0usize;
-        for slot in block.iter_mut() {
-            *slot = from_f32(ready.next().inspect(|_| count += 1).unwrap_or(0.0));
+        let mut count = 0;
+        for (slot, sample) in block.iter_mut().zip(self.samples.pop_iter()) {
+            *slot = from_f32(sample);
+            count += 1;
         }
-        self.taken += (count / self.channels) as u64;
-        let asked = (block.len() / self.channels) as u32;
-        let missing = asked - (count / self.channels) as u32;
+        let given = (count / self.channels) as u32;
+        let missing = needed.saturating_sub(given);
+        block[count..][..missing as usize * self.channels].fill(from_f32(0.0));
+        self.taken += u64::from(given);
+        let asked = given + missing;
         self.counters.callbacks.add(1);
         self.counters.missing.add(u64::from(missing));
         // A full ring means that nobody reads the stamps; the next one tells the same.
-        let _ = self.stamps.try_push(PlaybackStamp { taken, asked, missing, at });
+        let _ = self.stamps.try_push(PlaybackStamp { taken, asked, missing, at, ahead: ahead(asked) });
         self.waker.wake();
+        asked
     }
 
     /// Notes that the card lost frames.
@@ -267,8 +312,8 @@ mod tests {
         assert_eq!(
             stamps,
             [
-                PlaybackStamp { taken: 0, asked: 4, missing: 0, at: Mono(10) },
-                PlaybackStamp { taken: 4, asked: 4, missing: 2, at: Mono(20) },
+                PlaybackStamp { taken: 0, asked: 4, missing: 0, at: Mono(10), ahead: None },
+                PlaybackStamp { taken: 4, asked: 4, missing: 2, at: Mono(20), ahead: None },
             ]
         );
         assert_eq!(counters.missing.get(), 2);

@@ -1,4 +1,4 @@
-//! Sound cards, by cpal: ALSA and JACK on Linux, CoreAudio, WASAPI.
+//! Sound cards, found by cpal and driven by it: JACK on Linux, CoreAudio, WASAPI. Those of ALSA are driven by [`crate::alsa_card`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use os::clock;
 use proto::units::frames_to_nanos;
 use serde::Serialize;
 
+#[cfg(target_os = "linux")]
+use crate::alsa_card::Card;
 use crate::capture::Feeder;
 use crate::convert::CardSample;
 use crate::error::Error;
@@ -178,6 +180,8 @@ pub(crate) enum Look {
 pub(crate) struct Opening {
     device: cpal::Device,
     config: StreamConfig,
+    /// In frames.
+    period: u32,
     format: SampleFormat,
 }
 
@@ -237,7 +241,7 @@ impl Opening {
             return Err(Error::UnsupportedFormat { device: name_of(&device), rate, channels, offered });
         };
         let config = StreamConfig { channels, sample_rate: rate, buffer_size: BufferSize::Fixed(period) };
-        Ok(Self { device, config, format })
+        Ok(Self { device, config, period, format })
     }
 
     pub(crate) fn description(&self) -> String {
@@ -265,6 +269,11 @@ impl Opening {
     }
 
     fn build_capture<T: CardSample>(self, mut feeder: Feeder) -> Result<Stream, Error> {
+        #[cfg(target_os = "linux")]
+        if let Some((card, signs)) = self.alsa_card(alsa::Direction::Capture)? {
+            let period = card.period();
+            return Ok(Stream::card(card.capture::<T>(feeder, signs.clone())?, signs, period));
+        }
         let (signs, errors) = (Arc::new(Signs::default()), feeder.counters());
         let flow = signs.clone();
         let callback = move |block: &[T], info: &cpal::InputCallbackInfo| {
@@ -280,6 +289,11 @@ impl Opening {
     }
 
     fn build_playback<T: CardSample>(self, mut drain: Drain) -> Result<Stream, Error> {
+        #[cfg(target_os = "linux")]
+        if let Some((card, signs)) = self.alsa_card(alsa::Direction::Playback)? {
+            let period = card.period();
+            return Ok(Stream::card(card.playback::<T>(drain, signs.clone())?, signs, period));
+        }
         let (signs, counters, errors) = (Arc::new(Signs::default()), drain.counters(), drain.counters());
         let flow = signs.clone();
         let callback = move |block: &mut [T], info: &cpal::OutputCallbackInfo| {
@@ -295,16 +309,23 @@ impl Opening {
         self.play(stream, signs)
     }
 
+    /// Where the device is one of ALSA's.
+    #[cfg(target_os = "linux")]
+    fn alsa_card(&self, direction: alsa::Direction) -> Result<Option<(Card, Arc<Signs>)>, Error> {
+        let id = self.device.id().map(|id| id.to_string()).unwrap_or_default();
+        let Some(name) = id.strip_prefix("alsa:") else { return Ok(None) };
+        let opened = Card::open(name, direction, self.config, self.period, self.format);
+        let refused =
+            |error: alsa::Error| Error::Refused { device: name_of(&self.device), reason: error.to_string() };
+        Ok(Some((opened.map_err(refused)?, Arc::default())))
+    }
+
     fn play(&self, stream: Result<cpal::Stream, cpal::Error>, signs: Arc<Signs>) -> Result<Stream, Error> {
         let refused =
             |error: cpal::Error| Error::Refused { device: name_of(&self.device), reason: error.to_string() };
         let stream = stream.map_err(refused)?;
         stream.play().map_err(refused)?;
-        let frames = match self.config.buffer_size {
-            BufferSize::Fixed(frames) => frames,
-            BufferSize::Default => 0,
-        };
-        let period = frames_to_nanos(i64::from(frames), self.config.sample_rate);
+        let period = frames_to_nanos(i64::from(self.period), self.config.sample_rate);
         Ok(Stream::card(stream, signs, period))
     }
 }

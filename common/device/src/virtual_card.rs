@@ -187,7 +187,7 @@ fn next_hundredth() -> Mono {
     now.plus(HUNDREDTH - clock::unix_nanos().rem_euclid(HUNDREDTH))
 }
 
-fn sleep_until(at: Mono) {
+pub(crate) fn sleep_until(at: Mono) {
     let left = at.left_from(clock::now());
     if !left.is_zero() {
         std::thread::sleep(left);

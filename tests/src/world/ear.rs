@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use audio::receive::{CHUNK, Incoming, Output, Pace, PlaybackStamp, ReceivePipeline};
+use audio::receive::{Ahead, CHUNK, Incoming, Output, Pace, PlaybackStamp, ReceivePipeline};
 use proto::units::{Mono, frames_to_nanos};
 use sim::card::{Card, CardSpec, Direction, Period};
 use sim::clock::Clock;
@@ -18,11 +18,17 @@ pub(super) enum Player {
     File { judge: FileJudge, sound: Sound, settle: Mono },
 }
 
+/// Frames that a card holds which takes sound ahead of its time: 50 ms.
+const DEPTH: usize = RATE as usize / 20;
+
 pub(super) struct CardPlayer {
     pub(super) card: Card,
     pace: Pace,
     ring: VecDeque<f32>,
+    /// What the card was handed ahead of its time, if it is one for that.
+    queue: Option<VecDeque<f32>>,
     taken: u64,
+    rate: u32,
     period: usize,
     frame_ns: f64,
     judge: Judge,
@@ -43,14 +49,15 @@ impl Player {
                 let (judge, sound) = (FileJudge::default(), scenario.sound);
                 (Self::File { judge, sound, settle }, Output::stream_clocked(1, rate))
             }
-            scenario::Ear::Card(card, period) => {
+            scenario::Ear::Card(card, period) | scenario::Ear::DeepCard(card, period) => {
                 let judge = Judge::new(
                     scenario.sound,
                     settle,
                     frame_ns(RATE, scenario.capture.0),
                     receiver.card_rate,
                 );
-                let player = CardPlayer::new(card, receiver.card_rate, period, start, judge);
+                let mut player = CardPlayer::new(card, receiver.card_rate, period, start, judge);
+                player.queue = matches!(receiver.ear, scenario::Ear::DeepCard(..)).then(VecDeque::new);
                 (Self::Card(Box::new(player)), Output::device(1, receiver.card_rate, true))
             }
         };
@@ -89,7 +96,9 @@ impl CardPlayer {
             card: Card::new(spec, Direction::Playback, rate, period, start),
             pace: Pace::new(rate),
             ring: VecDeque::new(),
+            queue: None,
             taken: 0,
+            rate,
             period: period as usize,
             frame_ns: frame_ns(rate, spec),
             judge,
@@ -99,7 +108,7 @@ impl CardPlayer {
     fn feed(&mut self, now: Mono, pipeline: &mut ReceivePipeline, outcome: &mut Outcome) {
         let mut chunk = [0.0; CHUNK];
         while let Some(due) = live(|| self.pace.next_chunk(self.ring.len(), pipeline.latency())) {
-            outcome.lead = outcome.lead.max(due.at.since(now) + frames_to_nanos(96, RATE));
+            outcome.lead = outcome.lead.max(due.at.since(due.latest(now)) + frames_to_nanos(96, RATE));
             if !live(|| pipeline.pull_device(now, due, &mut chunk)) {
                 break;
             }
@@ -116,17 +125,12 @@ impl CardPlayer {
         pipeline: &mut ReceivePipeline,
         outcome: &mut Outcome,
     ) {
-        let given = self.ring.len().min(self.period);
-        let stamp = PlaybackStamp {
-            taken: self.taken,
-            asked: self.period as u32,
-            missing: (self.period - given) as u32,
-            at: local_stamp(clock, period),
+        let at = local_stamp(clock, period);
+        let (stamp, samples) = match self.queue.take() {
+            Some(queue) => self.call_ahead(at, queue, period.lost > 0),
+            None => self.call(at),
         };
         let now = clock.local(period.callback);
-        self.taken += given as u64;
-        let silence = std::iter::repeat_n(0.0, self.period - given);
-        let samples: Vec<f32> = self.ring.drain(..given).chain(silence).collect();
         live(|| {
             if self.pace.note(stamp, now) {
                 pipeline.realign();
@@ -138,6 +142,54 @@ impl CardPlayer {
         let shown = pipeline.latency_us() as f64 * 1e3;
         let played = Played { samples: &samples, from: period.converter, frame_ns: self.frame_ns, shown };
         self.judge.judge(&played, outcome);
+    }
+}
+
+impl CardPlayer {
+    /// Takes one period out of the ring.
+    fn call(&mut self, at: Mono) -> (PlaybackStamp, Vec<f32>) {
+        let given = self.ring.len().min(self.period);
+        let (asked, missing) = (self.period as u32, (self.period - given) as u32);
+        let stamp = PlaybackStamp { taken: self.taken, asked, missing, at, ahead: None };
+        self.taken += given as u64;
+        let silence = std::iter::repeat_n(0.0, self.period - given);
+        (stamp, self.ring.drain(..given).chain(silence).collect())
+    }
+
+    /// Plays one period of what the card holds, and fills it up; `at` is when that period is heard.
+    fn call_ahead(
+        &mut self,
+        at: Mono,
+        mut queue: VecDeque<f32>,
+        restarted: bool,
+    ) -> (PlaybackStamp, Vec<f32>) {
+        let period = self.period;
+        let silence = std::iter::repeat(0.0);
+        let played = queue.len().min(period);
+        let samples = queue.drain(..played).chain(silence.clone()).take(period).collect();
+        let held = period + queue.len();
+        let given = self.ring.len().min(DEPTH - queue.len());
+        queue.extend(self.ring.drain(..given));
+        let least = 2 * period + period / 4;
+        let missing = least.saturating_sub(queue.len());
+        queue.extend(silence.take(missing));
+        let ahead = Ahead {
+            held: held as u32,
+            room: (DEPTH - queue.len()) as u32,
+            least: least as u32,
+            delay: 2 * period as u32,
+            restarted,
+        };
+        let stamp = PlaybackStamp {
+            taken: self.taken,
+            asked: (given + missing) as u32,
+            missing: missing as u32,
+            at: at.plus(frames_to_nanos(held as i64, self.rate)),
+            ahead: Some(ahead),
+        };
+        self.taken += given as u64;
+        self.queue = Some(queue);
+        (stamp, samples)
     }
 }
 

@@ -42,6 +42,8 @@ impl Sound {
 pub enum Ear {
     /// A card of its own clock, in periods of so many frames.
     Card(CardSpec, u32),
+    /// One that takes sound ahead of its time.
+    DeepCard(CardSpec, u32),
     /// A file that follows the stream.
     File,
 }

@@ -22,6 +22,29 @@ pub struct PlaybackStamp {
     pub missing: u32,
     /// When the callback's first frame leaves the DAC.
     pub at: Mono,
+    /// Of a device that takes sound ahead of its time.
+    pub ahead: Option<Ahead>,
+}
+
+impl PlaybackStamp {
+    fn held(&self) -> u32 {
+        self.ahead.map_or(0, |ahead| ahead.held)
+    }
+}
+
+/// What a device that takes sound ahead of its time tells beside, in frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// What was to leave the DAC before this callback's first frame, when it was called.
+    pub held: u32,
+    /// What it can hold beyond what it holds after this callback.
+    pub room: u32,
+    /// What it has to hold after each callback.
+    pub least: u32,
+    /// How long what leaves that takes to the DAC.
+    pub delay: u32,
+    /// It has lost time before this callback.
+    pub restarted: bool,
 }
 
 /// When a chunk is due.
@@ -33,12 +56,21 @@ pub struct Due {
     pub slow: f64,
     /// Until when it can wait for a packet that is late.
     pub by: Mono,
+    /// For a device that takes sound ahead of its time: before then a chunk is made of what has come, or not at all.
+    pub soon: Option<Mono>,
+}
+
+impl Due {
+    /// When a chunk had to be made that was made at `now`.
+    pub fn latest(&self, now: Mono) -> Mono {
+        self.soon.map_or(now, |_| now.max(self.by))
+    }
 }
 
 impl From<Mono> for Due {
     /// For a device that runs true, at once.
     fn from(at: Mono) -> Self {
-        Self { at, slow: 0.0, by: Mono(i64::MIN) }
+        Self { at, slow: 0.0, by: Mono(i64::MIN), soon: None }
     }
 }
 
@@ -94,23 +126,37 @@ impl Pace {
     /// Takes what a callback has told by `now`. Returns whether the device has lost time: it went on without our frames.
     pub fn note(&mut self, stamp: PlaybackStamp, now: Mono) -> bool {
         self.interval.note(now);
-        let frames = self.last.map_or(0, |last| last.asked);
-        let jumped = self.tracker.note(frames, stamp.at).is_some();
+        // A device that goes ahead is followed where it plays: it takes more at one time and less at another.
+        let held = stamp.held();
+        let frames = self.last.map_or(0, |last| (last.asked + last.held()).saturating_sub(held));
+        let at = stamp.at.plus(-units::frames_to_nanos(i64::from(held), self.rate));
+        let restarted = stamp.ahead.is_some_and(|ahead| ahead.restarted);
+        if restarted {
+            self.tracker.restart();
+        }
+        let jumped = self.tracker.note(frames, at).is_some();
         self.largest_request = self.largest_request.max(stamp.asked as usize);
         self.last = Some(stamp);
         // Before the first push, callbacks find nothing: that is no loss.
-        (stamp.missing > 0 || jumped) && self.pushed > 0
+        (stamp.missing > 0 || jumped || restarted) && self.pushed > 0
     }
 
     /// Whether the ring, which holds `level` frames, wants another chunk for a latency of so many nanoseconds; if so, when the
-    /// chunk leaves the DAC. As much is kept as the next callback will take, and what an eighth of the latency has room for.
+    /// chunk leaves the DAC. As much is kept as the next callback will take, and what an eighth of the latency has room for; for
+    /// a device that takes sound ahead of its time, all that it has room for.
     pub fn next_chunk(&self, level: usize, latency: i64) -> Option<Due> {
         let stamp = self.last?;
+        let ahead = i64::from(stamp.missing) + self.pushed as i64 - stamp.taken as i64;
+        let at = self.tracker.time_of(ahead + i64::from(stamp.held()))?;
+        let slow = self.tracker.slow();
+        if let Some(Ahead { room, least, delay, .. }) = stamp.ahead {
+            let time = |frames: u32| units::frames_to_nanos(i64::from(frames), self.rate);
+            let by = at.plus(-time(least + delay) - WAKING - time(least) / (2 * MAKING_SHARE));
+            return (level < room as usize).then(|| Due { at, slow, by, soon: Some(by.plus(-time(least))) });
+        }
         let eighth = units::nanos_to_frames(latency / 8, self.rate) as usize / CHUNK * CHUNK;
         let target = self.largest_request + eighth.min(self.largest_request.max(CHUNK));
-        let ahead = i64::from(stamp.missing) + self.pushed as i64 - stamp.taken as i64;
-        let at = self.tracker.time_of(ahead)?;
-        (level < target).then(|| Due { at, slow: self.tracker.slow(), by: self.latest(level) })
+        (level < target).then(|| Due { at, slow, by: self.latest(level), soon: None })
     }
 
     /// Until when the next chunk may be made, where the ring holds `level` frames.
@@ -132,7 +178,7 @@ mod tests {
     use super::*;
 
     fn stamp(n: u64, at: i64) -> PlaybackStamp {
-        PlaybackStamp { taken: n * 128, asked: 128, missing: 0, at: Mono(at) }
+        PlaybackStamp { taken: n * 128, asked: 128, missing: 0, at: Mono(at), ahead: None }
     }
 
     #[test]
@@ -152,7 +198,10 @@ mod tests {
     fn a_chunk_follows_on_what_was_pushed() {
         let mut pace = Pace::new(48_000);
         assert_eq!(pace.next_chunk(0, 8_000_000), None);
-        pace.note(PlaybackStamp { taken: 100, asked: 96, missing: 4, at: Mono(1_000_000) }, Mono(0));
+        pace.note(
+            PlaybackStamp { taken: 100, asked: 96, missing: 4, at: Mono(1_000_000), ahead: None },
+            Mono(0),
+        );
         pace.pushed(148);
         // 48 frames were left for the callback, of which 4 more are missing: the next one is heard 52 frames after its start.
         let due = pace.next_chunk(0, 8_000_000).unwrap();
@@ -166,7 +215,7 @@ mod tests {
         let mut pace = Pace::new(48_000);
         let mut by = |n: u64, now: i64, level: usize| {
             pace.note(
-                PlaybackStamp { taken: n * 480, asked: 480, missing: 0, at: Mono(now + 5 * MS) },
+                PlaybackStamp { taken: n * 480, asked: 480, missing: 0, at: Mono(now + 5 * MS), ahead: None },
                 Mono(now),
             );
             pace.next_chunk(level, 20 * MS).unwrap().by

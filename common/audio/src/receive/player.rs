@@ -94,6 +94,8 @@ pub(super) struct Player {
     channels: u16,
     /// Frames for which the cursor has waited for a packet that is late.
     held: u64,
+    /// Frames that a device was handed earlier than it had to be.
+    ahead: i64,
     now: Mono,
     peak: (f32, u32),
     latency_us: Counter,
@@ -124,6 +126,7 @@ impl Player {
             lead: Lead::default(),
             channels: 0,
             held: 0,
+            ahead: 0,
             now: Mono(0),
             peak: (0.0, 0),
             latency_us: Counter::default(),
@@ -197,9 +200,9 @@ impl Player {
         self.latency - self.transit - self.lead.get()
     }
 
-    /// Audio in the buffer, in frames.
+    /// Audio in the buffer, and what a device was handed ahead of its time, in frames.
     pub(super) fn depth(&self) -> i64 {
-        self.buffer.end().since(self.cursor).max(0)
+        self.buffer.end().since(self.cursor).max(0) + self.ahead
     }
 
     /// A new stream begins. A file still gets the rest of the last one; a device plays the new one in its own time.
@@ -259,10 +262,18 @@ impl Player {
 
     /// Whether some of what the next chunk needs has not come, and may still come.
     pub(super) fn lacks(&self, stream: &Stream) -> bool {
+        self.begun && self.aligned && !stream.ended && !self.has_next()
+    }
+
+    /// Whether all has come that the next chunk needs.
+    pub(super) fn has_chunk(&self) -> bool {
+        self.begun && self.aligned && self.has_next()
+    }
+
+    fn has_next(&self) -> bool {
         let steering = self.output.as_ref().and_then(|output| output.device.as_ref()?.steering.as_ref());
         let needed = steering.map_or(CHUNK, |(resampler, _)| resampler.needed());
-        let playing = self.begun && self.aligned && !stream.ended;
-        playing && !self.buffer.covers(self.cursor, needed as u64)
+        self.buffer.covers(self.cursor, needed as u64)
     }
 
     /// For a device: fills `out` with what leaves the DAC when it is due. Without a reference, what plays goes on as it did,
@@ -301,7 +312,10 @@ impl Player {
         let lag = device.steering.as_ref().map_or(0.0, |(resampler, _)| resampler.lag());
         let delay = lag as u64;
         let reach = units::frames_to_nanos((delay + CHUNK as u64) as i64, stream.format.rate);
-        self.lead.note(self.now, at.since(self.now) + reach);
+        // What was made ahead of its time could have waited.
+        let early = due.soon.map_or(0, |_| due.by.since(self.now)).max(0);
+        self.ahead = if self.has_chunk() { units::nanos_to_frames(early, stream.format.rate) } else { 0 };
+        self.lead.note(self.now, at.since(due.latest(self.now)) + reach);
         let Some(reference) = reference else { return self.go_on(stream, out, channels, output) };
         let together = reference.captures().is_some();
         let moves = std::mem::replace(&mut self.together, together) != together;
