@@ -5,12 +5,21 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A setting of the library's, by its own name. */
 struct shim_option {
     const char *name;
     const char *value;
 };
+
+/* The value of the option of this name, or NULL. */
+static inline const char *shim_find(const struct shim_option *options, size_t count, const char *name) {
+    for (size_t n = 0; n < count; n++)
+        if (!strcmp(options[n].name, name))
+            return options[n].value;
+    return NULL;
+}
 
 struct shim_format {
     uint32_t width;

@@ -18,13 +18,6 @@ struct encoder {
     int ended;
 };
 
-static const char *find(const struct shim_option *options, size_t count, const char *name) {
-    for (size_t n = 0; n < count; n++)
-        if (!strcmp(options[n].name, name))
-            return options[n].value;
-    return NULL;
-}
-
 static int apart(const char *name) {
     return !strcmp(name, "preset") || !strcmp(name, "tune") || !strcmp(name, "profile");
 }
@@ -39,13 +32,13 @@ static const char *apply(x264_param_t *param, const struct shim_option *options,
 static void *open_(const struct shim_format *format, const struct shim_option *options, size_t count, char *refused,
                    size_t room) {
     struct encoder *encoder = calloc(1, sizeof *encoder);
-    const char *profile = find(options, count, "profile");
+    const char *profile = shim_find(options, count, "profile");
     const char *wrong = "memory";
     if (!encoder)
         goto refuse;
     x264_param_t *param = &encoder->param;
     wrong = "preset";
-    if (x264_param_default_preset(param, find(options, count, "preset"), find(options, count, "tune")))
+    if (x264_param_default_preset(param, shim_find(options, count, "preset"), shim_find(options, count, "tune")))
         goto refuse;
     param->i_width = (int)format->width;
     param->i_height = (int)format->height;

@@ -17,13 +17,6 @@ struct encoder {
     int ended;
 };
 
-static const char *find(const struct shim_option *options, size_t count, const char *name) {
-    for (size_t n = 0; n < count; n++)
-        if (!strcmp(options[n].name, name))
-            return options[n].value;
-    return NULL;
-}
-
 static const char *apply(x265_param *param, const struct shim_option *options, size_t count) {
     for (size_t n = 0; n < count; n++)
         if (strcmp(options[n].name, "preset") && strcmp(options[n].name, "tune") &&
@@ -48,7 +41,7 @@ static void *open_(const struct shim_format *format, const struct shim_option *o
         goto refuse;
     x265_param *param = encoder->param;
     wrong = "preset";
-    if (x265_param_default_preset(param, find(options, count, "preset"), find(options, count, "tune")))
+    if (x265_param_default_preset(param, shim_find(options, count, "preset"), shim_find(options, count, "tune")))
         goto refuse;
     param->sourceWidth = (int)format->width;
     param->sourceHeight = (int)format->height;

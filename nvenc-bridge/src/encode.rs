@@ -144,6 +144,14 @@ pub struct EncodedPicture {
     pub took: Duration,
 }
 
+/// What AV1 encoders put out begins with an OBU that only says so (AV1 specification, 5.6), which no transport wants.
+fn without_delimiter(mut unit: Vec<u8>) -> Vec<u8> {
+    if unit.starts_with(&[0x12, 0]) {
+        unit.drain(..2);
+    }
+    unit
+}
+
 /// Turns pictures into bits.
 ///
 /// An encoder may keep pictures back (B-pictures, look-ahead), and then gives several at once or at [`Encoder::finish`].

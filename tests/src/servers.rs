@@ -49,11 +49,13 @@ impl Place {
 
     /// A command in this environment.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        if self.hastens {
-            command = Command::new("nice");
-            command.args(["-n", "-15"]).arg(program);
-        }
+        let mut command = if self.hastens {
+            let mut nice = Command::new("nice");
+            nice.args(["-n", "-15"]).arg(program);
+            nice
+        } else {
+            Command::new(program)
+        };
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

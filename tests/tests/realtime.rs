@@ -224,8 +224,8 @@ fn far(loss: Loss) -> LinkSpec {
 fn cases() -> Vec<Case> {
     const SOME: Loss = Loss::Random(0.05);
     const BURSTS: Loss = Loss::Gilbert { share: 0.1, burst: 4.0 };
-    let ear = Ear::Card(CardSpec { ppm: 100.0, jitter: 100_000, ..CardSpec::default() }, 128);
-    let card = Listener { ear, latency: 40 * MS, ..Listener::default() };
+    let spec = CardSpec { ppm: 100.0, jitter: 100_000, ..CardSpec::default() };
+    let card = Listener { ear: Ear::Card(spec, 128), latency: 40 * MS, ..Listener::default() };
     let base = Scenario { seconds: 20.0, ..Scenario::default() };
     let heard_by = |receiver: Listener, repair: &str| Scenario {
         repair: repair.parse().expect("a kind of repair"),
@@ -245,6 +245,11 @@ fn cases() -> Vec<Case> {
         ("requests", over(near(SOME), "request"), |o| {
             o.counters.retransmitted.get() > 100 && o.client.resent.get() > 100
         }),
+        (
+            "a card that goes ahead",
+            heard_by(Listener { ear: Ear::DeepCard(spec, 128), ..card.over(near(SOME)) }, "request"),
+            |o| o.counters.retransmitted.get() > 100,
+        ),
         ("too many requests", over(near(Loss::Random(0.6)), "request"), |o| o.client.refused.get() > 0),
         (
             "parity as it is needed",

@@ -85,14 +85,18 @@ impl Card {
         pcm.hw_params(&hardware)?;
         drop(hardware);
         let (buffer, period) = pcm.get_params()?;
-        let software = pcm.sw_params_current()?;
-        // Both are started by hand.
-        software.set_start_threshold(software.get_boundary()?)?;
-        software.set_avail_min(period as i64)?;
-        pcm.sw_params(&software)?;
+        let card = Self { pcm, config, period: period as u32, buffer: buffer as u32 };
+        let software = card.pcm.sw_params_current()?;
+        // Both are started by hand as well; PulseAudio waits for as much after it ran dry.
+        software.set_start_threshold(i64::from(match direction {
+            Direction::Capture => 1,
+            Direction::Playback => card.least(),
+        }))?;
+        software.set_avail_min(i64::from(card.period))?;
+        card.pcm.sw_params(&software)?;
         drop(software);
-        pcm.prepare()?;
-        Ok(Self { pcm, config, period: period as u32, buffer: buffer as u32 })
+        card.pcm.prepare()?;
+        Ok(card)
     }
 
     /// A period of the card's, in nanoseconds.
@@ -206,12 +210,11 @@ impl Card {
         let rate = self.config.sample_rate;
         let (room, delay) = self.pcm.avail_delay()?;
         let at = clock::now().plus(frames_to_nanos(delay.max(0), rate));
-        let room = (room.max(0) as u32).min(self.buffer);
-        // What is played meanwhile, and the step in which the card shows how far it has come.
-        let waking = self.period / WAKING_SHARE + nanos_to_frames(WAKING, rate) as u32;
-        let least = (2 * self.period + waking).min(self.buffer);
-        let queued = self.buffer - room;
-        let queue = Queue { queued, delay: delay.max(0) as u32, least, most: self.buffer, restarted };
+        // Some have more room than is of use.
+        let most = (nanos_to_frames(PLAYBACK_DEPTH, rate) as u32).max(4 * self.period).min(self.buffer);
+        let queued = self.buffer - (room.max(0) as u32).min(self.buffer);
+        let room = most.saturating_sub(queued);
+        let queue = Queue { queued, delay: delay.max(0) as u32, least: self.least(), most, restarted };
         let frames = drain.fill_ahead(&mut block[..self.samples(room)], queue, at, T::from_f32);
         let mut rest = &block[..self.samples(frames)];
         while !rest.is_empty() {
@@ -222,6 +225,13 @@ impl Card {
             self.pcm.start()?;
         }
         Ok((room, frames))
+    }
+
+    /// What a playback holds at least when its thread goes to sleep, in frames: what is played meanwhile, the step in which the card
+    /// shows how far it has come, and what it takes to be woken.
+    fn least(&self) -> u32 {
+        let waking = self.period / WAKING_SHARE + nanos_to_frames(WAKING, self.config.sample_rate) as u32;
+        (2 * self.period + waking).min(self.buffer)
     }
 
     fn samples(&self, frames: u32) -> usize {

@@ -318,4 +318,33 @@ mod tests {
         );
         assert_eq!(counters.missing.get(), 2);
     }
+
+    #[test]
+    fn a_device_that_goes_ahead_gets_all_there_is_and_silence_only_as_far_as_it_needs() {
+        let (mut samples, samples_out) = HeapRb::new(64).split();
+        let (stamps, mut stamps_out) = HeapRb::new(8).split();
+        let (waker, _wakeup) = os::wait::pair().unwrap();
+        let mut drain = Drain::new(samples_out, stamps, Arc::default(), waker, 2);
+        let mut pour = |queued: u32, delay: u32| {
+            let mut block = [9.0; 20];
+            let room = 10 - queued;
+            let queue = Queue { queued, delay, least: 4, most: 10, restarted: false };
+            let given = drain.fill_ahead(&mut block[..room as usize * 2], queue, Mono(1), |sample| sample);
+            block[..given as usize * 2].to_vec()
+        };
+        samples.push_slice(&[0.5; 6]);
+        assert_eq!(pour(0, 0), [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.0, 0.0]);
+        assert!(pour(4, 7).is_empty());
+        samples.push_slice(&[0.5; 20]);
+        assert_eq!(pour(3, 3), [0.5; 14]);
+        let stamps: Vec<_> = stamps_out.pop_iter().collect();
+        let stamp = |taken, asked, missing, held, room, delay| PlaybackStamp {
+            taken,
+            asked,
+            missing,
+            at: Mono(1),
+            ahead: Some(Ahead { held, room, least: 4, delay, restarted: false }),
+        };
+        assert_eq!(stamps, [stamp(0, 4, 1, 0, 6, 0), stamp(3, 0, 0, 7, 6, 3), stamp(3, 7, 0, 3, 0, 0)]);
+    }
 }

@@ -1,4 +1,4 @@
-//! Sound cards, found by cpal and driven by it: JACK on Linux, CoreAudio, WASAPI. Those of ALSA are driven by [`crate::alsa_card`].
+//! Sound cards, as cpal finds them. It drives those of JACK, CoreAudio and WASAPI; we drive ALSA's.
 
 use std::sync::Arc;
 use std::time::Duration;

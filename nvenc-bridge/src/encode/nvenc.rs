@@ -193,7 +193,7 @@ impl Nvenc {
         let place = self.shown.iter().position(|shown| shown.sequence == bits.timestamp)?;
         let shown = self.shown.remove(place)?;
         let data = match self.settings.codec {
-            Codec::Av1 => without_delimiter(bits.data),
+            Codec::Av1 => super::without_delimiter(bits.data),
             Codec::H264 | Codec::H265 => bits.data,
         };
         // A picture that rate control skipped has no bits.
@@ -307,12 +307,4 @@ impl Encoder for Nvenc {
         out.append(&mut self.ready);
         self.drain(out).map_err(|fault| self.fail(fault))
     }
-}
-
-/// A temporal unit begins with an OBU that only says so (AV1 specification, 5.6), which no transport wants.
-fn without_delimiter(mut data: Vec<u8>) -> Vec<u8> {
-    if data.starts_with(&[0x12, 0]) {
-        data.drain(..2);
-    }
-    data
 }

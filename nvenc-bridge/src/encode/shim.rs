@@ -131,7 +131,7 @@ impl Shim {
             let place = self.inside.iter().position(|inside| inside.index == unit.index);
             let Some(inside) = place.and_then(|place| self.inside.remove(place)) else { continue };
             let data = match codec {
-                Codec::Av1 => without_delimiters(unit.data),
+                Codec::Av1 => super::without_delimiter(unit.data.to_vec()),
                 Codec::H264 | Codec::H265 => unit.data.to_vec(),
             };
             let Inside { at, number, begun, .. } = inside;
@@ -196,14 +196,6 @@ impl Encoder for Shim {
 
 fn failed(name: &str, what: &str) -> Error {
     Error::Failed(format!("{name} has failed {what}"))
-}
-
-/// A temporal unit of AV1 without its delimiter (OBUs of type 2, which hold nothing).
-fn without_delimiters(unit: &[u8]) -> Vec<u8> {
-    match unit {
-        [0x12, 0x00, rest @ ..] => rest.to_vec(),
-        _ => unit.to_vec(),
-    }
 }
 
 #[cfg(test)]

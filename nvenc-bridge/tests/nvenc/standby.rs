@@ -10,14 +10,16 @@ use nvenc_double::Double;
 
 use crate::desk::{SIZE, clean, driver, picture, settings};
 
-/// Gives a key picture first, then others, of one octet each.
+/// Gives a key picture first, then others, of one octet each, and fails after the last.
 struct Plain {
+    name: &'static str,
+    left: u64,
     begun: bool,
 }
 
 impl Encoder for Plain {
     fn name(&self) -> &str {
-        "plain"
+        self.name
     }
 
     fn warnings(&self) -> &[Warning] {
@@ -30,6 +32,7 @@ impl Encoder for Plain {
         key: bool,
         out: &mut VecDeque<EncodedPicture>,
     ) -> Result<(), Error> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| Error::Failed("worn out".into()))?;
         out.push_back(EncodedPicture {
             data: vec![0],
             key: key || !self.begun,
@@ -51,7 +54,11 @@ impl Encoder for Plain {
 }
 
 fn plain() -> Open {
-    Box::new(|_| Ok(Box::new(Plain { begun: false })))
+    lasting("plain", u64::MAX)
+}
+
+fn lasting(name: &'static str, left: u64) -> Open {
+    Box::new(move |_| Ok(Box::new(Plain { name, left, begun: false })))
 }
 
 fn nvenc(double: &Double) -> Open {
@@ -123,41 +130,9 @@ fn without_another_encoder_a_failure_is_the_end() {
     assert_eq!(results.collect::<Vec<_>>(), [true, true, false, false]);
 }
 
-/// Fails after so many pictures.
-struct Brief(Plain, u32);
-
-impl Encoder for Brief {
-    fn name(&self) -> &str {
-        "brief"
-    }
-
-    fn warnings(&self) -> &[Warning] {
-        &[]
-    }
-
-    fn encode(
-        &mut self,
-        picture: &Picture,
-        key: bool,
-        out: &mut VecDeque<EncodedPicture>,
-    ) -> Result<(), Error> {
-        self.1 = self.1.checked_sub(1).ok_or_else(|| Error::Failed("worn out".into()))?;
-        self.0.encode(picture, key, out)
-    }
-
-    fn change(&mut self, _: &Settings) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn finish(&mut self, _: &mut VecDeque<EncodedPicture>) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
 #[test]
 fn what_happens_again_and_again_is_told_once() {
-    let brief: Open = Box::new(|_| Ok(Box::new(Brief(Plain { begun: false }, 400))));
-    let mut standby = Standby::new(brief, None, &forever()).unwrap();
+    let mut standby = Standby::new(lasting("brief", 400), None, &forever()).unwrap();
     assert_eq!(stream(&mut standby, 1300).1, [0, 400, 800, 1200]);
     let [warning] = standby.warnings() else { panic!("one warning: {:?}", standby.warnings()) };
     assert_eq!(warning.message, "worn out; brief was opened anew");

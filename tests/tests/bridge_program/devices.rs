@@ -1,8 +1,10 @@
 //! A camera and a microphone whose every picture and sample says when it was taken.
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,9 +70,10 @@ impl Camera {
         let (path, mut begun, mut picture) = (fifo.to_owned(), None, Vec::new());
         let device = Device::start(move || {
             let (file, number) = begun.get_or_insert_with(|| {
-                let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+                let mut file = OpenOptions::new().write(true).open(&path).unwrap();
                 let header = format!("YUV4MPEG2 W{} H{} F{hertz}:1 Ip C420\n", size.width, size.height);
-                file.write_all(header.as_bytes()).unwrap();
+                // A reader that is gone is noticed at the next picture.
+                let _ = file.write_all(header.as_bytes());
                 (file, ((wall() - epoch) * f64::from(hertz)).ceil() as u64)
             });
             pattern::draw(size, *number, &mut picture);
@@ -85,6 +88,13 @@ impl Camera {
     /// When the picture of this number was taken, in seconds of the wall clock.
     pub(crate) fn taken(&self, number: u32) -> f64 {
         self.epoch + f64::from(number) / f64::from(self.hertz)
+    }
+}
+
+impl Drop for Camera {
+    /// Nobody may have read: the thread waits for somebody.
+    fn drop(&mut self) {
+        let _ = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path);
     }
 }
 

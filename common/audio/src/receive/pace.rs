@@ -210,6 +210,60 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_goes_ahead_gets_what_it_has_room_for() {
+        const MS: i64 = 1_000_000;
+        let mut pace = Pace::new(48_000);
+        // Called, it has 10 ms left and makes them 12 with silence; it could hold 20 more, and needs 5.
+        let ahead = Ahead { held: 480, room: 960, least: 240, delay: 0, restarted: false };
+        let first = PlaybackStamp { taken: 0, asked: 96, missing: 96, at: Mono(10 * MS), ahead: Some(ahead) };
+        assert!(!pace.note(first, Mono(0)));
+        let due = pace.next_chunk(0, 30 * MS).unwrap();
+        assert_eq!(due.at, Mono(12 * MS));
+        assert_eq!(due.by, Mono(7 * MS - 200_000 - 625_000));
+        assert_eq!(due.soon, Some(due.by.plus(-5 * MS)));
+        assert_eq!((due.latest(Mono(0)), due.latest(Mono(8 * MS))), (due.by, Mono(8 * MS)));
+        assert!(pace.next_chunk(959, 30 * MS).is_some());
+        assert_eq!(pace.next_chunk(960, 30 * MS), None);
+        // It takes 960 frames 5 ms later, when 7 of its 12 ms are left; what it holds leaves as steadily as before.
+        pace.pushed(960);
+        let second = PlaybackStamp {
+            asked: 960,
+            missing: 0,
+            at: Mono(12 * MS),
+            ahead: Some(Ahead { held: 336, room: 240, ..ahead }),
+            ..first
+        };
+        assert!(!pace.note(second, Mono(5 * MS)));
+        assert_eq!(pace.next_chunk(0, 30 * MS).unwrap().at, Mono(32 * MS));
+        // Its delay beyond what it holds takes from the time to wait.
+        let beyond = Ahead { delay: 96, ..second.ahead.unwrap() };
+        pace.note(
+            PlaybackStamp { asked: 0, taken: 960, at: Mono(32 * MS), ahead: Some(beyond), ..second },
+            Mono(5 * MS),
+        );
+        let due = pace.next_chunk(0, 30 * MS).unwrap();
+        assert_eq!(due.at.since(due.by), 7 * MS + 200_000 + 625_000);
+    }
+
+    #[test]
+    fn a_device_that_has_lost_time_is_followed_from_there() {
+        const MS: i64 = 1_000_000;
+        let mut pace = Pace::new(48_000);
+        let stamp = |n: i64, at, restarted| PlaybackStamp {
+            taken: 480 * n as u64,
+            asked: 480,
+            missing: 0,
+            at: Mono(at),
+            ahead: Some(Ahead { held: 480, room: 960, least: 240, delay: 0, restarted }),
+        };
+        pace.pushed(480 * 40);
+        assert!((0..20).all(|n| !pace.note(stamp(n, n * 10 * MS, false), Mono(0))));
+        assert!(pace.note(stamp(20, 237 * MS, true), Mono(0)));
+        let next = pace.next_chunk(0, 30 * MS).unwrap().at;
+        assert!((next.0 - 437 * MS).abs() < 1000, "{next:?}");
+    }
+
+    #[test]
     fn a_chunk_can_wait_until_the_next_callback_is_near() {
         const MS: i64 = 1_000_000;
         let mut pace = Pace::new(48_000);
