@@ -277,6 +277,7 @@ impl<'a, F> Work<'a, F> {
     fn attempt(&mut self) -> Duration {
         match (self.order.open)() {
             Ok(Started { stream, feed, description }) => {
+                os::memory::release();
                 if let Some((_, period)) = &stream.signs {
                     self.watch.opened(clock::now(), *period);
                 }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod fan;
 pub mod interface;
+pub mod memory;
 pub mod multicast;
 pub mod port;
 pub mod random;
