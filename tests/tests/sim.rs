@@ -324,7 +324,11 @@ fn rows() -> Vec<Row> {
                 settle: 20.0,
                 ..base.heard_by(Receiver { latency: 30 * MS, ..deep(near.over(path(Loss::Random(0.05)))) })
             },
-            judge: |_, outcome| residual_within(1e-5, 0.6, outcome) + &steady(50.0, outcome),
+            judge: |_, outcome| {
+                let wobble = spread(&outcome.latencies()) * 1e3;
+                residual_within(1e-5, 0.6, outcome)
+                    + &complain(&[(wobble > 100.0, format!("wobble {wobble:.0} µs"))])
+            },
         },
     ]
 }

@@ -144,7 +144,8 @@ struct Solution {
 pub struct Collector {
     /// The oldest first.
     blocks: Vec<Block>,
-    pool: Vec<[u8; ROW]>,
+    /// Rows of [`ROW`] octets. Flat, so that the system gives memory only for those that are used.
+    pool: Vec<u8>,
     free: Vec<u8>,
     solution: Option<Solution>,
 }
@@ -153,7 +154,7 @@ impl Default for Collector {
     fn default() -> Self {
         Self {
             blocks: Vec::with_capacity(BLOCKS),
-            pool: vec![[0; ROW]; ROWS],
+            pool: vec![0; ROWS * ROW],
             free: (0..ROWS as u8).collect(),
             solution: None,
         }
@@ -198,7 +199,7 @@ impl Collector {
             self.give_up(0);
         }
         let Some(place) = self.free.pop() else { return Ok(()) };
-        self.pool[usize::from(place)][..octets.len()].copy_from_slice(octets);
+        self.pool[usize::from(place) * ROW..][..octets.len()].copy_from_slice(octets);
         let at = self.blocks.iter().position(|block| block.first == first).unwrap_or_else(|| {
             self.blocks.push(Block::new(header, first, octets.len()));
             self.blocks.len() - 1
@@ -214,7 +215,7 @@ impl Collector {
     pub fn recover<'o>(&mut self, packets: &impl Packets, out: &'o mut [u8; ROW]) -> Option<Recovered<'o>> {
         loop {
             let mut solution = self.solution.take().or_else(|| self.find(packets))?;
-            if let Some((sequence, prefix)) = solution.hand_out(&self.pool, packets, out) {
+            if let Some((sequence, prefix)) = solution.hand_out(self.pool.as_chunks().0, packets, out) {
                 self.solution = Some(solution);
                 let payload = &out[Prefix::LENGTH..][..usize::from(prefix.length)];
                 let Prefix { marker, payload_type, timestamp, .. } = prefix;
@@ -236,7 +237,7 @@ impl Collector {
                 Outlook::Over => self.give_up(at),
                 Outlook::Ready => {
                     let block = self.blocks.remove(at);
-                    let solution = Solution::new(block, packets, &mut self.pool);
+                    let solution = Solution::new(block, packets, self.pool.as_chunks_mut().0);
                     if solution.is_some() {
                         return solution;
                     }
