@@ -341,10 +341,10 @@ fn run_row(row: &Row, seconds: f64, seed: u64) -> Result {
     let times = (1..).map(|n| f64::from(n) * EVERY).take_while(|at| at + EVERY <= seconds);
     let times: Vec<f64> = if matches!(row.event, Event::None) { Vec::new() } else { times.collect() };
     let events: Vec<f64> = times.iter().map(|at| row.event.befall(*at, &mut scenario)).collect();
-    for receiver in scenario.receivers.iter_mut().take(if matches!(row.event, Event::Xrun) { 2 } else { 0 }) {
-        if let Ear::Card(card, _) | Ear::DeepCard(card, _) = &mut receiver.ear {
-            card.xrun_every = (EVERY * 1e9) as i64;
-        }
+    if let (Event::Xrun, Ear::Card(card, _) | Ear::DeepCard(card, _)) =
+        (row.event, &mut scenario.receivers[0].ear)
+    {
+        card.xrun_every = (EVERY * 1e9) as i64;
     }
     let outcomes = run_all(&scenario, seed);
     let apart = sync::apart(&outcomes[..row.together], settle, seconds - 0.1);
