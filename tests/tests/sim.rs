@@ -102,10 +102,14 @@ fn residual_within(most: f64, extra: f64, outcome: &Outcome) -> String {
     ])
 }
 
-fn steady(most_wobble: f64, outcome: &Outcome) -> String {
+fn wobbles(most: f64, outcome: &Outcome) -> (bool, String) {
     let wobble = spread(&outcome.latencies()) * 1e3;
+    (wobble > most, format!("wobble {wobble:.0} µs"))
+}
+
+fn steady(most_wobble: f64, outcome: &Outcome) -> String {
     complain(&[
-        (wobble > most_wobble, format!("wobble {wobble:.0} µs")),
+        wobbles(most_wobble, outcome),
         (outcome.wrong > 0, format!("{} frames wrong", outcome.wrong)),
         (outcome.counters.realigned.get() > 1, "placed anew".into()),
     ])
@@ -149,7 +153,11 @@ fn rows() -> Vec<Row> {
         ..near.clone()
     };
     let burst = Loss::Gilbert { share: 0.1, burst: 4.0 };
-    let deep = |receiver: Receiver| Receiver { ear: Ear::DeepCard(card(20.0), 128), ..receiver };
+    let deep = Ear::DeepCard(card(20.0), 128);
+    let over_wifi = |ear| Scenario {
+        settle: 30.0,
+        ..base.heard_by(Receiver { back: wifi(), ear, ..adaptive(Preset::Normal, vec![(0.0, wifi())]) })
+    };
     vec![
         Row {
             name: "wired, 64 frames, 50 ppm",
@@ -286,34 +294,21 @@ fn rows() -> Vec<Row> {
             name: "the same, a deep card",
             target: "back within 1 ms in 30 s",
             seconds: (120.0, 120.0),
-            scenario: base.heard_by(deep(adaptive(Preset::Normal, stalled_once()))),
+            scenario: base.heard_by(Receiver { ear: deep, ..adaptive(Preset::Normal, stalled_once()) }),
             judge: |_, outcome| returned(outcome),
         },
         Row {
             name: "adaptive, Wi-Fi stalls",
             target: "< 100 bad ms a minute once adapted",
             seconds: (300.0, 90.0),
-            scenario: Scenario {
-                settle: 30.0,
-                ..base.heard_by(Receiver {
-                    back: wifi(),
-                    ear: Ear::Card(card(20.0), 128),
-                    ..adaptive(Preset::Normal, vec![(0.0, wifi())])
-                })
-            },
+            scenario: over_wifi(Ear::Card(card(20.0), 128)),
             judge: |_, outcome| mostly_right(outcome),
         },
         Row {
             name: "the same, a deep card",
             target: "< 100 bad ms a minute once adapted",
             seconds: (300.0, 90.0),
-            scenario: Scenario {
-                settle: 30.0,
-                ..base.heard_by(Receiver {
-                    back: wifi(),
-                    ..deep(adaptive(Preset::Normal, vec![(0.0, wifi())]))
-                })
-            },
+            scenario: over_wifi(deep),
             judge: |_, outcome| mostly_right(outcome),
         },
         Row {
@@ -322,13 +317,13 @@ fn rows() -> Vec<Row> {
             seconds: (600.0, 60.0),
             scenario: Scenario {
                 settle: 20.0,
-                ..base.heard_by(Receiver { latency: 30 * MS, ..deep(near.over(path(Loss::Random(0.05)))) })
+                ..base.heard_by(Receiver {
+                    latency: 30 * MS,
+                    ear: deep,
+                    ..near.over(path(Loss::Random(0.05)))
+                })
             },
-            judge: |_, outcome| {
-                let wobble = spread(&outcome.latencies()) * 1e3;
-                residual_within(1e-5, 0.6, outcome)
-                    + &complain(&[(wobble > 100.0, format!("wobble {wobble:.0} µs"))])
-            },
+            judge: |_, outcome| residual_within(1e-5, 0.6, outcome) + &complain(&[wobbles(100.0, outcome)]),
         },
     ]
 }

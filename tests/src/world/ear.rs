@@ -143,9 +143,7 @@ impl CardPlayer {
         let played = Played { samples: &samples, from: period.converter, frame_ns: self.frame_ns, shown };
         self.judge.judge(&played, outcome);
     }
-}
 
-impl CardPlayer {
     /// Takes one period out of the ring.
     fn call(&mut self, at: Mono) -> (PlaybackStamp, Vec<f32>) {
         let given = self.ring.len().min(self.period);
