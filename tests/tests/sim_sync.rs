@@ -2,7 +2,7 @@
 //! table that is kept under review in `tests/sim/sync.txt`. A change in behaviour is a changed number there.
 //!
 //! `cargo test` runs each scenario shortly and checks it against its target; `tests/sim/run` runs them at length, writes the
-//! table, and says what has changed. `SYNC_ROW=xrun` runs the rows alone that have this in their names.
+//! table, and says what has changed. `SYNC_ROW=outage` runs the rows alone that have this in their names.
 //!
 //! The error of a moment is the time from the first to the last of all receivers that play the same frame then: of eight, not
 //! two.
@@ -55,8 +55,8 @@ enum Event {
     Restart(f64),
     /// The sender ends, and starts so many seconds later.
     SenderRestart(f64),
-    /// The first receiver's card loses a period.
-    Xrun,
+    /// The cards of the first two receivers lose a period at the same time.
+    Xruns,
     /// The clock of the first receiver's machine jumps by so many nanoseconds.
     Step(i64),
     /// The clock of the sender's machine jumps by so many nanoseconds.
@@ -82,7 +82,7 @@ impl Event {
         let nanos = (at * 1e9) as i64;
         let first = &mut scenario.receivers[0];
         match self {
-            Self::None | Self::Xrun => at,
+            Self::None | Self::Xruns => at,
             Self::Outage(length) => {
                 first.blackouts.push((at, at + length));
                 at + length
@@ -247,7 +247,7 @@ fn rows() -> Vec<Row> {
             1.0,
         ),
         after("the sender restarts", Event::SenderRestart(0.5), BACK, wired, 2.0),
-        after("xrun", Event::Xrun, BACK, wired, 2.0),
+        after("two cards lose a period at once", Event::Xruns, BACK, wired, 2.0),
         after("a receiver's clock jumps on", Event::Step(40 * MS), BACK, wired, 2.0),
         after("a receiver's clock stands still", Event::Step(-15 * MS), BACK, wired, 2.0),
         after("the sender's clock jumps on", Event::SenderStep(40 * MS), BACK, wired, 2.0),
@@ -341,10 +341,12 @@ fn run_row(row: &Row, seconds: f64, seed: u64) -> Result {
     let times = (1..).map(|n| f64::from(n) * EVERY).take_while(|at| at + EVERY <= seconds);
     let times: Vec<f64> = if matches!(row.event, Event::None) { Vec::new() } else { times.collect() };
     let events: Vec<f64> = times.iter().map(|at| row.event.befall(*at, &mut scenario)).collect();
-    if let (Event::Xrun, Ear::Card(card, _) | Ear::DeepCard(card, _)) =
-        (row.event, &mut scenario.receivers[0].ear)
-    {
-        card.xrun_every = (EVERY * 1e9) as i64;
+    if matches!(row.event, Event::Xruns) {
+        for receiver in &mut scenario.receivers[..2] {
+            if let Ear::Card(card, _) | Ear::DeepCard(card, _) = &mut receiver.ear {
+                card.xrun_every = (EVERY * 1e9) as i64;
+            }
+        }
     }
     let outcomes = run_all(&scenario, seed);
     let apart = sync::apart(&outcomes[..row.together], settle, seconds - 0.1);

@@ -1,7 +1,8 @@
 //! A device's own clock, from the times of its callbacks.
 //!
 //! A callback says when its frames pass the converter, with the jitter of its system. The converter's clock is far
-//! steadier, so the times are filtered: with a growing memory at first, of ten seconds in the end.
+//! steadier, so the times are filtered: with a growing memory at first, of ten seconds in the end. A device that has lost time
+//! is somewhere else, but runs as it did: its place is found anew, its rate is kept.
 
 use proto::units::Mono;
 
@@ -22,7 +23,9 @@ pub struct Tracker {
     frame: f64,
     /// The filtered time of the last callback; `None` before the first.
     at: Option<Mono>,
+    /// Callbacks that the rate was found from, and those since the device last lost time.
     callbacks: f64,
+    placed: f64,
     /// Times in a row that were off by much the same, and by how much the first of them was.
     off: (u32, i64),
 }
@@ -31,14 +34,14 @@ impl Tracker {
     /// For a device that is to run at `rate` frames a second.
     pub fn new(rate: u32) -> Self {
         let nominal = 1e9 / f64::from(rate);
-        Self { nominal, frame: nominal, at: None, callbacks: 0.0, off: (0, 0) }
+        Self { nominal, frame: nominal, at: None, callbacks: 0.0, placed: 0.0, off: (0, 0) }
     }
 
     /// Takes the time of a callback that comes so many frames after the last one. Returns by how much the device jumped, in
-    /// nanoseconds, where it has lost time (or found some); from there on the filter begins anew, but keeps the rate.
+    /// nanoseconds, where it has lost time (or found some); it is followed from there.
     pub fn note(&mut self, frames: u32, at: Mono) -> Option<i64> {
         let Some(last) = self.at else {
-            self.at = Some(at);
+            (self.at, self.placed) = (Some(at), 1.0);
             return None;
         };
         let frames = f64::from(frames);
@@ -50,19 +53,21 @@ impl Tracker {
             _ => (1, error),
         };
         if self.off.0 >= OFF_RUN {
-            (self.at, self.callbacks, self.off) = (Some(at), 0.0, (0, 0));
+            (self.at, self.placed, self.off) = (Some(at), 1.0, (0, 0));
             return Some(error);
         }
-        if self.off.0 > 0 && self.callbacks > FEW {
+        if self.off.0 > 0 && self.placed > FEW {
             self.at = Some(expected);
             return None;
         }
-        // The gains are those of a least-squares line through all callbacks so far.
+        // The gains are those of a least-squares line through all callbacks so far; once its slope is known, of their mean.
         self.callbacks = (self.callbacks + 1.0).min((MEMORY / (frames * self.frame).max(1.0)).max(2.0));
+        self.placed += 1.0;
         let n = self.callbacks;
         let alpha = 2.0 * (2.0 * n + 1.0) / ((n + 1.0) * (n + 2.0));
         let beta = 6.0 / ((n + 1.0) * (n + 2.0));
-        self.at = Some(expected.plus((alpha.min(1.0) * error as f64) as i64));
+        let alpha = alpha.max(1.0 / self.placed).min(1.0);
+        self.at = Some(expected.plus((alpha * error as f64) as i64));
         if n > FEW && frames > 0.0 {
             let frame = self.frame + beta * error as f64 / frames;
             self.frame = frame.clamp(self.nominal * 0.99, self.nominal * 1.01);
@@ -72,7 +77,7 @@ impl Tracker {
 
     /// The device has lost time: its next callback's time counts, with the rate that was found.
     pub fn restart(&mut self) {
-        (self.at, self.callbacks, self.off) = (None, 0.0, (0, 0));
+        (self.at, self.placed, self.off) = (None, 0.0, (0, 0));
     }
 
     /// When a frame passes the converter that comes so many frames after the last callback's first.
@@ -106,6 +111,21 @@ mod tests {
         }
         assert!(spread.1 - spread.0 < 60_000.0, "{spread:?}");
         assert!((tracker.slow() + 200e-6).abs() < 5e-6, "{}", tracker.slow());
+    }
+
+    #[test]
+    fn a_device_that_lost_time_keeps_its_rate() {
+        let mut tracker = Tracker::new(48_000);
+        let note = |tracker: &mut Tracker, n: i64, lost: i64| {
+            let late = n * 7919 % 1000 * 100;
+            tracker.note(480, Mono(n * 10_000_000 + lost + late));
+            let error = tracker.time_of(0).unwrap().since(Mono(n * 10_000_000 + lost + 50_000));
+            (error.abs(), tracker.slow().abs())
+        };
+        assert!((0..1000).map(|n| note(&mut tracker, n, 0)).last() < Some((10_000, 1e-6)));
+        tracker.restart();
+        let after: Vec<_> = (1000..1100).map(|n| note(&mut tracker, n, 7_000_000)).collect();
+        assert!(after[20..].iter().all(|(error, slow)| *error < 20_000 && *slow < 1e-6), "{after:?}");
     }
 
     #[test]
