@@ -1,6 +1,7 @@
 //! The jitter buffer: packets in the order of their sequence numbers, waiting for their time.
 //!
-//! Slots and their octets are taken once, at construction. A packet costs a copy and constant work.
+//! Memory is taken once, at construction, and touched as far as it is needed: the system need not find any for the rest. A packet
+//! costs a copy and, over many, constant work.
 
 use proto::pcm::{ByteOrder, Sample};
 use proto::units::{Position, RtpTime};
@@ -96,10 +97,17 @@ pub(crate) enum Span<'a> {
 /// Frames in the shortest packets that the buffer's length is meant for.
 pub(crate) const SHORTEST: usize = 16;
 
+/// Slots to begin with.
+const FEW: usize = 64;
+
 pub(crate) struct JitterBuffer {
+    /// Those in use, a power of two.
     slots: Vec<Slot>,
-    /// How many of them are used: a power of two.
-    used: usize,
+    /// Packets that stay beside those that wait: once played, they may help to rebuild others.
+    kept: u64,
+    /// How many there may be, and how many for packets as long as the first of the stream.
+    room: usize,
+    limit: usize,
     octets: Vec<u8>,
     slot_size: usize,
     /// The lowest sequence number that may still be played.
@@ -115,11 +123,15 @@ pub(crate) struct JitterBuffer {
 impl JitterBuffer {
     /// Room for `slots` packets (rounded up to a power of two) of [`SHORTEST`] frames and `slot_size` payload octets.
     pub(crate) fn new(slots: usize, slot_size: usize) -> Self {
-        let slots = slots.next_power_of_two();
+        let room = slots.next_power_of_two();
+        let mut slots = Vec::with_capacity(room);
+        slots.resize(FEW.min(room), Slot::default());
         Self {
-            slots: vec![Slot::default(); slots],
-            used: slots,
-            octets: vec![0; slots * slot_size],
+            slots,
+            kept: 0,
+            room,
+            limit: room,
+            octets: vec![0; room * slot_size],
             slot_size,
             head: 0,
             tail: 0,
@@ -129,10 +141,16 @@ impl JitterBuffer {
         }
     }
 
+    /// Has so many packets stay beside those that wait, as far as there is room.
+    pub(crate) fn keep(&mut self, packets: u64) {
+        self.kept = self.kept.max(packets);
+    }
+
     /// Forgets every packet. The next one inserted is the first.
     pub(crate) fn clear(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.usage = Use::Void);
-        (self.head, self.tail) = (0, 0);
+        self.slots.truncate(FEW);
+        self.slots.fill(Slot::default());
+        (self.head, self.tail, self.kept) = (0, 0, 0);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -202,7 +220,7 @@ impl JitterBuffer {
         }
         if self.is_empty() && self.head == 0 {
             (self.head, self.tail) = (entry.sequence, entry.sequence);
-            self.used = self.enough_for(entry.frames);
+            self.limit = self.enough_for(entry.frames);
         }
         if entry.sequence < self.head {
             return Inserted::Late;
@@ -230,7 +248,7 @@ impl JitterBuffer {
 
     /// Before anything is played, an earlier packet than the first may still come; the buffer then begins with it.
     pub(crate) fn reach_back(&mut self, sequence: u64) {
-        let too_far = self.tail.saturating_sub(sequence) > self.used as u64;
+        let too_far = self.tail.saturating_sub(sequence) > self.limit as u64;
         if sequence < self.head && !self.is_empty() && !too_far {
             self.head = sequence;
         }
@@ -273,7 +291,11 @@ impl JitterBuffer {
     }
 
     fn make_room(&mut self, sequence: u64) {
-        let lowest = (sequence + 1).saturating_sub(self.used as u64);
+        let waiting = self.tail.max(sequence + 1) - self.head;
+        while waiting.saturating_add(self.kept) > self.slots.len() as u64 && self.slots.len() < self.limit {
+            self.double();
+        }
+        let lowest = (sequence + 1).saturating_sub(self.slots.len() as u64);
         // After a jump, everything goes; no need to visit each number in between.
         let visit = lowest.min(self.tail);
         while self.head < visit {
@@ -287,11 +309,24 @@ impl JitterBuffer {
         }
     }
 
-    /// Twice the slots that packets of so many frames take: memory that is not needed is never touched, and the system
-    /// need not find any.
+    /// Takes as many slots again, and moves half of the packets there. Nothing is allocated.
+    fn double(&mut self) {
+        let half = self.slots.len();
+        self.slots.resize(2 * half, Slot::default());
+        for index in 0..half {
+            let slot = self.slots[index];
+            if slot.sequence & half as u64 != 0 {
+                self.slots.swap(index, index + half);
+                let from = index * self.slot_size;
+                self.octets.copy_within(from..from + slot.length as usize, from + half * self.slot_size);
+            }
+        }
+    }
+
+    /// Twice the slots that packets of so many frames take.
     fn enough_for(&self, frames: u32) -> usize {
-        let enough = 2 * self.slots.len() * SHORTEST / (frames as usize).max(SHORTEST);
-        enough.next_power_of_two().min(self.slots.len())
+        let enough = 2 * self.room * SHORTEST / (frames as usize).max(SHORTEST);
+        enough.next_power_of_two().max(FEW).min(self.room)
     }
 
     fn free(&mut self, sequence: u64) {
@@ -308,7 +343,7 @@ impl JitterBuffer {
     }
 
     fn index(&self, sequence: u64) -> usize {
-        (sequence as usize) & (self.used - 1)
+        (sequence as usize) & (self.slots.len() - 1)
     }
 }
 
@@ -345,6 +380,37 @@ mod tests {
         assert_eq!(buffer.take_overflowed(), 2000 - 128);
         assert!(buffer.octets[..128 * 4].iter().all(|octet| *octet == 1));
         assert!(buffer.octets[128 * 4..].iter().all(|octet| *octet == 0));
+    }
+
+    #[test]
+    fn packets_that_are_played_in_time_leave_most_slots_alone() {
+        let mut buffer = JitterBuffer::new(512, 4);
+        for sequence in 0..2000 {
+            buffer.insert(&entry(sequence, &[1; 4]));
+            assert!(audio_at(&mut buffer, (sequence * 10).saturating_sub(300)).is_some());
+        }
+        assert_eq!(buffer.slots.len(), 64);
+        assert!(buffer.packet(1999 - 63).is_some() && buffer.packet(1999 - 64).is_none());
+        assert!(buffer.octets[64 * 4..].iter().all(|octet| *octet == 0));
+    }
+
+    #[test]
+    fn packets_stay_while_slots_are_added() {
+        let mut buffer = JitterBuffer::new(512, 4);
+        buffer.keep(64);
+        let payload = |sequence: u64| (sequence as u32).to_be_bytes();
+        for sequence in 1000..1300 {
+            buffer.insert(&entry(sequence, &payload(sequence)));
+            buffer.span(Position((sequence - 180).max(1000) * 10));
+        }
+        assert_eq!((buffer.head, buffer.slots.len()), (1119, 256));
+        for sequence in 1300 - 256..1300 {
+            let (_, kept) = buffer.packet(sequence).unwrap();
+            assert_eq!(kept, payload(sequence));
+        }
+        buffer.clear();
+        assert_eq!(buffer.slots.len(), 64);
+        assert!((1000..1300).all(|sequence| buffer.packet(sequence).is_none()));
     }
 
     #[test]

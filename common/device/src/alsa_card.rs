@@ -24,8 +24,9 @@ use crate::watch::Signs;
 
 /// What a capture may be late by, in nanoseconds.
 const CAPTURE_DEPTH: i64 = 200_000_000;
-/// How far a playback may go ahead, in nanoseconds.
-const PLAYBACK_DEPTH: i64 = 50_000_000;
+/// How far a playback may go ahead, and what it can be left alone with, in nanoseconds.
+const PLAYBACK_DEPTH: i64 = 80_000_000;
+const ENOUGH: i64 = 40_000_000;
 /// What it takes to be woken, in nanoseconds, beside a share of the period.
 const WAKING: i64 = 300_000;
 const WAKING_SHARE: u32 = 4;
@@ -43,6 +44,15 @@ pub(crate) struct Card {
     /// Both in frames.
     period: u32,
     buffer: u32,
+}
+
+/// What came of handing a playback sound.
+struct Round {
+    /// What it had room for, and what it got, in frames.
+    room: u32,
+    written: u32,
+    /// When it is down to what is enough.
+    next: Mono,
 }
 
 /// What becomes of a refused call.
@@ -131,7 +141,7 @@ impl Card {
                         signs.note_callback();
                         feeder.feed(&block[..self.samples(frames)], at, T::to_f32);
                     }
-                    Err(error) => match self.remedy(error, &signs) {
+                    Err(error) => match self.remedy(error, !runs, &signs) {
                         Remedy::Restarted => {
                             counters.xruns.add(1);
                             runs = false;
@@ -176,16 +186,16 @@ impl Card {
             let mut left = 0;
             while !stop.load(Ordering::Relaxed) {
                 match self.write(&io, &mut block, &mut drain, restarted) {
-                    Ok((room, written)) => {
+                    Ok(round) => {
                         restarted = false;
                         // One that stands still takes no more.
-                        if room > std::mem::replace(&mut left, room - written) {
+                        if round.room > std::mem::replace(&mut left, round.room - round.written) {
                             signs.note_callback();
                         }
-                        next = next.plus(self.period()).max(clock::now());
+                        next = next.plus(self.period()).max(round.next);
                         sleep_until(next);
                     }
-                    Err(error) => match self.remedy(error, &signs) {
+                    Err(error) => match self.remedy(error, restarted, &signs) {
                         Remedy::Restarted => {
                             drain.note_xrun();
                             restarted = true;
@@ -198,33 +208,35 @@ impl Card {
         })
     }
 
-    /// Hands over what there is, and as much silence as the card needs to go on until the next time. How much it had room for, and
-    /// how much it got.
+    /// Hands over what there is, and as much silence as the card needs to go on until the next time.
     fn write<T: CardSample>(
         &self,
         io: &IO<'_, T>,
         block: &mut [T],
         drain: &mut Drain,
         restarted: bool,
-    ) -> Result<(u32, u32), Error> {
+    ) -> Result<Round, Error> {
         let rate = self.config.sample_rate;
         let (room, delay) = self.pcm.avail_delay()?;
-        let at = clock::now().plus(frames_to_nanos(delay.max(0), rate));
+        let now = clock::now();
+        let at = now.plus(frames_to_nanos(delay.max(0), rate));
         // Some have more room than is of use.
         let most = (nanos_to_frames(PLAYBACK_DEPTH, rate) as u32).max(4 * self.period).min(self.buffer);
         let queued = self.buffer - (room.max(0) as u32).min(self.buffer);
         let room = most.saturating_sub(queued);
-        let queue = Queue { queued, delay: delay.max(0) as u32, least: self.least(), most, restarted };
-        let frames = drain.fill_ahead(&mut block[..self.samples(room)], queue, at, T::from_f32);
-        let mut rest = &block[..self.samples(frames)];
+        let enough = (nanos_to_frames(ENOUGH, rate) as u32).max(self.least()).min(most);
+        let queue = Queue { queued, delay: delay.max(0) as u32, least: self.least(), enough, most, restarted };
+        let written = drain.fill_ahead(&mut block[..self.samples(room)], queue, at, T::from_f32);
+        let mut rest = &block[..self.samples(written)];
         while !rest.is_empty() {
-            let written = io.writei(rest)?;
-            rest = &rest[self.samples(written as u32)..];
+            let taken = io.writei(rest)?;
+            rest = &rest[self.samples(taken as u32)..];
         }
         if self.pcm.state() == State::Prepared {
             self.pcm.start()?;
         }
-        Ok((room, frames))
+        let spare = (queued + written).saturating_sub(enough);
+        Ok(Round { room, written, next: now.plus(frames_to_nanos(i64::from(spare), rate)) })
     }
 
     /// What a playback holds at least when its thread goes to sleep, in frames: what is played meanwhile, the step in which the card
@@ -238,7 +250,8 @@ impl Card {
         frames as usize * usize::from(self.config.channels)
     }
 
-    fn remedy(&self, error: Error, signs: &Signs) -> Remedy {
+    /// Has the card take calls again; `restarted` where it has taken none since it ran anew.
+    fn remedy(&self, error: Error, restarted: bool, signs: &Signs) -> Remedy {
         let again = |done: Result<(), Error>| if done.is_ok() { Remedy::Restarted } else { Remedy::Later };
         let remedy = match (error.errno(), self.pcm.state()) {
             (libc::ENODEV, _) | (_, State::Disconnected) => {
@@ -255,7 +268,7 @@ impl Card {
             _ => Remedy::Later,
         };
         signs.note_error();
-        if remedy == Remedy::Later {
+        if restarted || remedy == Remedy::Later {
             sleep(PAUSE);
         }
         remedy

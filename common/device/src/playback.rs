@@ -86,8 +86,9 @@ pub(crate) struct Queue {
     pub(crate) queued: u32,
     /// To the DAC.
     pub(crate) delay: u32,
-    /// What it needs to go on until it asks again.
+    /// What it needs to go on until it asks again, and down to what it does not ask.
     pub(crate) least: u32,
+    pub(crate) enough: u32,
     pub(crate) most: u32,
     /// It has lost time since it asked last.
     pub(crate) restarted: bool,
@@ -130,10 +131,10 @@ impl Drain {
         at: Mono,
         from_f32: impl Fn(f32) -> T,
     ) -> u32 {
-        let Queue { queued, delay, least, most, restarted } = queue;
+        let Queue { queued, delay, least, enough, most, restarted } = queue;
         let needed = least.saturating_sub(queued).min((block.len() / self.channels) as u32);
-        let ahead = |given| {
-            let room = most.saturating_sub(queued + given);
+        let ahead = |given: u32| {
+            let room = most.saturating_sub((queued + given).min(enough));
             Some(Ahead { held: delay, room, least, delay: delay.saturating_sub(queued), restarted })
         };
         self.pour(block, needed, at, from_f32, ahead)
@@ -328,7 +329,7 @@ mod tests {
         let mut pour = |queued: u32, delay: u32| {
             let mut block = [9.0; 20];
             let room = 10 - queued;
-            let queue = Queue { queued, delay, least: 4, most: 10, restarted: false };
+            let queue = Queue { queued, delay, least: 4, enough: 7, most: 10, restarted: false };
             let given = drain.fill_ahead(&mut block[..room as usize * 2], queue, Mono(1), |sample| sample);
             block[..given as usize * 2].to_vec()
         };
@@ -345,6 +346,6 @@ mod tests {
             at: Mono(1),
             ahead: Some(Ahead { held, room, least: 4, delay, restarted: false }),
         };
-        assert_eq!(stamps, [stamp(0, 4, 1, 0, 6, 0), stamp(3, 0, 0, 7, 6, 3), stamp(3, 7, 0, 3, 0, 0)]);
+        assert_eq!(stamps, [stamp(0, 4, 1, 0, 6, 0), stamp(3, 0, 0, 7, 6, 3), stamp(3, 7, 0, 3, 3, 0)]);
     }
 }

@@ -73,6 +73,11 @@ impl Header {
             && self.index < self.m
     }
 
+    /// Packets of the stream from the first of the block to the last, 1 to 1985 where the header is sane.
+    pub fn span(&self) -> u64 {
+        (u64::from(self.k).max(1) - 1) * u64::from(self.spread) + 1
+    }
+
     /// The header's octets.
     pub fn to_bytes(self) -> [u8; Self::LENGTH] {
         let [high, low] = self.first.0.to_be_bytes();

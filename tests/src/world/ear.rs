@@ -18,8 +18,9 @@ pub(super) enum Player {
     File { judge: FileJudge, sound: Sound, settle: Mono },
 }
 
-/// Frames that a card holds which takes sound ahead of its time: 50 ms.
-const DEPTH: usize = RATE as usize / 20;
+/// Frames that a card holds which takes sound ahead of its time, and down to how many it does not ask for more: 80 and 40 ms.
+const DEPTH: usize = RATE as usize * 2 / 25;
+const ENOUGH: usize = DEPTH / 2;
 
 pub(super) struct CardPlayer {
     pub(super) card: Card,
@@ -132,7 +133,7 @@ impl CardPlayer {
         };
         let now = clock.local(period.callback);
         live(|| {
-            if self.pace.note(stamp, now) {
+            if stamp.is_some_and(|stamp| self.pace.note(stamp, now)) {
                 pipeline.realign();
             }
         });
@@ -145,26 +146,30 @@ impl CardPlayer {
     }
 
     /// Takes one period out of the ring.
-    fn call(&mut self, at: Mono) -> (PlaybackStamp, Vec<f32>) {
+    fn call(&mut self, at: Mono) -> (Option<PlaybackStamp>, Vec<f32>) {
         let given = self.ring.len().min(self.period);
         let (asked, missing) = (self.period as u32, (self.period - given) as u32);
         let stamp = PlaybackStamp { taken: self.taken, asked, missing, at, ahead: None };
         self.taken += given as u64;
         let silence = std::iter::repeat_n(0.0, self.period - given);
-        (stamp, self.ring.drain(..given).chain(silence).collect())
+        (Some(stamp), self.ring.drain(..given).chain(silence).collect())
     }
 
-    /// Plays one period of what the card holds, and fills it up; `at` is when that period is heard.
+    /// Plays one period of what the card holds, and fills it up if that is not enough; `at` is when that period is heard.
     fn call_ahead(
         &mut self,
         at: Mono,
         mut queue: VecDeque<f32>,
         restarted: bool,
-    ) -> (PlaybackStamp, Vec<f32>) {
+    ) -> (Option<PlaybackStamp>, Vec<f32>) {
         let period = self.period;
         let silence = std::iter::repeat(0.0);
         let played = queue.len().min(period);
         let samples = queue.drain(..played).chain(silence.clone()).take(period).collect();
+        if queue.len() > ENOUGH && !restarted {
+            self.queue = Some(queue);
+            return (None, samples);
+        }
         let held = period + queue.len();
         let given = self.ring.len().min(DEPTH - queue.len());
         queue.extend(self.ring.drain(..given));
@@ -173,7 +178,7 @@ impl CardPlayer {
         queue.extend(silence.take(missing));
         let ahead = Ahead {
             held: held as u32,
-            room: (DEPTH - queue.len()) as u32,
+            room: (DEPTH - queue.len().min(ENOUGH)) as u32,
             least: least as u32,
             delay: 2 * period as u32,
             restarted,
@@ -187,7 +192,7 @@ impl CardPlayer {
         };
         self.taken += given as u64;
         self.queue = Some(queue);
-        (stamp, samples)
+        (Some(stamp), samples)
     }
 }
 

@@ -37,7 +37,7 @@ impl PlaybackStamp {
 pub struct Ahead {
     /// What was to leave the DAC before this callback's first frame, when it was called.
     pub held: u32,
-    /// What it can hold beyond what it holds after this callback.
+    /// What it will have room for when it calls again, at least.
     pub room: u32,
     /// What it has to hold after each callback.
     pub least: u32,

@@ -205,6 +205,11 @@ impl Player {
         self.buffer.end().since(self.cursor).max(0) + self.ahead
     }
 
+    /// Blocks of parity span so many packets, which are needed to rebuild one of them.
+    pub(super) fn keep(&mut self, packets: u64) {
+        self.buffer.keep(packets);
+    }
+
     /// A new stream begins. A file still gets the rest of the last one; a device plays the new one in its own time.
     pub(super) fn begin(&mut self, same_rate: bool) {
         if self.plays_to_device() || !same_rate {
