@@ -27,6 +27,8 @@ const CAPTURE_DEPTH: i64 = 200_000_000;
 /// How far a playback may go ahead, and what it can be left alone with, in nanoseconds.
 const PLAYBACK_DEPTH: i64 = 80_000_000;
 const ENOUGH: i64 = 40_000_000;
+/// How long a playback is not left alone to begin with: its clock has to be found. In nanoseconds.
+const FINDING: i64 = 10_000_000_000;
 /// What it takes to be woken, in nanoseconds, beside a share of the period.
 const WAKING: i64 = 300_000;
 const WAKING_SHARE: u32 = 4;
@@ -183,9 +185,11 @@ impl Card {
             let mut block = vec![T::from_f32(0.0); self.samples(self.buffer)];
             let mut restarted = false;
             let mut next = clock::now();
+            let found = next.plus(FINDING);
             let mut left = 0;
             while !stop.load(Ordering::Relaxed) {
-                match self.write(&io, &mut block, &mut drain, restarted) {
+                let enough = if next < found { PLAYBACK_DEPTH } else { ENOUGH };
+                match self.write(&io, &mut block, &mut drain, enough, restarted) {
                     Ok(round) => {
                         restarted = false;
                         // One that stands still takes no more.
@@ -208,12 +212,14 @@ impl Card {
         })
     }
 
-    /// Hands over what there is, and as much silence as the card needs to go on until the next time.
+    /// Hands over what there is, and as much silence as the card needs to go on until the next time: when it holds no more
+    /// than `enough`, in nanoseconds, but not before a period is over.
     fn write<T: CardSample>(
         &self,
         io: &IO<'_, T>,
         block: &mut [T],
         drain: &mut Drain,
+        enough: i64,
         restarted: bool,
     ) -> Result<Round, Error> {
         let rate = self.config.sample_rate;
@@ -224,7 +230,7 @@ impl Card {
         let most = (nanos_to_frames(PLAYBACK_DEPTH, rate) as u32).max(4 * self.period).min(self.buffer);
         let queued = self.buffer - (room.max(0) as u32).min(self.buffer);
         let room = most.saturating_sub(queued);
-        let enough = (nanos_to_frames(ENOUGH, rate) as u32).max(self.least()).min(most);
+        let enough = (nanos_to_frames(enough, rate) as u32).max(self.least()).min(most);
         let queue = Queue { queued, delay: delay.max(0) as u32, least: self.least(), enough, most, restarted };
         let written = drain.fill_ahead(&mut block[..self.samples(room)], queue, at, T::from_f32);
         let mut rest = &block[..self.samples(written)];

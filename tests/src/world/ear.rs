@@ -21,6 +21,8 @@ pub(super) enum Player {
 /// Frames that a card holds which takes sound ahead of its time, and down to how many it does not ask for more: 80 and 40 ms.
 const DEPTH: usize = RATE as usize * 2 / 25;
 const ENOUGH: usize = DEPTH / 2;
+/// How long it asks all the same, in nanoseconds.
+const FINDING: i64 = 10_000_000_000;
 
 pub(super) struct CardPlayer {
     pub(super) card: Card,
@@ -28,6 +30,7 @@ pub(super) struct CardPlayer {
     ring: VecDeque<f32>,
     /// What the card was handed ahead of its time, if it is one for that.
     queue: Option<VecDeque<f32>>,
+    found: Mono,
     taken: u64,
     rate: u32,
     period: usize,
@@ -98,6 +101,7 @@ impl CardPlayer {
             pace: Pace::new(rate),
             ring: VecDeque::new(),
             queue: None,
+            found: start.plus(FINDING),
             taken: 0,
             rate,
             period: period as usize,
@@ -128,7 +132,7 @@ impl CardPlayer {
     ) {
         let at = local_stamp(clock, period);
         let (stamp, samples) = match self.queue.take() {
-            Some(queue) => self.call_ahead(at, queue, period.lost > 0),
+            Some(queue) => self.call_ahead(at, queue, period),
             None => self.call(at),
         };
         let now = clock.local(period.callback);
@@ -160,13 +164,14 @@ impl CardPlayer {
         &mut self,
         at: Mono,
         mut queue: VecDeque<f32>,
-        restarted: bool,
+        Period { callback, lost, .. }: Period,
     ) -> (Option<PlaybackStamp>, Vec<f32>) {
-        let period = self.period;
+        let (period, restarted) = (self.period, lost > 0);
+        let enough = if callback < self.found { DEPTH } else { ENOUGH };
         let silence = std::iter::repeat(0.0);
         let played = queue.len().min(period);
         let samples = queue.drain(..played).chain(silence.clone()).take(period).collect();
-        if queue.len() > ENOUGH && !restarted {
+        if queue.len() > enough && !restarted {
             self.queue = Some(queue);
             return (None, samples);
         }
@@ -178,7 +183,7 @@ impl CardPlayer {
         queue.extend(silence.take(missing));
         let ahead = Ahead {
             held: held as u32,
-            room: (DEPTH - queue.len().min(ENOUGH)) as u32,
+            room: (DEPTH - queue.len().min(enough)) as u32,
             least: least as u32,
             delay: 2 * period as u32,
             restarted,
