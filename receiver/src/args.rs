@@ -158,7 +158,7 @@ pub enum BufferChoice {
     Fixed,
     /// As short as can be: 1 packet in 100 may be late
     Live,
-    /// 1 packet in 1000 may be late
+    /// 1 packet in 2000 may be late
     Normal,
     /// 1 packet in 10 000 may be late, and slow to come down
     Safe,

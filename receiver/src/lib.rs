@@ -51,7 +51,7 @@ use mouths::Mouths;
 pub use receive_loop::LoopCounters;
 use receive_loop::{Crowd, Feed, ReceiveLoop};
 
-/// Frames between receive and playback: a device takes a few periods, a file may stall for two seconds.
+/// Frames between receive and playback: a device takes a few periods or 40 ms at once, a file may stall for two seconds.
 fn sample_ring(has_clock: bool, rate: u32, period: u32) -> usize {
     if has_clock { (period as usize * 4).max(rate as usize / 20) } else { rate as usize * 2 }
 }

@@ -248,6 +248,7 @@ fn rows() -> Vec<Row> {
         ),
         after("the sender restarts", Event::SenderRestart(0.5), BACK, wired, 2.0),
         after("two cards lose a period at once", Event::Xruns, BACK, wired, 2.0),
+        after("the same, 120 ms", Event::Xruns, BACK, (wired.0, 120 * MS), 2.0),
         after("a receiver's clock jumps on", Event::Step(40 * MS), BACK, wired, 2.0),
         after("a receiver's clock stands still", Event::Step(-15 * MS), BACK, wired, 2.0),
         after("the sender's clock jumps on", Event::SenderStep(40 * MS), BACK, wired, 2.0),

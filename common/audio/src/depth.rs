@@ -11,7 +11,7 @@ use proto::units::Mono;
 pub enum Preset {
     /// As short as can be: up to 1 packet in 100 may come too late.
     Live,
-    /// 1 in 1000, with a millisecond to spare.
+    /// 1 in 2000, with a millisecond to spare.
     Normal,
     /// 1 in 10 000, with 3 ms to spare, and slow to come down.
     Safe,
@@ -31,7 +31,7 @@ impl Preset {
     fn late_share(self) -> f64 {
         match self {
             Self::Live => 1e-2,
-            Self::Normal => 1e-3,
+            Self::Normal => 5e-4,
             Self::Safe => 1e-4,
         }
     }
@@ -45,7 +45,7 @@ impl Preset {
         }
     }
 
-    /// A change by a smaller share is none: the rarer the late packets, the less is known of how late they are.
+    /// Less by a smaller share is no change: the rarer the late packets, the less is known of how late they are.
     fn deadband(self) -> f64 {
         match self {
             Self::Live => 0.12,
@@ -97,7 +97,8 @@ const ALARM: usize = 2;
 /// Bins to an octave, and bins in all: from 16 µs to 2 s in steps of 4 %.
 const OCTAVE_BITS: u32 = 4;
 const BINS: usize = 18 << OCTAVE_BITS;
-/// A change smaller than this is none, in nanoseconds.
+/// More by a smaller share is no change either; nor is one smaller than the other, in nanoseconds.
+const GROWTH: f64 = 0.12;
 const DEADBAND: i64 = 1_000_000;
 /// How different the last seconds have to be for older ones to be dropped, in nanoseconds.
 const DIFFERENT: i64 = 1_500_000;
@@ -240,7 +241,8 @@ impl Depth {
         }
         let measured = self.quantile(self.remembered) + self.preset.spare();
         let change = measured - self.needed;
-        if change.abs() < DEADBAND.max((self.needed as f64 * self.preset.deadband()) as i64) {
+        let share = if change > 0 { GROWTH } else { self.preset.deadband() };
+        if change.abs() < DEADBAND.max((self.needed as f64 * share) as i64) {
             return None;
         }
         if change > 0 {

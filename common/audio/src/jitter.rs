@@ -1,7 +1,7 @@
 //! The jitter buffer: packets in the order of their sequence numbers, waiting for their time.
 //!
 //! Memory is taken once, at construction, and touched as far as it is needed: the system need not find any for the rest. A packet
-//! costs a copy and, over many, constant work.
+//! costs a copy and constant work, on the average: now and then the slots are doubled.
 
 use proto::pcm::{ByteOrder, Sample};
 use proto::units::{Position, RtpTime};

@@ -3,7 +3,7 @@
 //! Through cpal a card holds two periods, and whoever comes one period late loses sound. Here its buffer is deep. A capture may be
 //! read late, which costs no latency as long as it is not. A playback is handed what has come well ahead of its time, and
 //! silence only at the last moment: what would wait in the jitter buffer waits in the card, where a machine that stands
-//! still for some milliseconds does not interrupt it.
+//! still for some milliseconds does not interrupt it. One that holds enough is left alone, which spares wake-ups.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,7 +27,8 @@ const CAPTURE_DEPTH: i64 = 200_000_000;
 /// How far a playback may go ahead, and what it can be left alone with, in nanoseconds.
 const PLAYBACK_DEPTH: i64 = 80_000_000;
 const ENOUGH: i64 = 40_000_000;
-/// How long a playback is not left alone to begin with: its clock has to be found. In nanoseconds.
+/// How long a playback is not left alone to begin with: the memory of [`audio::tracker`], which has to find its clock. In
+/// nanoseconds.
 const FINDING: i64 = 10_000_000_000;
 /// What it takes to be woken, in nanoseconds, beside a share of the period.
 const WAKING: i64 = 300_000;
@@ -92,8 +93,8 @@ impl Card {
         })?;
         hardware.set_channels(u32::from(config.channels))?;
         hardware.set_rate(rate, ValueOr::Nearest)?;
-        hardware.set_period_size_near(i64::from(period), ValueOr::Nearest)?;
-        hardware.set_buffer_size_near(nanos_to_frames(depth, rate).max(i64::from(period) * 4))?;
+        let period = hardware.set_period_size_near(i64::from(period), ValueOr::Nearest)?;
+        hardware.set_buffer_size_near(nanos_to_frames(depth, rate).max(period * 4))?;
         pcm.hw_params(&hardware)?;
         drop(hardware);
         let (buffer, period) = pcm.get_params()?;
@@ -188,7 +189,7 @@ impl Card {
             let found = next.plus(FINDING);
             let mut left = 0;
             while !stop.load(Ordering::Relaxed) {
-                let enough = if next < found { PLAYBACK_DEPTH } else { ENOUGH };
+                let enough = (next >= found).then_some(ENOUGH);
                 match self.write(&io, &mut block, &mut drain, enough, restarted) {
                     Ok(round) => {
                         restarted = false;
@@ -212,14 +213,14 @@ impl Card {
         })
     }
 
-    /// Hands over what there is, and as much silence as the card needs to go on until the next time: when it holds no more
-    /// than `enough`, in nanoseconds, but not before a period is over.
+    /// Hands over what there is, and as much silence as the card needs to go on until the next time: when a period is over and
+    /// it holds no more than `enough`, in nanoseconds, if that is given.
     fn write<T: CardSample>(
         &self,
         io: &IO<'_, T>,
         block: &mut [T],
         drain: &mut Drain,
-        enough: i64,
+        enough: Option<i64>,
         restarted: bool,
     ) -> Result<Round, Error> {
         let rate = self.config.sample_rate;
@@ -230,7 +231,9 @@ impl Card {
         let most = (nanos_to_frames(PLAYBACK_DEPTH, rate) as u32).max(4 * self.period).min(self.buffer);
         let queued = self.buffer - (room.max(0) as u32).min(self.buffer);
         let room = most.saturating_sub(queued);
-        let enough = (nanos_to_frames(enough, rate) as u32).max(self.least()).min(most);
+        let enough = enough.map_or(most, |enough| (nanos_to_frames(enough, rate) as u32).max(self.least()));
+        // There will be room for what is played until then.
+        let enough = enough.min(most.saturating_sub(self.period));
         let queue = Queue { queued, delay: delay.max(0) as u32, least: self.least(), enough, most, restarted };
         let written = drain.fill_ahead(&mut block[..self.samples(room)], queue, at, T::from_f32);
         let mut rest = &block[..self.samples(written)];

@@ -86,8 +86,9 @@ pub(crate) struct Queue {
     pub(crate) queued: u32,
     /// To the DAC.
     pub(crate) delay: u32,
-    /// What it needs to go on until it asks again, and down to what it does not ask.
+    /// What it has to hold until it asks again.
     pub(crate) least: u32,
+    /// It does not ask while it holds more.
     pub(crate) enough: u32,
     pub(crate) most: u32,
     /// It has lost time since it asked last.

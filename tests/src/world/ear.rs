@@ -167,7 +167,7 @@ impl CardPlayer {
         Period { callback, lost, .. }: Period,
     ) -> (Option<PlaybackStamp>, Vec<f32>) {
         let (period, restarted) = (self.period, lost > 0);
-        let enough = if callback < self.found { DEPTH } else { ENOUGH };
+        let enough = if callback < self.found { DEPTH - period } else { ENOUGH };
         let silence = std::iter::repeat(0.0);
         let played = queue.len().min(period);
         let samples = queue.drain(..played).chain(silence.clone()).take(period).collect();

@@ -148,8 +148,8 @@ impl ReceivePipeline {
 
     pub(super) fn handle_parity(&mut self, packet: &rtp::Packet<'_>) -> Result<(), Reject> {
         let (header, octets) = parity::Header::parse(packet.payload)?;
-        // The rows of a block may come while the next is sent.
-        self.player.keep(2 * header.span());
+        // All of a block is needed to rebuild what is still to be played; of the first, what happens to be there.
+        self.player.keep(header.span());
         let Some(stream) = self.live_stream() else { return Ok(()) };
         self.repair.collector.note(&header, octets, stream.unwrapped(header.first))
     }
