@@ -128,6 +128,9 @@ pub(crate) struct Depth {
     /// That was found out, not assumed.
     found: bool,
     patience: usize,
+    /// When a second last needed most of the depth, and the longest calm between two such.
+    uneasy: Option<Mono>,
+    longest_calm: i64,
     /// When the depth last grew and last came down.
     grown: Option<Mono>,
     lowered: Option<Mono>,
@@ -145,6 +148,8 @@ impl Depth {
             needed,
             found: false,
             patience: preset.patience(),
+            uneasy: None,
+            longest_calm: 0,
             grown: None,
             lowered: None,
         }
@@ -201,6 +206,7 @@ impl Depth {
     }
 
     fn close_second(&mut self, at: Mono) -> Option<Reason> {
+        self.note_calm(at);
         self.head = (self.head + 1) % SECONDS;
         self.remembered = (self.remembered + 1).min(SECONDS - 1);
         self.seconds[self.head] = [0; BINS];
@@ -211,10 +217,29 @@ impl Depth {
         if self.remembered >= ALARM && self.got_worse() {
             self.remembered = ALARM;
         }
-        if self.remembered > self.patience && self.got_better() {
-            self.remembered = self.patience;
+        let patience = self.patience();
+        if self.remembered > patience && self.got_better() {
+            self.remembered = patience;
         }
         self.decide(at)
+    }
+
+    /// Takes note whether the second that ends would have done with much less.
+    fn note_calm(&mut self, at: Mono) {
+        let much_less = (self.needed as f64 / self.preset.different()) as i64;
+        if self.seconds[self.head][bin(much_less)..].iter().any(|count| *count > 0) {
+            let calm = self.uneasy.map_or(0, |uneasy| at.since(uneasy));
+            self.longest_calm = self.longest_calm.max(calm);
+            self.uneasy = Some(at);
+        }
+    }
+
+    /// Calm seconds before the depth comes down: twice as many as there were between two stalls, unless it is to be as short as
+    /// can be.
+    fn patience(&self) -> usize {
+        let seen = (2 * self.longest_calm / SECOND) as usize;
+        let seen = if self.preset == Preset::Live { 0 } else { seen.min(SECONDS - 4) };
+        self.patience.max(seen)
     }
 
     /// Clearly more packets than expected came clearly later than the buffer waits.
@@ -230,7 +255,7 @@ impl Depth {
 
     /// The last calm seconds would have done with much less.
     fn got_better(&self) -> bool {
-        let recent = self.quantile(self.patience) + self.preset.spare();
+        let recent = self.quantile(self.patience()) + self.preset.spare();
         let factor = self.needed as f64 / recent.max(1) as f64;
         self.needed - recent > DIFFERENT && factor > self.preset.different()
     }
@@ -250,12 +275,14 @@ impl Depth {
             self.note_growth(at);
             return Some(Reason::LatePackets);
         }
-        let calm_for = self.patience as i64 * SECOND;
-        if self.remembered < self.patience || self.grown.is_some_and(|grown| at.since(grown) < calm_for) {
+        let patience = self.patience();
+        let calm_for = patience as i64 * SECOND;
+        if self.remembered < patience || self.grown.is_some_and(|grown| at.since(grown) < calm_for) {
             return None;
         }
         (self.needed, self.found) = (measured, true);
         self.lowered = Some(at);
+        (self.uneasy, self.longest_calm) = (None, 0);
         Some(Reason::Calm)
     }
 
