@@ -237,7 +237,7 @@ impl Depth {
     /// Calm seconds before the depth comes down: twice as many as there were between two stalls, unless it is to be as short as
     /// can be.
     fn patience(&self) -> usize {
-        let seen = (2 * self.longest_calm / SECOND) as usize;
+        let seen = (self.longest_calm / (SECOND / 2)) as usize;
         let seen = if self.preset == Preset::Live { 0 } else { seen.min(SECONDS - 4) };
         self.patience.max(seen)
     }

@@ -234,7 +234,8 @@ impl Card {
         let enough = enough.map_or(most, |enough| (nanos_to_frames(enough, rate) as u32).max(self.least()));
         // There will be room for what is played until then.
         let enough = enough.min(most.saturating_sub(self.period));
-        let queue = Queue { queued, delay: delay.max(0) as u32, least: self.least(), enough, most, restarted };
+        let queue =
+            Queue { queued, delay: delay.max(0) as u32, least: self.least(), enough, most, restarted };
         let written = drain.fill_ahead(&mut block[..self.samples(room)], queue, at, T::from_f32);
         let mut rest = &block[..self.samples(written)];
         while !rest.is_empty() {
