@@ -260,6 +260,7 @@ impl ReceivePipeline {
 
     /// Takes the time: streams end when nothing comes any more.
     pub fn handle_timeout(&mut self, now: Mono) {
+        self.waits = self.waits.filter(|until| now < *until);
         if self.ending.is_some_and(|ending| now >= ending) {
             self.end_stream(End::Bye);
         }

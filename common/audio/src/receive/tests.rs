@@ -70,6 +70,39 @@ fn waits_only_for_what_it_can_ask() {
 }
 
 #[test]
+fn what_is_waited_for_is_over_at_its_time() {
+    let mut pipeline = announced(false);
+    let output = Output::device(1, 44_100, false);
+    let incoming = Incoming { rate: 44_100, channels: 1, codec: announce::Codec::L16 };
+    pipeline.replace_output(Box::new(output.playing(incoming).unwrap()));
+    let chunk = units::frames_to_nanos(CHUNK as i64, 44_100);
+    for number in 0..40 {
+        let header = rtp::Header {
+            marker: false,
+            payload_type: payload_type::L16_MONO,
+            sequence: Sequence(number),
+            timestamp: RtpTime(u32::from(number) * CHUNK as u32),
+            ssrc: 7,
+        };
+        let datagram = [&header.to_bytes()[..], &[0; 2 * CHUNK]].concat();
+        let at = Mono(i64::from(number) * chunk);
+        pipeline.handle_datagram(at, "192.0.2.1:5".parse().unwrap(), &datagram);
+    }
+    let mut at = Mono(39 * chunk);
+    let until = loop {
+        at = at.plus(chunk);
+        let due = Due { by: at.plus(1_000_000), ..at.plus(2_000_000).into() };
+        if !pipeline.pull_device(at, due, &mut [0.0; CHUNK]) {
+            break due.by;
+        }
+        assert!(at < Mono(200 * chunk), "nothing is waited for");
+    };
+    assert_eq!(pipeline.poll_timeout(), Some(until));
+    pipeline.handle_timeout(until);
+    assert_eq!(pipeline.poll_timeout(), None);
+}
+
+#[test]
 fn every_stream_that_was_told_of_ends_once() {
     for mut pipeline in [announced(true), with_a_gap(true)] {
         assert!(matches!(pipeline.poll_event(), Some(Event::Stream(_))));
