@@ -127,7 +127,7 @@ pub(crate) struct Depth {
     needed: i64,
     /// That was found out, not assumed.
     found: bool,
-    patience: usize,
+    least_patience: usize,
     /// When a second last needed most of the depth, and the longest calm between two such.
     uneasy: Option<Mono>,
     longest_calm: i64,
@@ -147,7 +147,7 @@ impl Depth {
             second_ends: Mono(i64::MIN),
             needed,
             found: false,
-            patience: preset.patience(),
+            least_patience: preset.patience(),
             uneasy: None,
             longest_calm: 0,
             grown: None,
@@ -199,7 +199,7 @@ impl Depth {
     fn note_growth(&mut self, at: Mono) {
         let too_soon = self.lowered.is_some_and(|lowered| at.since(lowered) < REGRET);
         if too_soon && self.preset != Preset::Live {
-            self.patience = (self.patience * 2).min(SECONDS - 4);
+            self.least_patience = (self.least_patience * 2).min(SECONDS - 4);
             self.lowered = None;
         }
         self.grown = Some(at);
@@ -212,7 +212,7 @@ impl Depth {
         self.seconds[self.head] = [0; BINS];
         self.second_ends = at.plus(SECOND);
         if self.grown.is_none_or(|grown| at.since(grown) > FORGIVEN) {
-            self.patience = self.preset.patience();
+            self.least_patience = self.preset.patience();
         }
         if self.remembered >= ALARM && self.got_worse() {
             self.remembered = ALARM;
@@ -239,7 +239,7 @@ impl Depth {
     fn patience(&self) -> usize {
         let seen = (self.longest_calm / (SECOND / 2)) as usize;
         let seen = if self.preset == Preset::Live { 0 } else { seen.min(SECONDS - 4) };
-        self.patience.max(seen)
+        self.least_patience.max(seen)
     }
 
     /// Clearly more packets than expected came clearly later than the buffer waits.
