@@ -19,8 +19,8 @@ use crate::mouths::Mouths;
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 /// The share of the latency for which packets may lie in the socket, and the least such time that is worth it, in nanoseconds. The
 /// system keeps their arrival times, so that the thread need not wake for each of them beside each callback.
-const NAP_SHARE: i64 = 8;
-const LEAST_NAP: i64 = 5_000_000;
+const NAP_SHARE: i64 = 5;
+const LEAST_NAP: i64 = 8_000_000;
 /// Datagrams that may come within so many nanoseconds and still lie in the socket meanwhile, whatever room the system gives it: ten
 /// times a large stream. More of them are a flood, in which the stream's own would find no room.
 const CROWD: u32 = 200;
