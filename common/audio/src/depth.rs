@@ -127,6 +127,7 @@ pub(crate) struct Depth {
     needed: i64,
     /// That was found out, not assumed.
     found: bool,
+    /// Calm seconds before the depth comes down, however long a calm was seen: the preset's, doubled after each regret.
     least_patience: usize,
     /// When a second last needed most of the depth, and the longest calm between two such.
     uneasy: Option<Mono>,
