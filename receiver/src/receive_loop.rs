@@ -21,6 +21,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 /// system keeps their arrival times, so that the thread need not wake for each of them beside each callback.
 const NAP_SHARE: i64 = 5;
 const LEAST_NAP: i64 = 8_000_000;
+/// The longest such time, in nanoseconds: twice that share, where nothing is asked for meanwhile.
+const LONGEST_NAP: i64 = 40_000_000;
 /// Datagrams that may come within so many nanoseconds and still lie in the socket meanwhile, whatever room the system gives it: ten
 /// times a large stream. More of them are a flood, in which the stream's own would find no room.
 const CROWD: u32 = 200;
@@ -109,29 +111,45 @@ impl ReceiveLoop {
                 let _section = os::realtime::section();
                 self.step(readable);
             }
-            readable = match self.nap() {
-                Some(nap) => {
-                    self.wakeup.wait(&[], nap);
-                    // Nobody looked.
-                    true
-                }
-                None => {
-                    let due = self.pipeline.poll_timeout();
-                    let due = due.map_or(LONGEST_WAIT, |due| due.left_from(clock::now()));
-                    self.wakeup.wait(&self.sockets, due.min(LONGEST_WAIT))
-                }
-            };
+            readable = self.rest();
         }
         if let Some(goodbye) = self.pipeline.goodbye() {
             self.mouths.send(&self.sockets, &goodbye);
         }
     }
 
-    /// How long to leave the socket alone, where a device plays that calls back and the latency leaves time for it.
-    fn nap(&self) -> Option<Duration> {
-        self.feed.as_ref().filter(|feed| feed.has_clock && !self.pipeline.waits() && !self.crowd.is_flood)?;
-        let nap = self.pipeline.latency() / NAP_SHARE;
-        (nap >= LEAST_NAP).then(|| Duration::from_nanos(nap as u64).min(LONGEST_WAIT))
+    /// Waits until there is something to do. Whether a socket may have a datagram.
+    fn rest(&self) -> bool {
+        let now = clock::now();
+        let Some((nap, soundly)) = self.nap(now) else {
+            let due = self.pipeline.poll_timeout().map_or(LONGEST_WAIT, |due| due.left_from(now));
+            return self.wakeup.wait(&self.sockets, due.min(LONGEST_WAIT));
+        };
+        if soundly {
+            self.wakeup.sleep(nap);
+        } else {
+            self.wakeup.wait(&[], nap);
+        }
+        // Nobody looked.
+        true
+    }
+
+    /// How long to leave the socket alone, where a device plays that calls back and the latency leaves time for it, and whether the
+    /// device's callbacks need nothing meanwhile.
+    fn nap(&self, now: Mono) -> Option<(Duration, bool)> {
+        let idle = !self.pipeline.waits() && !self.crowd.is_flood;
+        let feed = self.feed.as_ref().filter(|feed| feed.has_clock && idle)?;
+        let latency = self.pipeline.latency();
+        let share = (latency / NAP_SHARE).min(LONGEST_NAP / 2);
+        if share < LEAST_NAP {
+            return None;
+        }
+        let level = feed.samples.occupied_len() / feed.channels;
+        let soon = feed.pace.next_chunk(level, latency).and_then(|due| due.soon);
+        let until = feed.pace.leisure(level, now).map(|until| soon.map_or(until, |soon| soon.min(until)));
+        let leisure = until.map_or(0, |until| until.since(now).min(2 * share));
+        let nap = leisure.max(share);
+        Some((Duration::from_nanos(nap as u64), nap > share))
     }
 
     /// `readable` where a socket may have a datagram: to ask one that has none is a system call for each callback.

@@ -25,8 +25,9 @@ use crate::sap;
 use crate::status::{self, Paths, stream_value};
 use crate::{Played, Receiver};
 
-/// How often the control thread looks around, beside what wakes it.
-const TICK: Duration = Duration::from_millis(100);
+/// How often the control thread looks around, beside what wakes it; more often while the rest of a stream is played.
+const TICK: Duration = Duration::from_millis(250);
+const ENDING_TICK: Duration = Duration::from_millis(20);
 /// How often links are looked at where a group is listened to.
 const LINKS: Duration = Duration::from_millis(500);
 /// Longest that the rest of a stream may take to be played.
@@ -146,7 +147,8 @@ impl Session {
                 display
                     .state(&[line], || status::value("status", receiver, self.stream.as_ref(), &self.paths));
             }
-            receiver.wait(display.left().min(TICK));
+            let tick = if self.ending.is_some() { ENDING_TICK } else { TICK };
+            receiver.wait(display.left().min(tick));
         }
         Outcome::Done
     }

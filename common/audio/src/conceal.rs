@@ -24,6 +24,8 @@ const FLOOR: f32 = 1e-6;
 /// more there are; a frame within a gap costs as many multiplications as the model has coefficients, 64 at most.
 pub struct Concealer {
     channels: usize,
+    /// What was played, all channels by turns.
+    history: Line,
     voices: Vec<Voice>,
     analysis: Analysis,
     /// Within a gap.
@@ -39,9 +41,7 @@ pub struct Concealer {
 
 /// One channel.
 struct Voice {
-    /// What was played.
-    history: Line,
-    /// The largest of it when the gap began; the model works on shares of this. Zero if there is nothing to carry on.
+    /// The largest of what was played when the gap began; the model works on shares of this. Zero if there is nothing to carry on.
     peak: f32,
     /// Predicts a sample from those before it, oldest first.
     model: Vec<f64>,
@@ -61,6 +61,7 @@ impl Concealer {
         let frames = |milliseconds: u32| (rate * milliseconds / 1000).max(1) as usize;
         Self {
             channels,
+            history: Line::new(channels * analysis.frames()),
             voices: (0..channels).map(|_| Voice::new(&analysis)).collect(),
             analysis,
             gap: true,
@@ -112,7 +113,10 @@ impl Concealer {
         }
         self.gap = true;
         self.elapsed = 0;
-        self.voices.iter_mut().for_each(|voice| voice.begin(&mut self.analysis));
+        for (channel, voice) in self.voices.iter_mut().enumerate() {
+            let history = self.history.last().iter().skip(channel).step_by(self.channels);
+            voice.begin(history, &mut self.analysis);
+        }
     }
 
     /// Of what is carried on, for the next frame.
@@ -123,16 +127,13 @@ impl Concealer {
     }
 
     fn remember(&mut self, audio: &[f32]) {
-        for frame in audio.chunks_exact(self.channels) {
-            frame.iter().zip(&mut self.voices).for_each(|(sample, voice)| voice.history.push(*sample));
-        }
+        self.history.extend(&audio[..audio.len() / self.channels * self.channels]);
     }
 }
 
 impl Voice {
     fn new(analysis: &Analysis) -> Self {
         Self {
-            history: Line::new(analysis.frames()),
             peak: 0.0,
             model: vec![0.0; analysis.order()],
             excitation: vec![0.0; analysis.longest_period()],
@@ -142,9 +143,8 @@ impl Voice {
         }
     }
 
-    fn begin(&mut self, analysis: &mut Analysis) {
-        let history = self.history.last();
-        self.peak = history.iter().fold(0.0, |peak, sample| sample.abs().max(peak));
+    fn begin<'a>(&mut self, history: impl Iterator<Item = &'a f32> + Clone, analysis: &mut Analysis) {
+        self.peak = history.clone().fold(0.0, |peak, sample| sample.abs().max(peak));
         if self.peak < FLOOR {
             self.peak = 0.0;
             return;

@@ -94,7 +94,8 @@ impl Card {
         hardware.set_channels(u32::from(config.channels))?;
         hardware.set_rate(rate, ValueOr::Nearest)?;
         let period = hardware.set_period_size_near(i64::from(period), ValueOr::Nearest)?;
-        hardware.set_buffer_size_near(nanos_to_frames(depth, rate).max(period * 4))?;
+        // One may have played a period more than it tells.
+        hardware.set_buffer_size_near((nanos_to_frames(depth, rate) + period).max(period * 4))?;
         pcm.hw_params(&hardware)?;
         drop(hardware);
         let (buffer, period) = pcm.get_params()?;
@@ -225,17 +226,18 @@ impl Card {
     ) -> Result<Round, Error> {
         let rate = self.config.sample_rate;
         let (room, delay) = self.pcm.avail_delay()?;
+        let (room, delay) = ((room.max(0) as u32).min(self.buffer), delay.max(0) as u32);
         let now = clock::now();
-        let at = now.plus(frames_to_nanos(delay.max(0), rate));
+        let at = now.plus(frames_to_nanos(i64::from(delay), rate));
         // Some have more room than is of use.
         let most = (nanos_to_frames(PLAYBACK_DEPTH, rate) as u32).max(4 * self.period).min(self.buffer);
-        let queued = self.buffer - (room.max(0) as u32).min(self.buffer);
-        let room = most.saturating_sub(queued);
+        // Some have room in whole periods, and tell what they have left to play more finely.
+        let queued = (self.buffer - room).min(delay);
+        let room = most.saturating_sub(queued).min(room);
         let enough = enough.map_or(most, |enough| (nanos_to_frames(enough, rate) as u32).max(self.least()));
         // There will be room for what is played until then.
         let enough = enough.min(most.saturating_sub(self.period));
-        let queue =
-            Queue { queued, delay: delay.max(0) as u32, least: self.least(), enough, most, restarted };
+        let queue = Queue { queued, delay, least: self.least(), enough, most, restarted };
         let written = drain.fill_ahead(&mut block[..self.samples(room)], queue, at, T::from_f32);
         let mut rest = &block[..self.samples(written)];
         while !rest.is_empty() {

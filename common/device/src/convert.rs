@@ -37,7 +37,7 @@ impl CardSample for i16 {
 impl CardSample for i32 {
     fn from_f32(sample: f32) -> Self {
         // The cast saturates.
-        (f64::from(sample) * 2_147_483_648.0) as i32
+        (sample * 2_147_483_648.0) as i32
     }
 
     fn to_f32(self) -> f32 {

@@ -21,8 +21,9 @@ use crate::virtual_card::{FILE_PATIENCE, Running, join};
 pub use crate::watch::Reason;
 use crate::watch::{Signs, Verdict, Watch};
 
-/// Time between two looks at a stream.
+/// Time between two looks at a stream, and at one that is known to be well.
 const LOOK: Duration = Duration::from_millis(100);
+const CALM_LOOK: Duration = Duration::from_millis(250);
 /// Where there is nothing to look at.
 const NOTHING: Duration = Duration::from_secs(3600);
 /// How long a device may take to close when the program ends.
@@ -271,7 +272,7 @@ impl<'a, F> Work<'a, F> {
                 return self.wait();
             }
         }
-        LOOK
+        if self.watch.is_calm() { CALM_LOOK } else { LOOK }
     }
 
     fn attempt(&mut self) -> Duration {

@@ -135,8 +135,9 @@ impl Drain {
         let Queue { queued, delay, least, enough, most, restarted } = queue;
         let needed = least.saturating_sub(queued).min((block.len() / self.channels) as u32);
         let ahead = |given: u32| {
-            let room = most.saturating_sub((queued + given).min(enough));
-            Some(Ahead { held: delay, room, least, delay: delay.saturating_sub(queued), restarted })
+            let holds = queued + given;
+            let (room, pause) = (most.saturating_sub(holds.min(enough)), holds.saturating_sub(enough));
+            Some(Ahead { held: delay, room, least, pause, delay: delay.saturating_sub(queued), restarted })
         };
         self.pour(block, needed, at, from_f32, ahead)
     }
@@ -151,11 +152,11 @@ impl Drain {
     ) -> u32 {
         let _section = os::realtime::section();
         let taken = self.taken;
-        let mut count = 0;
-        for (slot, sample) in block.iter_mut().zip(self.samples.pop_iter()) {
-            *slot = from_f32(sample);
-            count += 1;
-        }
+        let (older, newer) = self.samples.as_slices();
+        let there = older.iter().chain(newer);
+        let count = (older.len() + newer.len()).min(block.len());
+        block.iter_mut().zip(there).for_each(|(slot, sample)| *slot = from_f32(*sample));
+        self.samples.skip(count);
         let given = (count / self.channels) as u32;
         let missing = needed.saturating_sub(given);
         block[count..][..missing as usize * self.channels].fill(from_f32(0.0));
@@ -164,8 +165,13 @@ impl Drain {
         self.counters.callbacks.add(1);
         self.counters.missing.add(u64::from(missing));
         // A full ring means that nobody reads the stamps; the next one tells the same.
-        let _ = self.stamps.try_push(PlaybackStamp { taken, asked, missing, at, ahead: ahead(asked) });
-        self.waker.wake();
+        let ahead = ahead(asked);
+        let _ = self.stamps.try_push(PlaybackStamp { taken, asked, missing, at, ahead });
+        if missing > 0 || ahead.is_none_or(|ahead| ahead.restarted) {
+            self.waker.wake();
+        } else {
+            self.waker.nudge();
+        }
         asked
     }
 
@@ -340,13 +346,16 @@ mod tests {
         samples.push_slice(&[0.5; 20]);
         assert_eq!(pour(3, 3), [0.5; 14]);
         let stamps: Vec<_> = stamps_out.pop_iter().collect();
-        let stamp = |taken, asked, missing, held, room, delay| PlaybackStamp {
+        let stamp = |taken, asked, missing, held, room, pause, delay| PlaybackStamp {
             taken,
             asked,
             missing,
             at: Mono(1),
-            ahead: Some(Ahead { held, room, least: 4, delay, restarted: false }),
+            ahead: Some(Ahead { held, room, least: 4, pause, delay, restarted: false }),
         };
-        assert_eq!(stamps, [stamp(0, 4, 1, 0, 6, 0), stamp(3, 0, 0, 7, 6, 3), stamp(3, 7, 0, 3, 3, 0)]);
+        assert_eq!(
+            stamps,
+            [stamp(0, 4, 1, 0, 6, 0, 0), stamp(3, 0, 0, 7, 6, 0, 3), stamp(3, 7, 0, 3, 3, 3, 0)]
+        );
     }
 }

@@ -176,6 +176,11 @@ impl Watch {
         }
         if before.callbacks == 0 && seen.callbacks > 0 { Verdict::Flows } else { Verdict::Keep }
     }
+
+    /// Whether the stream has proved itself, and nothing is wrong with it.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.flowed >= PROVED && self.silent == 0 && self.stormy == 0
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +233,20 @@ mod tests {
         assert_eq!(device.run(LOOK, 3, 0), (LOOK, Verdict::Flows));
         assert_eq!(device.run(5000 * MS, 3, 0), (5000 * MS, Verdict::Keep));
         device
+    }
+
+    #[test]
+    fn silence_and_storms_end_the_calm() {
+        for (callbacks, errors) in [(0, 0), (3, 10_000)] {
+            let mut device = flowing();
+            assert!(device.watch.is_calm());
+            device.run(LOOK, callbacks, errors);
+            assert!(!device.watch.is_calm());
+            device.run(200 * MS, 3, 0);
+            assert!(device.watch.is_calm());
+            device.reopen();
+            assert!(!device.watch.is_calm());
+        }
     }
 
     #[test]

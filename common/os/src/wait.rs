@@ -1,5 +1,7 @@
 //! Waiting for a datagram, a wake-up or a deadline, whichever comes first.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::udp::Socket;
@@ -13,11 +15,18 @@ mod system;
 
 /// The end that wakes. Cloning it is cheap.
 #[derive(Clone, Debug)]
-pub struct Waker(system::Waker);
+pub struct Waker {
+    waker: system::Waker,
+    sleeps: Arc<AtomicBool>,
+}
 
 /// The end that waits.
 #[derive(Debug)]
-pub struct Wakeup(system::Wakeup);
+pub struct Wakeup {
+    wakeup: system::Wakeup,
+    /// Until its time.
+    sleeps: Arc<AtomicBool>,
+}
 
 /// A waker and what it wakes.
 ///
@@ -25,20 +34,35 @@ pub struct Wakeup(system::Wakeup);
 /// Where the system has no descriptors left.
 pub fn pair() -> std::io::Result<(Waker, Wakeup)> {
     let (waker, wakeup) = system::pair()?;
-    Ok((Waker(waker), Wakeup(wakeup)))
+    let sleeps = Arc::new(AtomicBool::new(false));
+    Ok((Waker { waker, sleeps: sleeps.clone() }, Wakeup { wakeup, sleeps }))
 }
 
 impl Waker {
     /// Wakes the other end, or has its next wait return at once. Never blocks: fit for an audio callback.
     pub fn wake(&self) {
-        self.0.wake();
+        self.waker.wake();
+    }
+
+    /// The same, but for an end that [sleeps](Wakeup::sleep), which it is let do.
+    pub fn nudge(&self) {
+        if !self.sleeps.load(Ordering::Acquire) {
+            self.wake();
+        }
     }
 }
 
 impl Wakeup {
     /// Returns when a socket has a datagram, when woken, or after `timeout`. Whether a socket has a datagram.
     pub fn wait(&self, sockets: &[Socket], timeout: Duration) -> bool {
-        self.0.wait(sockets, timeout)
+        self.wakeup.wait(sockets, timeout)
+    }
+
+    /// Returns after `time`, or when woken and not only nudged.
+    pub fn sleep(&self, time: Duration) {
+        self.sleeps.store(true, Ordering::Release);
+        self.wait(&[], time);
+        self.sleeps.store(false, Ordering::Release);
     }
 }
 
@@ -52,6 +76,27 @@ mod tests {
         let (waker, wakeup) = pair().unwrap();
         waker.wake();
         let start = Instant::now();
+        assert!(!wakeup.wait(&[], Duration::from_secs(20)));
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_sleep_is_ended_by_waking_and_not_by_nudging() {
+        let (waker, wakeup) = pair().unwrap();
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !wakeup.sleeps.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+                waker.nudge();
+                std::thread::sleep(Duration::from_millis(20));
+                waker.wake();
+            });
+            wakeup.sleep(Duration::from_secs(20));
+        });
+        assert!((20..10_000).contains(&start.elapsed().as_millis()));
+        waker.nudge();
         assert!(!wakeup.wait(&[], Duration::from_secs(20)));
         assert!(start.elapsed() < Duration::from_secs(10));
     }

@@ -185,6 +185,7 @@ impl CardPlayer {
             held: held as u32,
             room: (DEPTH - queue.len().min(enough)) as u32,
             least: least as u32,
+            pause: queue.len().saturating_sub(enough) as u32,
             delay: 2 * period as u32,
             restarted,
         };

@@ -13,14 +13,26 @@ impl Line {
         Self { samples: vec![0.0; 2 * length], length, end: length }
     }
 
-    /// Takes the newest sample. What is not a number would never leave a model again.
+    /// Takes the newest sample.
     pub(super) fn push(&mut self, sample: f32) {
-        if self.end == self.samples.len() {
-            self.samples.copy_within(self.length.., 0);
-            self.end = self.length;
+        self.extend(&[sample]);
+    }
+
+    /// Takes the newest samples. What is not a number would never leave a model again.
+    pub(super) fn extend(&mut self, mut samples: &[f32]) {
+        while !samples.is_empty() {
+            if self.end == self.samples.len() {
+                self.samples.copy_within(self.length.., 0);
+                self.end = self.length;
+            }
+            let room = &mut self.samples[self.end..];
+            let (now, later) = samples.split_at(samples.len().min(room.len()));
+            for (slot, sample) in room.iter_mut().zip(now) {
+                *slot = if sample.is_finite() { *sample } else { 0.0 };
+            }
+            self.end += now.len();
+            samples = later;
         }
-        self.samples[self.end] = if sample.is_finite() { sample } else { 0.0 };
-        self.end += 1;
     }
 
     /// Replaces all by `samples`, as many as it holds.

@@ -61,7 +61,7 @@ impl Analysis {
     }
 
     /// Takes the signal that [`run`](Self::run) looks at, in shares of its peak: sums of squares then stay in range.
-    pub(super) fn take(&mut self, signal: &[f32], peak: f32) -> &[f32] {
+    pub(super) fn take<'a>(&mut self, signal: impl Iterator<Item = &'a f32>, peak: f32) -> &[f32] {
         for (to, from) in self.signal.iter_mut().zip(signal) {
             let share = from / peak;
             // Denormals are slow.

@@ -10,6 +10,8 @@ const INTERVAL_WINDOW: i64 = 8_000_000_000;
 /// What it takes to be woken and to make a period's chunks: this long, in nanoseconds, and a share of the period.
 const WAKING: i64 = 200_000;
 const MAKING_SHARE: i64 = 4;
+/// How long before a call of a device that is left alone its sound is made, in nanoseconds.
+const BEFORE_CALL: i64 = 1_000_000;
 
 /// What a callback of a device tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Ahead {
     pub room: u32,
     /// What it has to hold after each callback.
     pub least: u32,
+    /// How much of what it holds is played before it calls again.
+    pub pause: u32,
     /// How long what leaves that takes to the DAC.
     pub delay: u32,
     /// It has lost time before this callback.
@@ -159,6 +163,18 @@ impl Pace {
         (level < target).then(|| Due { at, slow, by: self.latest(level), soon: None })
     }
 
+    /// Until when a device that takes sound ahead of its time needs nothing more, if it finds `level` frames in the ring when it
+    /// calls next; `None` where that is not known, or it has called since.
+    pub fn leisure(&self, level: usize, now: Mono) -> Option<Mono> {
+        let stamp = self.last?;
+        let Ahead { held, room, pause, .. } = stamp.ahead?;
+        let after = |from: Mono, frames: i64| from.plus(units::frames_to_nanos(frames, self.rate));
+        let next = after(stamp.at, i64::from(pause) - i64::from(held));
+        let served = now.since(next) > -2 * BEFORE_CALL;
+        let next = if served { after(next, level.min(room as usize) as i64) } else { next };
+        Some(next.plus(-BEFORE_CALL)).filter(|until| now < *until)
+    }
+
     /// Until when the next chunk may be made, where the ring holds `level` frames.
     fn latest(&self, level: usize) -> Mono {
         let request = self.largest_request.max(1);
@@ -214,7 +230,7 @@ mod tests {
         const MS: i64 = 1_000_000;
         let mut pace = Pace::new(48_000);
         // Called, it has 10 ms left and makes them 12 with silence; it could hold 20 more, and needs 5.
-        let ahead = Ahead { held: 480, room: 960, least: 240, delay: 0, restarted: false };
+        let ahead = Ahead { held: 480, room: 960, least: 240, pause: 0, delay: 0, restarted: false };
         let first = PlaybackStamp { taken: 0, asked: 96, missing: 96, at: Mono(10 * MS), ahead: Some(ahead) };
         assert!(!pace.note(first, Mono(0)));
         let due = pace.next_chunk(0, 30 * MS).unwrap();
@@ -246,6 +262,23 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_holds_enough_is_left_alone_until_just_before_it_calls() {
+        const MS: i64 = 1_000_000;
+        let mut pace = Pace::new(48_000);
+        assert_eq!(pace.leisure(0, Mono(0)), None);
+        // Called at 100 ms, it has 40 ms left, is filled up to 60 and calls again when it is down to 40.
+        let ahead = Ahead { held: 1920, room: 1920, least: 240, pause: 960, delay: 0, restarted: false };
+        let at = Mono(140 * MS);
+        pace.note(PlaybackStamp { taken: 0, asked: 960, missing: 0, at, ahead: Some(ahead) }, Mono(101 * MS));
+        assert_eq!(pace.leisure(0, Mono(101 * MS)), Some(Mono(119 * MS)));
+        // Shortly before, it is given 25 ms more, of which it takes all: it calls when those are played. It takes 40 at most.
+        assert_eq!(pace.leisure(1200, Mono(119 * MS)), Some(Mono(144 * MS)));
+        assert_eq!(pace.leisure(2400, Mono(119 * MS)), Some(Mono(159 * MS)));
+        assert_eq!(pace.leisure(0, Mono(119 * MS)), None);
+        assert_eq!(pace.leisure(1200, Mono(144 * MS)), None);
+    }
+
+    #[test]
     fn a_device_that_has_lost_time_is_followed_from_there() {
         const MS: i64 = 1_000_000;
         let mut pace = Pace::new(48_000);
@@ -254,7 +287,7 @@ mod tests {
             asked: 480,
             missing: 0,
             at: Mono(at),
-            ahead: Some(Ahead { held: 480, room: 960, least: 240, delay: 0, restarted }),
+            ahead: Some(Ahead { held: 480, room: 960, least: 240, pause: 0, delay: 0, restarted }),
         };
         pace.pushed(480 * 40);
         assert!((0..20).all(|n| !pace.note(stamp(n, n * 10 * MS, false), Mono(0))));
