@@ -15,18 +15,17 @@ use ringbuf::{HeapCons, HeapProd};
 
 use crate::mouths::Mouths;
 
-/// Longest sleep: how soon the thread sees a new output or a request to stop while nothing comes.
+/// Longest wait for a datagram.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 /// The share of the latency for which packets may lie in the socket, and the least such time that is worth it, in nanoseconds. The
 /// system keeps their arrival times, so that the thread need not wake for each of them beside each callback.
 const NAP_SHARE: i64 = 5;
 const LEAST_NAP: i64 = 8_000_000;
-/// The longest such time, in nanoseconds: twice that share, where nothing is asked for meanwhile.
+/// Twice as long where the device needs nothing and nothing is missing, up to this, in nanoseconds.
 const LONGEST_NAP: i64 = 40_000_000;
-/// Datagrams that may come within so many nanoseconds and still lie in the socket meanwhile, whatever room the system gives it: ten
-/// times a large stream. More of them are a flood, in which the stream's own would find no room.
+/// Datagrams that may come in that time and still lie in the socket meanwhile, whatever room the system gives it: several times a
+/// large stream. More of them are a flood, in which the stream's own would find no room.
 const CROWD: u32 = 200;
-const CROWD_TIME: i64 = 20_000_000;
 /// What a latency that was raised gets on top of what the device needs, in nanoseconds.
 const SPARE: i64 = 500_000;
 
@@ -57,6 +56,16 @@ pub(crate) struct Feed {
     pub(crate) pace: Pace,
 }
 
+/// How the thread rests without looking at its sockets.
+enum Nap {
+    /// Not at all.
+    None,
+    /// Until the device calls back, or so long.
+    UntilCalled(Duration),
+    /// So long: the device needs nothing meanwhile.
+    Sound(Duration),
+}
+
 /// How much comes.
 #[derive(Debug)]
 pub(crate) struct Crowd {
@@ -72,7 +81,7 @@ impl Crowd {
 
     fn note(&mut self, now: Mono, count: u32) {
         self.count += count;
-        if now.since(self.since) >= CROWD_TIME {
+        if now.since(self.since) >= LONGEST_NAP {
             *self = Self { since: now, count: 0, is_flood: self.count > CROWD };
         }
     }
@@ -121,35 +130,34 @@ impl ReceiveLoop {
     /// Waits until there is something to do. Whether a socket may have a datagram.
     fn rest(&self) -> bool {
         let now = clock::now();
-        let Some((nap, soundly)) = self.nap(now) else {
-            let due = self.pipeline.poll_timeout().map_or(LONGEST_WAIT, |due| due.left_from(now));
-            return self.wakeup.wait(&self.sockets, due.min(LONGEST_WAIT));
-        };
-        if soundly {
-            self.wakeup.sleep(nap);
-        } else {
-            self.wakeup.wait(&[], nap);
+        match self.nap(now) {
+            Nap::None => {
+                let due = self.pipeline.poll_timeout().map_or(LONGEST_WAIT, |due| due.left_from(now));
+                return self.wakeup.wait(&self.sockets, due.min(LONGEST_WAIT));
+            }
+            Nap::UntilCalled(longest) => {
+                self.wakeup.wait(&[], longest);
+            }
+            Nap::Sound(time) => self.wakeup.sleep(time),
         }
         // Nobody looked.
         true
     }
 
-    /// How long to leave the socket alone, where a device plays that calls back and the latency leaves time for it, and whether the
-    /// device's callbacks need nothing meanwhile.
-    fn nap(&self, now: Mono) -> Option<(Duration, bool)> {
-        let idle = !self.pipeline.waits() && !self.crowd.is_flood;
-        let feed = self.feed.as_ref().filter(|feed| feed.has_clock && idle)?;
+    /// How long to leave the socket alone, where a device plays that calls back and the latency leaves time for it.
+    fn nap(&self, now: Mono) -> Nap {
         let latency = self.pipeline.latency();
         let share = (latency / NAP_SHARE).min(LONGEST_NAP / 2);
-        if share < LEAST_NAP {
-            return None;
-        }
+        let idle = share >= LEAST_NAP && !self.pipeline.waits() && !self.crowd.is_flood;
+        let Some(feed) = self.feed.as_ref().filter(|feed| feed.has_clock && idle) else { return Nap::None };
+        let time = |nanos: i64| Duration::from_nanos(nanos as u64);
         let level = feed.samples.occupied_len() / feed.channels;
         let soon = feed.pace.next_chunk(level, latency).and_then(|due| due.soon);
         let until = feed.pace.leisure(level, now).map(|until| soon.map_or(until, |soon| soon.min(until)));
-        let leisure = until.map_or(0, |until| until.since(now).min(2 * share));
-        let nap = leisure.max(share);
-        Some((Duration::from_nanos(nap as u64), nap > share))
+        match until.map(|until| until.since(now).min(2 * share)) {
+            Some(leisure) if leisure > share && !self.pipeline.is_asking() => Nap::Sound(time(leisure)),
+            _ => Nap::UntilCalled(time(share)),
+        }
     }
 
     /// `readable` where a socket may have a datagram: to ask one that has none is a system call for each callback.

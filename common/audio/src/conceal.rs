@@ -24,7 +24,7 @@ const FLOOR: f32 = 1e-6;
 /// more there are; a frame within a gap costs as many multiplications as the model has coefficients, 64 at most.
 pub struct Concealer {
     channels: usize,
-    /// What was played, all channels by turns.
+    /// What was played, interleaved.
     history: Line,
     voices: Vec<Voice>,
     analysis: Analysis,

@@ -313,6 +313,11 @@ impl ReceivePipeline {
         self.waits.is_some()
     }
 
+    /// Whether the sender is being asked for what is missing: its answers are wanted soon.
+    pub fn is_asking(&self) -> bool {
+        self.repair.is_asking()
+    }
+
     /// The next greeting, question, request or report to the sender. A question is out of date soon: `now` is to be read just
     /// before.
     pub fn poll_transmit(&mut self, now: Mono) -> Option<Transmit<'_>> {

@@ -51,7 +51,7 @@ pub(crate) struct Card {
 
 /// What came of handing a playback sound.
 struct Round {
-    /// What it had room for, and what it got, in frames.
+    /// What it was to take at most, and what it got, in frames.
     room: u32,
     written: u32,
     /// When it is down to what is enough.
@@ -94,7 +94,7 @@ impl Card {
         hardware.set_channels(u32::from(config.channels))?;
         hardware.set_rate(rate, ValueOr::Nearest)?;
         let period = hardware.set_period_size_near(i64::from(period), ValueOr::Nearest)?;
-        // One may have played a period more than it tells.
+        // A playback may have played a period more than it tells.
         hardware.set_buffer_size_near((nanos_to_frames(depth, rate) + period).max(period * 4))?;
         pcm.hw_params(&hardware)?;
         drop(hardware);
@@ -225,15 +225,16 @@ impl Card {
         restarted: bool,
     ) -> Result<Round, Error> {
         let rate = self.config.sample_rate;
-        let (room, delay) = self.pcm.avail_delay()?;
-        let (room, delay) = ((room.max(0) as u32).min(self.buffer), delay.max(0) as u32);
+        let (free, delay) = self.pcm.avail_delay()?;
+        let (free, delay) = ((free.max(0) as u32).min(self.buffer), delay.max(0) as u32);
         let now = clock::now();
         let at = now.plus(frames_to_nanos(i64::from(delay), rate));
         // Some have more room than is of use.
         let most = (nanos_to_frames(PLAYBACK_DEPTH, rate) as u32).max(4 * self.period).min(self.buffer);
-        // Some have room in whole periods, and tell what they have left to play more finely.
-        let queued = (self.buffer - room).min(delay);
-        let room = most.saturating_sub(queued).min(room);
+        // Some count in whole periods, and tell more finely what they have left to play.
+        let counted = self.buffer - free;
+        let queued = counted.min(delay.max(counted.saturating_sub(self.period)));
+        let room = most.saturating_sub(queued).min(free);
         let enough = enough.map_or(most, |enough| (nanos_to_frames(enough, rate) as u32).max(self.least()));
         // There will be room for what is played until then.
         let enough = enough.min(most.saturating_sub(self.period));

@@ -21,8 +21,9 @@ use crate::virtual_card::{FILE_PATIENCE, Running, join};
 pub use crate::watch::Reason;
 use crate::watch::{Signs, Verdict, Watch};
 
-/// Time between two looks at a stream, and at one that is known to be well.
+/// Time between two looks at a stream.
 const LOOK: Duration = Duration::from_millis(100);
+/// The same where all has been well for a while.
 const CALM_LOOK: Duration = Duration::from_millis(250);
 /// Where there is nothing to look at.
 const NOTHING: Duration = Duration::from_secs(3600);

@@ -25,7 +25,8 @@ const SILENCE: i64 = 500_000_000;
 const SILENT_PERIODS: i64 = 4;
 /// How long the first callback may take: some devices wake up slowly. In nanoseconds.
 const FIRST: i64 = 2_000_000_000;
-/// Most time that one look can account for, in nanoseconds: while the whole machine stands still, nobody is to blame.
+/// Most time that one look can account for, in nanoseconds: while the whole machine stands still, nobody is to blame, and a storm that
+/// was over soon may be anywhere between two looks.
 const LONGEST_LOOK: i64 = 120_000_000;
 /// A stream that has flowed this long has proved itself, in nanoseconds.
 const PROVED: i64 = 1_000_000_000;
@@ -146,11 +147,12 @@ impl Watch {
 
     /// Takes what was seen of the stream since it was opened.
     pub(crate) fn look(&mut self, now: Mono, seen: Seen) -> Verdict {
-        let elapsed = now.since(self.last_look).clamp(0, LONGEST_LOOK);
+        let since = now.since(self.last_look).max(0);
+        let elapsed = since.min(LONGEST_LOOK);
         let before = std::mem::replace(&mut self.seen, seen);
         self.last_look = now;
         let errors = i64::try_from(seen.errors.saturating_sub(before.errors)).unwrap_or(i64::MAX);
-        if errors.saturating_mul(1_000_000_000) > elapsed.saturating_mul(ERRORS) {
+        if errors.saturating_mul(1_000_000_000) > since.saturating_mul(ERRORS) {
             self.stormy += elapsed;
         } else {
             self.stormy = (self.stormy - elapsed / RECOVERY).max(0);
@@ -171,7 +173,7 @@ impl Watch {
         if self.silent > patience {
             return Verdict::Rebuild(Reason::Stopped);
         }
-        if self.flowed >= PROVED {
+        if self.has_proved_itself() {
             self.attempts = 0;
         }
         if before.callbacks == 0 && seen.callbacks > 0 { Verdict::Flows } else { Verdict::Keep }
@@ -179,7 +181,11 @@ impl Watch {
 
     /// Whether the stream has proved itself, and nothing is wrong with it.
     pub(crate) fn is_calm(&self) -> bool {
-        self.flowed >= PROVED && self.silent == 0 && self.stormy == 0
+        self.has_proved_itself() && self.silent == 0 && self.stormy == 0
+    }
+
+    fn has_proved_itself(&self) -> bool {
+        self.flowed >= PROVED
     }
 }
 

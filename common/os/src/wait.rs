@@ -16,15 +16,15 @@ mod system;
 /// The end that wakes. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    waker: system::Waker,
+    system: system::Waker,
+    /// The other end sleeps, and is not to be nudged.
     sleeps: Arc<AtomicBool>,
 }
 
 /// The end that waits.
 #[derive(Debug)]
 pub struct Wakeup {
-    wakeup: system::Wakeup,
-    /// Until its time.
+    system: system::Wakeup,
     sleeps: Arc<AtomicBool>,
 }
 
@@ -35,16 +35,17 @@ pub struct Wakeup {
 pub fn pair() -> std::io::Result<(Waker, Wakeup)> {
     let (waker, wakeup) = system::pair()?;
     let sleeps = Arc::new(AtomicBool::new(false));
-    Ok((Waker { waker, sleeps: sleeps.clone() }, Wakeup { wakeup, sleeps }))
+    Ok((Waker { system: waker, sleeps: sleeps.clone() }, Wakeup { system: wakeup, sleeps }))
 }
 
 impl Waker {
     /// Wakes the other end, or has its next wait return at once. Never blocks: fit for an audio callback.
     pub fn wake(&self) {
-        self.waker.wake();
+        self.system.wake();
     }
 
-    /// The same, but for an end that [sleeps](Wakeup::sleep), which it is let do.
+    /// Wakes the other end from a [wait](Wakeup::wait), and leaves it alone where it [sleeps](Wakeup::sleep). One that comes as a sleep
+    /// ends may go unnoticed.
     pub fn nudge(&self) {
         if !self.sleeps.load(Ordering::Acquire) {
             self.wake();
@@ -55,10 +56,10 @@ impl Waker {
 impl Wakeup {
     /// Returns when a socket has a datagram, when woken, or after `timeout`. Whether a socket has a datagram.
     pub fn wait(&self, sockets: &[Socket], timeout: Duration) -> bool {
-        self.wakeup.wait(sockets, timeout)
+        self.system.wait(sockets, timeout)
     }
 
-    /// Returns after `time`, or when woken and not only nudged.
+    /// Returns after `time`, or when woken; nudges do not count.
     pub fn sleep(&self, time: Duration) {
         self.sleeps.store(true, Ordering::Release);
         self.wait(&[], time);

@@ -29,18 +29,19 @@ fn sound(codec: &str) -> &'static str {
 pub(crate) fn watch(url: &str, transport: &str, codecs: (&str, &str), watched: Watched) -> Seen {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("seen.mkv");
-    // By the stream's own times: how a busy machine delays packets moves nothing.
+    // By the stream's own times: how a busy machine delays packets moves nothing. What a pad carries is told by the depayloaders:
+    // for caps of our own, gst-launch makes and drops an element for each try of each pad, on several threads at once.
     let mut line =
         format!("-q rtspsrc name=from location={url} protocols={transport} latency=200 buffer-mode=synced ");
     if watched.pictures > 0 {
         line += &format!(
-            "from. ! application/x-rtp,media=video ! {} ! videoconvert ! video/x-raw,format=I420 ! queue ! into. ",
+            "from. ! {} ! videoconvert ! video/x-raw,format=I420 ! queue ! into. ",
             pictures(codecs.0)
         );
     }
     if watched.sound > 0.0 {
         line += &format!(
-            "from. ! application/x-rtp,media=audio ! {} ! audioconvert ! audioresample \
+            "from. ! {} ! audioconvert ! audioresample \
              ! audio/x-raw,format=S16LE,channels=1,rate={RATE} ! queue ! into. ",
             sound(codecs.1)
         );

@@ -10,8 +10,10 @@ const INTERVAL_WINDOW: i64 = 8_000_000_000;
 /// What it takes to be woken and to make a period's chunks: this long, in nanoseconds, and a share of the period.
 const WAKING: i64 = 200_000;
 const MAKING_SHARE: i64 = 4;
-/// How long before a call of a device that is left alone its sound is made, in nanoseconds.
+/// How long before a call of a device that is left alone its sound is made, and what such a device holds at least, when it calls,
+/// beyond what it needs: whoever is late by as much is in time still. In nanoseconds.
 const BEFORE_CALL: i64 = 1_000_000;
+const EASE: i64 = 10_000_000;
 
 /// What a callback of a device tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ impl PlaybackStamp {
 pub struct Ahead {
     /// What was to leave the DAC before this callback's first frame, when it was called.
     pub held: u32,
-    /// What it will have room for when it calls again, at least.
+    /// What it will have room for when it calls again.
     pub room: u32,
     /// What it has to hold after each callback.
     pub least: u32,
@@ -163,11 +165,15 @@ impl Pace {
         (level < target).then(|| Due { at, slow, by: self.latest(level), soon: None })
     }
 
-    /// Until when a device that takes sound ahead of its time needs nothing more, if it finds `level` frames in the ring when it
-    /// calls next; `None` where that is not known, or it has called since.
+    /// Until when a device that is left alone for a while needs nothing more, if it finds `level` frames in the ring when it calls
+    /// next; `None` of one that is not, or has called since.
     pub fn leisure(&self, level: usize, now: Mono) -> Option<Mono> {
         let stamp = self.last?;
-        let Ahead { held, room, pause, .. } = stamp.ahead?;
+        let Ahead { held, room, least, pause, delay, .. } = stamp.ahead.filter(|ahead| ahead.pause > 0)?;
+        let enough = (held + stamp.asked).saturating_sub(delay + pause);
+        if enough < least + units::nanos_to_frames(EASE, self.rate) as u32 {
+            return None;
+        }
         let after = |from: Mono, frames: i64| from.plus(units::frames_to_nanos(frames, self.rate));
         let next = after(stamp.at, i64::from(pause) - i64::from(held));
         let served = now.since(next) > -2 * BEFORE_CALL;
@@ -276,6 +282,11 @@ mod tests {
         assert_eq!(pace.leisure(2400, Mono(119 * MS)), Some(Mono(159 * MS)));
         assert_eq!(pace.leisure(0, Mono(119 * MS)), None);
         assert_eq!(pace.leisure(1200, Mono(144 * MS)), None);
+        // One that needs almost as much as it holds then, or that is not left alone, is looked after.
+        for ahead in [Ahead { least: 1500, ..ahead }, Ahead { pause: 0, ..ahead }] {
+            pace.note(PlaybackStamp { taken: 960, asked: 960, missing: 0, at, ahead: Some(ahead) }, Mono(0));
+            assert_eq!(pace.leisure(0, Mono(101 * MS)), None);
+        }
     }
 
     #[test]

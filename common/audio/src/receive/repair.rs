@@ -77,6 +77,11 @@ impl Repair {
         [self.missing.poll_timeout(), overdue].into_iter().flatten().min()
     }
 
+    /// Whether an answer is waited for, or a question is to be asked again.
+    pub(super) fn is_asking(&self) -> bool {
+        self.retransmission.is_some() && self.missing.poll_timeout().is_some()
+    }
+
     /// When a packet that has not come counts as overdue.
     fn overdue_at(&self, stream: &Stream, sequence: u64) -> Option<Mono> {
         let newest = stream.newest_sequence()?;

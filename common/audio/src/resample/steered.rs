@@ -1,7 +1,7 @@
 //! From one rate to nearly another: what keeps a device with a clock of its own on the stream's time.
 //!
 //! A windowed sinc whose fractional position moves by a step that follows the speed. A frame's filter is blended from the two nearest
-//! of a table, once for four channels at a time, and never leaves the registers.
+//! of a table, once for four channels at a time.
 
 use std::f64::consts::PI;
 
@@ -14,8 +14,8 @@ const CUTOFF: f64 = 0.9156;
 /// Between two input frames, the filter is known at this many points, and linear between those: a tone of 10 kHz stays 118 dB
 /// clean.
 const PHASES: usize = 256;
-/// Products are summed in so many lanes, which are two of the narrowest vector registers: additions to one wait for each other. Taps
-/// come in multiples of them.
+/// Products are summed in so many lanes: two of the narrowest vector registers, so that additions to one need not wait for each other.
+/// Taps come in multiples of them.
 const LANES: usize = 8;
 /// Channels that share a blend: as many as the registers have room for.
 const GROUP: usize = 4;
@@ -155,12 +155,12 @@ impl Steered {
             position += step;
             let start = whole(position) as usize;
             let (near, far, share) = self.filters(start as i64 * ONE - position);
-            let lines = lines.map(|line| lanes(&line[start..start + self.taps]));
+            let reach = lines.map(|line| lanes(&line[start..start + self.taps]));
             let mut sums = [f32x8::ZERO; CHANNELS];
             for (place, (near, far)) in near.iter().zip(far).enumerate() {
                 let (near, far) = (f32x8::new(*near), f32x8::new(*far));
                 let taps = (far - near).mul_add(share, near);
-                for (sum, line) in sums.iter_mut().zip(&lines) {
+                for (sum, line) in sums.iter_mut().zip(&reach) {
                     *sum = taps.mul_add(f32x8::new(line[place]), *sum);
                 }
             }
