@@ -25,8 +25,9 @@ use crate::sap;
 use crate::status::{self, Paths, stream_value};
 use crate::{Played, Receiver};
 
-/// How often the control thread looks around, beside what wakes it; more often while the rest of a stream is played.
+/// How often the control thread looks around, beside what wakes it.
 const TICK: Duration = Duration::from_millis(250);
+/// The same while the rest of a stream is played.
 const ENDING_TICK: Duration = Duration::from_millis(20);
 /// How often links are looked at where a group is listened to.
 const LINKS: Duration = Duration::from_millis(500);

@@ -256,6 +256,17 @@ mod tests {
     }
 
     #[test]
+    fn looks_that_are_far_apart_take_neither_some_errors_nor_a_short_storm_for_a_long_one() {
+        for (errors, calm) in [(90, true), (600, false)] {
+            let mut device = flowing();
+            device.seen.callbacks += 80;
+            device.seen.errors += errors;
+            assert_eq!(device.watch.look(device.now.plus(250 * MS), device.seen), Verdict::Keep);
+            assert_eq!(device.watch.is_calm(), calm);
+        }
+    }
+
+    #[test]
     fn what_the_system_calls_gone_is_rebuilt_at_once() {
         let mut device = flowing();
         device.seen.gone = true;

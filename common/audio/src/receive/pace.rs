@@ -10,9 +10,9 @@ const INTERVAL_WINDOW: i64 = 8_000_000_000;
 /// What it takes to be woken and to make a period's chunks: this long, in nanoseconds, and a share of the period.
 const WAKING: i64 = 200_000;
 const MAKING_SHARE: i64 = 4;
-/// How long before a call of a device that is left alone its sound is made, and what such a device holds at least, when it calls,
-/// beyond what it needs: whoever is late by as much is in time still. In nanoseconds.
+/// How long before a call of a device that is left alone its sound is made, in nanoseconds.
 const BEFORE_CALL: i64 = 1_000_000;
+/// What such a device holds at least beyond what it needs, when it calls: whoever is late by as much is in time still. In nanoseconds.
 const EASE: i64 = 10_000_000;
 
 /// What a callback of a device tells.

@@ -260,6 +260,34 @@ mod tests {
     }
 
     #[test]
+    fn each_of_many_channels_sounds_as_it_does_alone() {
+        const MOST: usize = 2 * GROUP + 1;
+        let alone: Vec<_> = (0..MOST)
+            .map(|channel| tone(300.0 + 700.0 * channel as f64, 44_100, 2000))
+            .map(|input| (resample(&mut Steered::new(1, 64, 44_100, 48_000), &input), input))
+            .collect();
+        for channels in 1..=MOST {
+            let mut steered = Steered::new(channels as u16, 64, 44_100, 48_000);
+            let (mut taken, mut out) = (0, vec![0.0; 64 * channels]);
+            for chunk in 0..30 {
+                steered.process(&mut out, |input| {
+                    for frame in input.chunks_exact_mut(channels) {
+                        frame.iter_mut().zip(&alone).for_each(|(sample, (_, input))| *sample = input[taken]);
+                        taken += 1;
+                    }
+                });
+                for (n, frame) in out.chunks_exact(channels).enumerate() {
+                    let expected = alone[..channels].iter().map(|(output, _)| output[64 * chunk + n]);
+                    assert!(
+                        expected.eq(frame.iter().copied()),
+                        "{channels} channels, chunk {chunk}, frame {n}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn reset_begins_anew() {
         let mut steered = Steered::new(1, 64, 44_100, 48_000);
         let input = tone(997.0, 44_100, 5000);
